@@ -1,0 +1,145 @@
+"""Owns the connection: TLS, user and password, batches of commands, and plain words for what went wrong."""
+
+import asyncio
+import math
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions as redis_errors
+from redis.asyncio import Connection, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unreachable
+from reclaim.settings import Settings
+
+TIMEOUT_SEC = 5.0  # for one batch, connecting included
+MAX_CONNECTIONS = 64  # the smallest Azure cache allows 256 in all
+
+Command = Sequence[bytes | str | int]
+Reply = Any  # what a command answers: int, bytes, list, None; or the exception that it answered with
+
+
+def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
+    """A server to talk to; nothing is sent before the first batch. Make it inside the event loop that uses it.
+
+    redis-py's own retry is off (tenacity is the one layer that retries), its timeouts too (a batch has one of its own).
+    """
+    client = Redis(
+        host=settings.host,
+        port=settings.port,
+        username=settings.username,
+        password=settings.password,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=None,
+        socket_connect_timeout=timeout_sec,
+        ssl=settings.tls,
+        ssl_min_version=ssl.TLSVersion.TLSv1_2,
+        ssl_ca_certs=settings.ca_file,
+    )
+    return Server(client, f"{settings.host}:{settings.port}", timeout_sec)
+
+
+class Server:
+    """A Redis server and how to send it commands: in batches, each on one connection, replies as bytes."""
+
+    def __init__(self, client: Redis, address: str, timeout_sec: float = TIMEOUT_SEC) -> None:
+        self.address = address
+        self._client = client
+        self._pool: Any = client.connection_pool  # its methods have no types
+        self._timeout_sec = timeout_sec
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def call(self, *command: bytes | str | int) -> Reply:
+        """Send one command and return its reply.
+
+        Raises:
+            redis.exceptions.ResponseError: the command's own error; and whatever `batch` raises.
+        """
+        (reply,) = await self.batch([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def batch(self, commands: Sequence[Command], *, denial_raises: bool = True) -> list[Reply]:
+        """Send all commands at once, and return one reply for each; a command's error stands in its reply's place.
+
+        Raises:
+            Unreachable: no connection could be made.
+            NotTrusted: the server's certificate is not trusted.
+            AccessDenied: wrong user or password, or (with `denial_raises`) a command that this user may not run.
+            redis.exceptions.ConnectionError, TimeoutError: the connection broke, or the server was silent; the
+                commands may or may not have taken effect.
+        """
+        async with self._free, asyncio.timeout(self._timeout_sec):
+            connection = await self._connection()
+            try:
+                await connection.send_packed_command(connection.pack_commands(commands))
+                replies = [await _read(connection) for _ in commands]
+            finally:
+                await self._pool.release(connection)
+        if denial_raises:
+            self._check_allowed(commands, replies)
+        return replies
+
+    async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send the commands as one MULTI; return one reply for each.
+
+        Raises:
+            redis.exceptions.ResponseError: one was refused when queued, so none was run; and whatever `batch` raises.
+        """
+        replies = await self.batch([("MULTI",), *commands, ("EXEC",)])
+        refused = next((reply for reply in replies if isinstance(reply, Exception)), None)
+        if refused is not None:
+            raise refused
+        executed: list[Reply] = replies[-1]
+        self._check_allowed(commands, executed)
+        return executed
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _connection(self) -> Connection:
+        try:
+            connection: Connection = await self._pool.get_connection()
+        except redis_errors.AuthenticationError as exc:
+            raise AccessDenied(f"{self.address} refused the user name or password: {exc}") from exc
+        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as exc:
+            raise self._no_connection(exc) from exc
+        return connection
+
+    def _check_allowed(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Exception) and _is_denied(reply):
+                raise AccessDenied(f"{self.address} does not let this user run {_shown(command)}: {reply}") from reply
+
+    def _no_connection(self, exc: Exception) -> ServerError:
+        cause: BaseException | None = exc
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return NotTrusted(f"the certificate of {self.address} is not trusted: {cause.verify_message}")
+            cause = cause.__cause__ or cause.__context__
+        return Unreachable(f"no connection to {self.address}: {exc}")
+
+
+async def _read(connection: Connection) -> Reply:
+    try:
+        return await connection.read_response(timeout=math.inf)
+    except redis_errors.ResponseError as exc:
+        return exc
+
+
+def _is_denied(exc: Exception) -> bool:
+    """Whether the server refused for want of permission; a script of Redis 6 wraps the code in its own error."""
+    return isinstance(exc, redis_errors.NoPermissionError) or "NOPERM" in str(exc)
+
+
+def _shown(command: Command) -> str:
+    """The name of a command, and its key where it has one."""
+    words = [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in command[:4]]
+    if words[0] == "EVAL":
+        return f"EVAL on {words[3]!r}"
+    return f"{words[0]} on {words[1]!r}" if len(words) > 1 else words[0]

@@ -1,0 +1,50 @@
+"""Owns the Entry: one stream entry as Redis delivered it, bytes and all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One claimed stream entry.
+
+    Attributes:
+        id: the entry ID as Redis writes it, ``b"1700000000000-0"``.
+        fields: names and values in turn, as XADD took them: ``(name, value, name, value, …)``; never decoded.
+        consumer: who held the entry before it was claimed; empty where nobody did.
+        idle_ms: milliseconds since that consumer was given it, at the time it was claimed.
+        deliveries: how often it has been delivered, this claim included
+            (https://redis.io/docs/latest/commands/xpending/).
+    """
+
+    id: bytes
+    fields: Sequence[bytes]
+    consumer: bytes = b""
+    idle_ms: int = 0
+    deliveries: int = 1
+
+    def get(self, name: str | bytes) -> bytes | None:
+        """The value of a field; the last one where a name occurs twice (as HSET would keep); None without the field."""
+        wanted = name.encode() if isinstance(name, str) else name
+        fields = self.fields
+        for at in range(len(fields) - 2, -1, -2):
+            if fields[at] == wanted:
+                return fields[at + 1]
+        return None
+
+
+def id_after(entry_id: bytes) -> bytes:
+    """The smallest ID greater than this one: an inclusive range start that Redis 6.0 knows too (it has no ``(``)."""
+    ms, seq = entry_id.split(b"-")
+    if int(seq) == _MAX_PART:
+        return b"%d-0" % (int(ms) + 1)
+    return b"%b-%d" % (ms, int(seq) + 1)
+
+
+def id_number(entry_id: bytes) -> int:
+    """The ID as one integer, in the order Redis keeps (milliseconds, then sequence)."""
+    ms, seq = entry_id.split(b"-")
+    return int(ms) << 64 | int(seq)
+
+
+_MAX_PART = 2**64 - 1

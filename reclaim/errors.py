@@ -1,0 +1,148 @@
+"""Owns the exception tree, the verdicts, and the table that turns one into the other.
+
+ReclaimError
+├── SettingsError          one or more settings are missing or bad; `problems` lists them all
+├── ServerError            the run cannot go on
+│   ├── Unreachable        Redis does not answer at this address
+│   ├── NotTrusted         the server's TLS certificate was not accepted
+│   └── AccessDenied       wrong password, or no permission for a command
+├── RunFailed              a target's run failed; raised once every target's report is out
+├── HandlerTimeout         a handler had not finished when the run's time was up
+├── MissingField           a template names a field that the entry does not have
+├── RejectEntry            raised by a handler: this entry is bad for good, park it
+└── RetryEntry             raised by a handler: not the entry's fault, try again later
+"""
+
+import asyncio
+import socket
+import ssl
+from enum import Enum
+
+from redis import exceptions as redis_errors
+
+
+class ReclaimError(Exception):
+    """Base of every error reclaim raises itself."""
+
+
+class SettingsError(ReclaimError):
+    """One or more settings are missing or bad."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+class ServerError(ReclaimError):
+    """Redis cannot be used as things stand; the message names the host."""
+
+
+class Unreachable(ServerError):
+    """Redis does not answer at this address."""
+
+
+class NotTrusted(ServerError):
+    """The server's TLS certificate was not accepted."""
+
+
+class AccessDenied(ServerError):
+    """The user name, password or permissions do not suffice; the message names the command refused."""
+
+
+class RunFailed(ReclaimError):
+    """At least one target's run failed; what each did is in the reports."""
+
+
+class HandlerTimeout(ReclaimError):
+    """A handler had not finished when the run's time was up."""
+
+
+class MissingField(ReclaimError):
+    """A key template names a field that the entry does not have."""
+
+
+class RejectEntry(ReclaimError):
+    """Raise it from a handler for an entry that is bad for good: it goes to the dead letters at once."""
+
+
+class RetryEntry(ReclaimError):
+    """Raise it from a handler when the entry is not to blame: it stays pending and its delivery is not counted."""
+
+
+class Verdict(Enum):
+    """What becomes of an entry. Every entry of a page gets exactly one."""
+
+    DONE = "done"
+    PARK = "park"
+    RETRY = "retry"
+    FAIL = "fail"
+    HELD = "held"
+    STOP = "stop"  # credentials or permissions: the entry is given back and the run ends with an error
+
+    @property
+    def settles(self) -> bool:
+        """Whether the entry leaves the pending list, so that later entries of its order key may go on."""
+        return self in _SETTLED
+
+    @property
+    def refunds(self) -> bool:
+        """Whether the delivery that the claim counted is taken back."""
+        return self in _REFUNDED
+
+
+_SETTLED = frozenset({Verdict.DONE, Verdict.PARK})
+_REFUNDED = frozenset({Verdict.RETRY, Verdict.HELD, Verdict.STOP})
+
+# Error codes that redis-py leaves in the text of a plain ResponseError (https://redis.io/docs/latest/develop/reference/).
+_BY_CODE = {
+    "WRONGTYPE": Verdict.PARK,
+    "BUSY": Verdict.RETRY,
+    "MISCONF": Verdict.RETRY,
+    "NOREPLICAS": Verdict.RETRY,
+    "UNBLOCKED": Verdict.RETRY,
+}
+
+_BY_TYPE: dict[type[BaseException], Verdict] = {
+    MissingField: Verdict.PARK,
+    RejectEntry: Verdict.PARK,
+    RetryEntry: Verdict.RETRY,
+    HandlerTimeout: Verdict.FAIL,
+    AccessDenied: Verdict.STOP,
+    ServerError: Verdict.RETRY,
+    redis_errors.AuthenticationError: Verdict.STOP,
+    redis_errors.AuthorizationError: Verdict.STOP,
+    redis_errors.NoPermissionError: Verdict.STOP,
+    redis_errors.ConnectionError: Verdict.RETRY,
+    redis_errors.TimeoutError: Verdict.RETRY,
+    redis_errors.OutOfMemoryError: Verdict.RETRY,
+    redis_errors.ReadOnlyError: Verdict.RETRY,
+    redis_errors.NoScriptError: Verdict.RETRY,
+    redis_errors.TryAgainError: Verdict.RETRY,
+    redis_errors.AskError: Verdict.RETRY,
+    redis_errors.ClusterError: Verdict.RETRY,
+    redis_errors.RedisClusterException: Verdict.RETRY,
+    ConnectionError: Verdict.RETRY,
+    TimeoutError: Verdict.RETRY,
+    asyncio.IncompleteReadError: Verdict.RETRY,
+    socket.gaierror: Verdict.RETRY,
+    ssl.SSLError: Verdict.RETRY,
+    Exception: Verdict.FAIL,
+}
+
+
+def classify(exc: Exception) -> Verdict:
+    """The verdict for an entry whose handling raised `exc`: that of its nearest class in the table."""
+    if type(exc) is redis_errors.ResponseError:
+        return _BY_CODE.get(error_code(exc), Verdict.FAIL)
+    return next(_BY_TYPE[cls] for cls in type(exc).__mro__ if cls in _BY_TYPE)
+
+
+def is_transient(exc: BaseException) -> bool:
+    """Whether trying again at once may help; what tenacity asks."""
+    return isinstance(exc, Exception) and classify(exc) is Verdict.RETRY
+
+
+def error_code(exc: BaseException) -> str:
+    """The code a Redis error begins with (``OOM``, ``WRONGTYPE``, …); ``ERR`` where it has none of its own."""
+    code = getattr(exc, "status_code", None) or str(exc).partition(" ")[0]
+    return code if code.isupper() else "ERR"

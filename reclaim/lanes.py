@@ -1,0 +1,99 @@
+"""Owns the decisions of a page: how its entries are split into lanes, and what becomes of each. Pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reclaim.entry import Entry
+from reclaim.errors import Verdict, classify, is_transient
+from reclaim.handlers import Keyed, Stored
+
+HELD_BACK = "held: an earlier entry of its order key is not done"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of an entry that is not simply done."""
+
+    key: bytes
+    entry: Entry
+    verdict: Verdict
+    reason: str
+    error: Exception | None = None
+
+
+def decide(keyed: Sequence[Keyed], stored: Sequence[Stored], max_deliveries: int) -> tuple[list[Keyed], list[Decision]]:
+    """The entries that are done, and a decision for each other one. Both sequences are in ID order.
+
+    G3: after the first entry of a key that neither is done nor will be parked, the key's later entries are held,
+    stored or not.
+    """
+    if not any(stored):  # every one of them was stored
+        return list(keyed), []
+    done: list[Keyed] = []
+    decisions: list[Decision] = []
+    held: set[bytes] = set()
+    for (key, entry), outcome in zip(keyed, stored, strict=True):
+        if key in held:
+            decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
+        elif not isinstance(outcome, Exception):
+            done.append((key, entry))
+        else:
+            decision = judge(key, entry, outcome, max_deliveries)
+            decisions.append(decision)
+            if not decision.verdict.settles:
+                held.add(key)
+    return done, decisions
+
+
+def judge(key: bytes, entry: Entry, error: Exception, max_deliveries: int) -> Decision:
+    """The decision for an entry whose handling raised."""
+    verdict = classify(error)
+    if verdict is Verdict.FAIL and entry.deliveries >= max_deliveries:
+        verdict = Verdict.PARK
+    return Decision(key, entry, verdict, f"{type(error).__name__}: {error}", error)
+
+
+def by_hash(work: Sequence[Keyed], lanes: int) -> list[list[Keyed]]:
+    """At most so many lists, the entries of a key in one of them, in their order."""
+    split: list[list[Keyed]] = [[] for _ in range(lanes)]
+    for keyed in work:
+        split[hash(keyed[0]) % lanes].append(keyed)
+    return [lane for lane in split if lane]
+
+
+def by_key(work: Sequence[Keyed]) -> list[list[Keyed]]:
+    """A list for each order key, its entries in their order."""
+    chains: dict[bytes, list[Keyed]] = {}
+    for keyed in work:
+        chains.setdefault(keyed[0], []).append(keyed)
+    return list(chains.values())
+
+
+def again(lane: Sequence[Keyed], stored: Sequence[Stored]) -> list[int]:
+    """Where in the lane a further attempt is wanted: from each key's first error that may pass."""
+    if not any(stored):
+        return []
+    stuck: set[bytes] = set()
+    places = []
+    for at, ((key, _), outcome) in enumerate(zip(lane, stored, strict=True)):
+        if key in stuck or (isinstance(outcome, Exception) and is_transient(outcome)):
+            stuck.add(key)
+            places.append(at)
+    return places
+
+
+def with_unparked(
+    unparked: dict[bytes, Exception], done: Sequence[Keyed], decisions: Sequence[Decision]
+) -> tuple[list[Keyed], list[Decision]]:
+    """The same page, if these entries stay pending for want of a dead letter: their keys' other entries do too (G3)."""
+    stuck = {decision.key for decision in decisions if decision.entry.id in unparked}
+    changed = [_not_parked(decision, unparked) for decision in decisions]
+    changed += (Decision(key, entry, Verdict.HELD, HELD_BACK) for key, entry in done if key in stuck)
+    return [keyed for keyed in done if keyed[0] not in stuck], changed
+
+
+def _not_parked(decision: Decision, unparked: dict[bytes, Exception]) -> Decision:
+    error = unparked.get(decision.entry.id)
+    if error is None:
+        return decision
+    return replace(decision, verdict=Verdict.RETRY, reason=f"no dead letter could be made: {error}", error=error)

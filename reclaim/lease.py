@@ -1,0 +1,61 @@
+"""Owns the lease that lets one run at a time work on a target."""
+
+import os
+import secrets
+import socket
+
+from reclaim.connection import Command, Reply, Server
+
+TTL_MS = 15_000
+RENEW_EVERY_SEC = TTL_MS / 3000
+
+# KEYS: the lease. ARGV: the holder's token, the new TTL in ms. Result: 1 renewed, 0 no longer held by this token.
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+# KEYS: the lease. ARGV: the holder's token. Result: 1 released, 0 no longer held by this token.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class Lease:
+    """One run's claim to its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
+
+    def __init__(self, server: Server, key: bytes, run_id: str) -> None:
+        self._server = server
+        self._key = key
+        self._token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
+
+    def take(self) -> list[Command]:
+        """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
+        return [
+            ("SET", self._key, self._token, "NX", "PX", TTL_MS),
+            ("GET", self._key),
+            ("PTTL", self._key),
+        ]
+
+    def taken(self, replies: list[Reply]) -> str | None:
+        """None where the lease is ours, else who has it and for how long.
+
+        The GET decides, not the SET: a SET whose reply was lost and that is sent again finds our own token.
+        """
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        _, holder, ttl_ms = replies
+        if holder == self._token:
+            return None
+        who = "another run" if holder is None else holder.decode(errors="replace")
+        return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
+
+    async def renew(self) -> bool:
+        """Hold it for another TTL; False if it is no longer ours."""
+        return bool(await self._server.call("EVAL", _RENEW, 1, self._key, self._token, TTL_MS))
+
+    def release(self) -> Command:
+        """The command that gives it back, if it is still ours."""
+        return ("EVAL", _RELEASE, 1, self._key, self._token)

@@ -1,0 +1,27 @@
+"""Owns the pace: how many entries a page has, by how large and how slow those before were."""
+
+from collections.abc import Sequence
+
+from reclaim.entry import Entry
+
+PAGE_BYTES = 4 * 2**20  # what the bodies of one page may come to
+PAGE_SEC = 2.0  # what handling one page may take
+FIRST_PAGE = 100  # entries claimed while nothing is known of them
+
+
+class Pace:
+    """How many entries the next page may have: few while nothing is known, then as many as are light and quick."""
+
+    def __init__(self, page_size: int, first: int, page_sec: float) -> None:
+        self._page_size = page_size
+        self._page_sec = page_sec
+        self.count = min(page_size, first)
+        self.is_quick = False  # until a page was handled in the time it may take
+
+    def saw(self, entries: Sequence[Entry], seconds: float) -> None:
+        """Learn from a page that was handled."""
+        size = sum(sum(map(len, entry.fields)) for entry in entries)
+        by_size = PAGE_BYTES * len(entries) // max(size, 1)
+        by_time = int(self._page_sec * len(entries) / max(seconds, 1e-6))
+        self.count = max(1, min(self._page_size, by_size, by_time))
+        self.is_quick = seconds <= self._page_sec

@@ -1,0 +1,145 @@
+"""Owns the account of a run: counted while it goes, handed over as one RunReport when it is over."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from enum import Enum
+
+from reclaim.pending import Summary
+
+MAX_REASONS = 20
+
+
+class Outcome(Enum):
+    """How a run ended."""
+
+    COMPLETED = "completed"  # it came to the end of the pending list
+    NOTHING_PENDING = "nothing_pending"
+    LEASE_HELD = "lease_held"  # another run is at work on this target
+    LEASE_LOST = "lease_lost"  # it stalled for so long that another run could take over
+    GROUP_MISSING = "group_missing"
+    OUT_OF_TIME = "out_of_time"
+    STOPPED = "stopped"  # by a signal
+    TOO_MANY_HELD = "too_many_held"  # so many order keys wait for an earlier entry that more would cost too much memory
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What one run did on one target. Counts are of entries.
+
+    Attributes:
+        run_id: names the run in logs, in the lease and in the history.
+        target: ``stream/group``.
+        outcome: how it ended; `reason` says more where there is more to say.
+        error: what made it fail; not part of the JSON, where `reason` says it in words.
+        started_at: ISO 8601, UTC.
+        seconds: how long it took.
+        pending_before, pending_after: pending in the group, by consumer; None where it was not asked or not answered.
+        pages: how many times entries were claimed.
+        claimed: taken over.
+        stored: handled without an error.
+        acknowledged: gone from the pending list because they were stored or superseded.
+        superseded: not stored, because their hash already held what a newer entry stored.
+        parked: put among the dead letters and acknowledged.
+        retried: left pending and refunded, because what went wrong was not their fault.
+        failed: left pending, their delivery counted.
+        held: left pending and refunded, because an earlier entry of their order key was not done.
+        given_back: claimed and refunded without being handled, because the run ended.
+        lost: pending, but no longer in the stream.
+        taken: claimed by somebody else while they were ours.
+        dead_letters_dropped: dead letters that the cap pushed out.
+        consumers_removed: names of consumers removed because they were idle for long with nothing pending.
+        reasons: why entries were not stored, and how many for each reason (the first 20 reasons).
+        longest_idle_ms: the longest that any entry claimed had waited.
+    """
+
+    run_id: str
+    target: str
+    outcome: Outcome
+    reason: str
+    error: Exception | None
+    started_at: str
+    seconds: float
+    pending_before: dict[str, int] | None
+    pending_after: dict[str, int] | None
+    pages: int
+    claimed: int
+    stored: int
+    acknowledged: int
+    superseded: int
+    parked: int
+    retried: int
+    failed: int
+    held: int
+    given_back: int
+    lost: int
+    taken: int
+    dead_letters_dropped: int
+    consumers_removed: tuple[str, ...]
+    reasons: dict[str, int]
+    longest_idle_ms: int
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        account = asdict(replace(self, error=None)) | {"outcome": self.outcome.value}
+        del account["error"]
+        return json.dumps(account, ensure_ascii=False)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of a run while it goes; the names are those of RunReport."""
+
+    run_id: str
+    target: str
+    clock: Callable[[], float]
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    began: float = field(init=False)
+    before: Summary | None = None
+    after: Summary | None = None
+    pages: int = 0
+    claimed: int = 0
+    stored: int = 0
+    acknowledged: int = 0
+    superseded: int = 0
+    parked: int = 0
+    retried: int = 0
+    failed: int = 0
+    held: int = 0
+    given_back: int = 0
+    lost: int = 0
+    taken: int = 0
+    dead_letters_dropped: int = 0
+    consumers_removed: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    longest_idle_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def because(self, reason: str) -> None:
+        """Count a reason for an entry not to be stored."""
+        if reason in self.reasons or len(self.reasons) < MAX_REASONS:
+            self.reasons[reason] += 1
+
+    def report(self, outcome: Outcome, reason: str = "", error: Exception | None = None) -> RunReport:
+        """The account, now that the run is over."""
+        return RunReport(
+            outcome=outcome,
+            reason=reason,
+            error=error,
+            seconds=round(self.clock() - self.began, 6),
+            pending_before=None if self.before is None else self.before.consumers or {},
+            pending_after=None if self.after is None else self.after.consumers or {},
+            consumers_removed=tuple(self.consumers_removed),
+            reasons=dict(self.reasons),
+            **{name: getattr(self, name) for name in _AS_COUNTED},
+        )
+
+
+_AS_COUNTED = tuple(
+    {one.name for one in fields(RunReport)} & {one.name for one in fields(Tally)} - {"consumers_removed", "reasons"}
+)

@@ -1,0 +1,442 @@
+"""Owns the run: pages, lanes and verdicts, from the lease to the report.
+
+One run finds idle entries page by page, claims them, has the handler store them, and only then acknowledges them.
+What it must not do is in the promises G1 to G6; where one of them decides how a line is written, the line says so.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from reclaim.connection import Reply, Server
+from reclaim.deadletters import DeadLetters, Parking, Reason
+from reclaim.entry import Entry
+from reclaim.errors import AccessDenied, HandlerTimeout, MissingField, RetryEntry, Verdict, classify
+from reclaim.handlers import SUPERSEDED, Handler, Keyed, Stored
+from reclaim.lanes import HELD_BACK, Decision, again, by_hash, by_key, decide, judge, with_unparked
+from reclaim.lease import RENEW_EVERY_SEC, Lease
+from reclaim.pace import FIRST_PAGE, PAGE_SEC, Pace
+from reclaim.pending import START, Page, PendingList
+from reclaim.report import Outcome, RunReport, Tally
+from reclaim.retry import Deadline, policy
+from reclaim.settings import Target
+
+logger = logging.getLogger("reclaim")
+
+MAX_HELD_KEYS = 100_000
+SWEEP_EVERY_SEC = 3600.0
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Hand:
+    """A page in our hands: claimed, and neither acknowledged nor given back yet."""
+
+    entries: Sequence[Entry]
+    after: bytes | None
+    kept_at: float
+    settling: bool = False  # from here on an entry that is no longer ours is our own doing
+    taken: set[bytes] = field(default_factory=set)
+
+
+class Runner:
+    """Reclaims one target. It keeps from run to run what a run owes the next, and nothing else."""
+
+    def __init__(
+        self,
+        target: Target,
+        server: Server,
+        handler: Handler,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.target = target
+        self.server = server
+        self.handler = handler
+        self.clock = clock
+        self.sleep = sleep
+        self.pending = PendingList(server, target)
+        self.dead_letters = DeadLetters(server, target)
+        self.next_sweep = clock()
+
+    async def run(self, budget_sec: float, stop: asyncio.Event | None = None) -> RunReport:
+        """One run: at most `budget_sec` seconds; `stop`, once set, ends it after what is in work.
+
+        It never raises for what goes wrong with Redis or a handler: the report says it (`Outcome.FAILED`).
+        """
+        return await _Run(self, budget_sec, stop or asyncio.Event()).go()
+
+
+class _Run:
+    """One run of one target."""
+
+    def __init__(self, runner: Runner, budget_sec: float, stop: asyncio.Event) -> None:
+        self._runner = runner
+        self._target = runner.target
+        self._handler = runner.handler
+        self._pending = runner.pending
+        self._clock = runner.clock
+        self._stop = stop
+        run_id = secrets.token_hex(6)
+        self._tally = Tally(run_id, runner.target.name, runner.clock)
+        self._lease = Lease(runner.server, runner.target.keys.lease, run_id)
+        self._lease_lost = False
+        reserve_sec = min(5.0, budget_sec / 10)  # first to let handlers come to an end, then to settle what they did
+        self._budget_sec = budget_sec
+        self._begin_until = Deadline(budget_sec - 2 * reserve_sec, runner.clock)
+        self._work_until = Deadline(budget_sec - reserve_sec, runner.clock)
+        self._end = Deadline(budget_sec, runner.clock)
+        first = FIRST_PAGE if self._handler.at_once else self._target.lanes
+        self._pace = Pace(self._target.page_size, first, min(PAGE_SEC, self._target.min_idle_ms / 4000))
+        self._hands: list[Hand] = []
+        self._held: set[int] = set()  # hashes of order keys; should two keys share one, a key waits for nothing
+
+    async def go(self) -> RunReport:
+        try:
+            return self._tally.report(*await self._work())
+        except Exception as exc:
+            return self._tally.report(Outcome.FAILED, f"{type(exc).__name__}: {exc}", exc)
+
+    async def _work(self) -> tuple[Outcome, str]:
+        holder = await self._retrying(self._open, self._end)
+        if holder is not None:
+            return Outcome.LEASE_HELD, holder
+        try:
+            return await self._reclaim()
+        finally:
+            await self._close()
+
+    async def _open(self) -> str | None:
+        """One round trip: take the lease and count what is pending. Who has the lease, if not we."""
+        *taking, counted = await self._runner.server.batch([*self._lease.take(), self._pending.count()])
+        holder = self._lease.taken(taking)
+        self._tally.before = self._pending.counted(counted)
+        return holder
+
+    async def _close(self) -> None:
+        """One round trip: release the lease, count what is left, now and then remove consumers long gone.
+
+        What is in our hands still is given back first. A failure here is the next run's or the lease's TTL to mend.
+        """
+        try:
+            await self._give_back_the_rest()
+            commands = [self._lease.release(), self._pending.count()]
+            sweeps = self._target.consumer_ttl_hours > 0 and self._clock() >= self._runner.next_sweep
+            if sweeps:
+                commands.append(self._pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000)))
+            _, counted, *swept = await self._runner.server.batch(commands, denial_raises=False)
+            self._tally.after = self._pending.counted(counted)
+            if sweeps:
+                self._runner.next_sweep = self._clock() + SWEEP_EVERY_SEC
+                self._swept(swept[0])
+        except Exception as exc:
+            logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, exc)
+
+    def _swept(self, names: Reply) -> None:
+        if isinstance(names, Exception):
+            logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, names)
+        else:
+            self._tally.consumers_removed += (name.decode(errors="replace") for name in names)
+
+    async def _reclaim(self) -> tuple[Outcome, str]:
+        before = self._tally.before
+        if before is None or before.group_missing:
+            return Outcome.GROUP_MISSING, "" if before is None else str(before.group_missing)
+        if not before.count:
+            return Outcome.NOTHING_PENDING, ""
+        keeper = asyncio.create_task(self._keep())
+        try:
+            await self._retrying(self._pending.settle_debts, self._end)
+            if (before.consumers or {}).get(self._target.consumer):
+                await self._hold(await self._retrying(self._pending.held, self._end))
+            return await self._pages(before.count)
+        finally:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+
+    async def _pages(self, total: int) -> tuple[Outcome, str]:
+        """Handle page after page, the next one claimed meanwhile, up to the end of the list or of the run."""
+        ahead: asyncio.Task[Hand | None] | None = None
+        try:
+            hand = await self._take(START, total)
+            while hand is not None:
+                if hand.after is not None and self._may_claim_ahead():
+                    ahead = asyncio.create_task(self._take(hand.after, total))
+                await self._handle(hand)
+                ending = self._ending()
+                if ending is not None:
+                    return ending
+                hand = await (ahead or self._take(hand.after, total))
+                ahead = None
+            return Outcome.COMPLETED, ""
+        finally:
+            if ahead is not None:
+                ahead.cancel()  # what it may have claimed is given back
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    def _may_claim_ahead(self) -> bool:
+        """Whether the next page would be handled soon, and not only wait in our hands."""
+        return self._ending() is None and (self._handler.at_once or self._pace.is_quick)
+
+    def _ending(self) -> tuple[Outcome, str] | None:
+        """Why the run begins nothing more; None while it goes on."""
+        if self._stop.is_set():
+            return Outcome.STOPPED, "asked to stop"
+        if self._lease_lost:
+            return Outcome.LEASE_LOST, "the run stalled for longer than its lease"
+        if self._begin_until.passed():
+            return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}"
+        if len(self._held) > MAX_HELD_KEYS:
+            return Outcome.TOO_MANY_HELD, f"more than {MAX_HELD_KEYS} order keys wait for an entry that is not done"
+        return None
+
+    async def _take(self, start: bytes | None, total: int) -> Hand | None:
+        """Find and claim the next page that has any entries; None at the end of the list."""
+        while start is not None:
+            page = await self._retrying(partial(self._claim, start, total), self._end)
+            start = page.after
+            self._tally.lost += len(page.lost)
+            if page.entries:
+                self._tally.pages += 1
+                self._tally.claimed += len(page.entries)
+                longest = max(entry.idle_ms for entry in page.entries)
+                self._tally.longest_idle_ms = max(self._tally.longest_idle_ms, longest)
+                hand = Hand(page.entries, page.after, self._clock())
+                self._hands.append(hand)
+                return hand
+        return None
+
+    async def _claim(self, start: bytes, total: int) -> Page:
+        rows, after = await self._pending.find(start, self._pace.count, total)
+        return await self._pending.claim(rows, after) if rows else Page((), (), after)
+
+    async def _hold(self, entries: Sequence[Entry]) -> None:
+        """Hold back the order keys of entries that an earlier run left with us (G3)."""
+        for entry in entries:
+            with suppress(MissingField):  # it has no key, and will be parked
+                self._held.add(hash(self._handler.order_key(entry)))
+
+    async def _handle(self, hand: Hand) -> None:
+        """Have the page's entries stored, in lanes; then settle what came of it."""
+        began = self._clock()
+        work, decisions = self._plan(hand.entries)
+        done: list[Keyed] = []
+        if self._handler.at_once:
+            lanes = by_hash(work, self._target.lanes)
+            await asyncio.gather(*(self._lane(lane, hand, done, decisions) for lane in lanes))
+        else:
+            chains = iter(by_key(work))
+            workers = (self._worker(chains, hand, done, decisions) for _ in range(self._target.lanes))
+            await asyncio.gather(*workers)
+        await self._settle(hand, done, decisions)
+        self._pace.saw(hand.entries, self._clock() - began)
+
+    def _plan(self, entries: Sequence[Entry]) -> tuple[list[Keyed], list[Decision]]:
+        """Which entries are to be stored, and what is decided already about the others."""
+        work: list[Keyed] = []
+        decisions: list[Decision] = []
+        for entry in entries:
+            try:
+                key = self._handler.order_key(entry)
+            except MissingField as exc:
+                decisions.append(judge(b"", entry, exc, self._target.max_deliveries))
+                continue
+            if self._held and hash(key) in self._held:
+                decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
+            elif entry.deliveries > self._target.max_deliveries:
+                reason = f"delivered {entry.deliveries} times; MAX_DELIVERIES is {self._target.max_deliveries}"
+                decisions.append(Decision(key, entry, Verdict.PARK, reason))
+            else:
+                work.append((key, entry))
+        return work, decisions
+
+    async def _worker(
+        self, chains: Iterator[list[Keyed]], hand: Hand, done: list[Keyed], decisions: list[Decision]
+    ) -> None:
+        """A lane for a handler that takes one entry at a time: it takes up one order key's entries after another's."""
+        for chain in chains:
+            for at, keyed in enumerate(chain):
+                decided = len(decisions)
+                await self._lane([keyed], hand, done, decisions)
+                if any(not decision.verdict.settles for decision in decisions[decided:]):
+                    decisions += (Decision(key, entry, Verdict.HELD, HELD_BACK) for key, entry in chain[at + 1 :])
+                    break
+
+    async def _lane(self, lane: list[Keyed], hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
+        """Store a lane's entries, and decide what becomes of each; leave them alone if the run is ending."""
+        if self._ending() is not None:
+            return
+        if hand.taken:
+            decisions += (
+                Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
+            )
+            lane = [keyed for keyed in lane if keyed[1].id not in hand.taken]
+        stored = await self._store(lane)
+        lane_done, lane_decisions = decide(lane, stored, self._target.max_deliveries)
+        superseded = stored.count(SUPERSEDED)
+        self._tally.superseded += superseded
+        self._tally.stored += len(lane_done) - superseded
+        done += lane_done
+        decisions += lane_decisions
+
+    async def _store(self, lane: Sequence[Keyed]) -> list[Stored]:
+        """What came of each entry, after as many attempts as are allowed while an error may pass.
+
+        A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
+        have been stored before it, and must be again (G3).
+        """
+        stored: list[Stored] = [RetryEntry("not tried")] * len(lane)
+        left = list(range(len(lane)))
+        target = self._target
+        try:
+            retries = policy(target.retry_attempts, target.retry_max_delay_sec, self._work_until, self._runner.sleep)
+            async for attempt in retries:
+                with attempt:
+                    for at, outcome in zip(left, await self._attempt([lane[at] for at in left]), strict=True):
+                        stored[at] = outcome
+                    left = again(lane, stored)
+                    errors = [outcome for outcome in map(stored.__getitem__, left) if isinstance(outcome, Exception)]
+                    if errors:
+                        raise errors[0]
+        except Exception as exc:  # no attempts are left; `stored` says where each entry stands
+            logger.debug("reclaim %s: gave up on %d entries: %s", target.name, len(left), exc)
+        return stored
+
+    async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Stored]:
+        """Call the handler once, until the run's time is up at the latest."""
+        began = self._clock()
+        error: Exception
+        try:
+            async with asyncio.timeout(self._work_until.remaining_sec()) as limit:
+                return await self._handler.store(entries)
+        except TimeoutError as exc:
+            error = self._timed_out(self._clock() - began) if limit.expired() else exc
+        except Exception as exc:
+            error = exc
+        return [error] * len(entries)
+
+    def _timed_out(self, seconds: float) -> Exception:
+        """An entry that had half of the run to itself hangs; a shorter one was only begun too late."""
+        if seconds >= self._budget_sec / 2:
+            return HandlerTimeout(f"the handler had not finished after {seconds:.1f} s")
+        return RetryEntry(f"the run's time was up {seconds:.1f} s after the entry was begun")
+
+    async def _settle(self, hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
+        """Park, acknowledge and give back the page's entries, each as was decided. Nothing else in the package does."""
+        hand.settling = True
+        unparked = await self._park([decision for decision in decisions if decision.verdict is Verdict.PARK])
+        if unparked:
+            done, decisions = with_unparked(unparked, done, decisions)
+        if done:
+            await self._retrying(partial(self._pending.acknowledge, [entry.id for _, entry in done]), self._end)
+        if len(done) < len(hand.entries):
+            await self._give_back(hand, done, decisions)
+        self._hands.remove(hand)
+        self._count(done, decisions)
+        self._held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
+        stops = next((decision.error for decision in decisions if decision.verdict is Verdict.STOP), None)
+        if stops is not None:
+            raise stops
+
+    async def _park(self, decisions: Sequence[Decision]) -> dict[bytes, Exception]:
+        """Make dead letters; return the IDs of those that could not be made, with the error."""
+        unparked: dict[bytes, Exception] = {}
+        parkings = [_parking(decision) for decision in decisions]
+        target = self._target
+        try:
+            retries = policy(target.retry_attempts, target.retry_max_delay_sec, self._end, self._runner.sleep)
+            async for attempt in retries:
+                with attempt:
+                    if not parkings:
+                        return unparked
+                    results = await self._runner.dead_letters.park(parkings)
+                    unparked = {
+                        parking.entry.id: result
+                        for parking, result in zip(parkings, results, strict=True)
+                        if isinstance(result, Exception)
+                    }
+                    self._tally.dead_letters_dropped += sum(result for result in results if isinstance(result, int))
+                    parkings = [parking for parking in parkings if parking.entry.id in unparked]
+                    if parkings:
+                        raise unparked[parkings[0].entry.id]
+        except AccessDenied:
+            raise
+        except Exception as exc:
+            return {parking.entry.id: unparked.get(parking.entry.id, exc) for parking in parkings}
+        return unparked
+
+    async def _give_back(self, hand: Hand, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
+        """Refund what is to be tried again, and what was not begun."""
+        decided = {entry.id for _, entry in done}
+        decided |= {decision.entry.id for decision in decisions if not decision.verdict.refunds}
+        refunded = [entry for entry in hand.entries if entry.id not in decided]
+        self._tally.given_back += len(hand.entries) - len(done) - len(decisions)
+        if refunded:
+            self._pending.owe(refunded)
+            await self._retrying(self._pending.settle_debts, self._end)
+
+    async def _give_back_the_rest(self) -> None:
+        """Refund all that is still in our hands, because the run ends."""
+        for hand in self._hands:
+            hand.settling = True
+            self._pending.owe(hand.entries)
+            self._tally.given_back += len(hand.entries)
+        self._hands.clear()
+        await self._pending.settle_debts()
+
+    def _count(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
+        tally = self._tally
+        tally.acknowledged += len(done)
+        for decision in decisions:
+            tally.because(decision.reason)
+            match decision.verdict:
+                case Verdict.PARK:
+                    tally.parked += 1
+                case Verdict.FAIL:
+                    tally.failed += 1
+                case Verdict.HELD:
+                    tally.held += 1
+                case _:
+                    tally.retried += 1
+
+    async def _keep(self) -> None:
+        """Renew the lease, and the claims on pages that take long, well before anybody else may have them."""
+        every_sec = min(RENEW_EVERY_SEC, max(self._target.min_idle_ms / 3000, 0.1))
+        while True:
+            await asyncio.sleep(every_sec)
+            try:
+                self._lease_lost = self._lease_lost or not await self._lease.renew()
+                for hand in [hand for hand in self._hands if self._clock() - hand.kept_at >= every_sec / 2]:
+                    await self._keep_hand(hand)
+            except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
+                logger.warning("reclaim %s: lease or claims not renewed: %s", self._target.name, exc)
+
+    async def _keep_hand(self, hand: Hand) -> None:
+        """Make a page's entries fresh again; notice those that somebody took all the same."""
+        hand.kept_at = self._clock()
+        gone = await self._pending.keep([entry for entry in hand.entries if entry.id not in hand.taken])
+        if gone and not hand.settling:
+            hand.taken |= gone
+            self._tally.taken += len(gone)
+            logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
+
+    async def _retrying(self, call: Callable[[], Awaitable[T]], until: Deadline) -> T:
+        """What the call returns, tried again while its error may pass."""
+        target = self._target
+        retries = policy(target.retry_attempts, target.retry_max_delay_sec, until, self._runner.sleep)
+        return await retries(call)
+
+
+def _parking(decision: Decision) -> Parking:
+    if decision.error is None:
+        return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
+    reason = Reason.FAILED if classify(decision.error) is Verdict.FAIL else Reason.BAD_ENTRY
+    return Parking(decision.entry, reason, decision.reason)

@@ -1,0 +1,269 @@
+"""Owns the settings: reads them from the environment, and names everything that is wrong with them at once."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reclaim.errors import SettingsError
+from reclaim.keys import Keys, Template
+
+DEFAULT_SCHEDULE = "*/20 * * * * *"
+TLS_PORT, PLAIN_PORT = 6380, 6379
+MAX_PAGE_SIZE = 2000  # one XCLAIM of so many takes a server about 4 ms; G7 allows 10
+
+_N = TypeVar("_N", int, float)
+_NCRONTAB_FIELD = re.compile(r"[0-9A-Za-z*?,/\-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A stream and its group, and how their abandoned entries are to be handled. Times are in the unit of the name."""
+
+    stream: str
+    group: str
+    consumer: str = "monitoring_app"
+    min_idle_ms: int = 10_000
+    hash_key: str = "tweet:{id}"
+    hash_version_field: str | None = None
+    handler: str | None = None
+    order_key: str | None = None
+    page_size: int = 500
+    lanes: int = 4
+    retry_attempts: int = 4
+    retry_max_delay_sec: float = 2.0
+    max_deliveries: int = 5
+    consumer_ttl_hours: float = 24.0
+    dead_letter_maxlen: int = 100_000
+
+    @property
+    def name(self) -> str:
+        """``stream/group``, as logs and reports call the target."""
+        return f"{self.stream}/{self.group}"
+
+    @property
+    def keys(self) -> Keys:
+        """The Redis keys that belong to the target."""
+        return Keys.of(self.stream, self.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of the app. Times are in the unit of the name."""
+
+    host: str
+    port: int
+    targets: tuple[Target, ...]
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = True
+    ca_file: str | None = None
+    schedule: str = DEFAULT_SCHEDULE
+    run_budget_sec: float = 240.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            SettingsError: naming each bad or missing setting, its value (masked if secret) and what is allowed.
+        """
+        reader = _Reader(env)
+        tls = reader.boolean("REDIS_TLS", default=True)
+        host, port = reader.address("REDIS_HOST", TLS_PORT if tls else PLAIN_PORT)
+        settings = cls(
+            host=host,
+            port=port,
+            username=reader.text("REDIS_USERNAME"),
+            password=reader.secret("REDIS_PASSWORD"),
+            tls=tls,
+            ca_file=reader.file("REDIS_CA_FILE"),
+            schedule=reader.schedule("RECLAIM_SCHEDULE", DEFAULT_SCHEDULE),
+            run_budget_sec=reader.number("RUN_BUDGET_SEC", 240.0, least=1, most=3600),
+            targets=_targets(reader),
+        )
+        if reader.problems:
+            raise SettingsError(reader.problems)
+        return settings
+
+
+def _targets(reader: "_Reader") -> tuple[Target, ...]:
+    """The one target of STREAM_NAME, or those that RECLAIM_TARGETS lists."""
+    listed = reader.target_list("RECLAIM_TARGETS", allowed=_TARGET_SETTINGS)
+    if listed is None:
+        return (_target(reader),)
+    targets = tuple(_target(reader.within(f"RECLAIM_TARGETS[{at}]", one)) for at, one in enumerate(listed))
+    names = [target.name for target in targets if target.stream and target.group]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        reader.problem("RECLAIM_TARGETS", name, "each stream and group once")
+    return targets
+
+
+def _target(reader: "_Reader") -> Target:
+    handler = reader.text("HANDLER")
+    hash_key = reader.template("HASH_KEY", "tweet:{id}")
+    if handler is not None and not re.fullmatch(r"[\w.]+:\w+", handler):
+        reader.problem("HANDLER", handler, "module:function, as in my_handlers:handle")
+    return Target(
+        stream=reader.required("STREAM_NAME"),
+        group=reader.required("STREAM_CONSUMER_GROUP_NAME"),
+        consumer=reader.text("MONITORING_CONSUMER_NAME") or "monitoring_app",
+        min_idle_ms=round(1000 * reader.number("MIN_IDLE_TIME_SEC", 10.0, least=0.001, most=604_800)),
+        hash_key=hash_key,
+        hash_version_field=reader.text("HASH_VERSION_FIELD"),
+        handler=handler,
+        order_key=reader.template("ORDER_KEY", hash_key),
+        page_size=reader.integer("PAGE_SIZE", 500, least=1, most=MAX_PAGE_SIZE),
+        lanes=reader.integer("LANES", 4 if handler is None else 32, least=1, most=1024),
+        retry_attempts=reader.integer("RETRY_ATTEMPTS", 4, least=1, most=100),
+        retry_max_delay_sec=reader.number("RETRY_MAX_DELAY_SEC", 2.0, least=0, most=60),
+        max_deliveries=reader.integer("MAX_DELIVERIES", 5, least=1, most=1_000_000),
+        consumer_ttl_hours=reader.number("CONSUMER_TTL_HOURS", 24.0, least=0, most=87_600),
+        dead_letter_maxlen=reader.integer("DEAD_LETTER_MAXLEN", 100_000, least=1, most=1_000_000_000),
+    )
+
+
+# What an object of RECLAIM_TARGETS may hold: the per-target settings in lower case, and short names for three of them.
+_SHORT_NAMES = {"stream": "STREAM_NAME", "group": "STREAM_CONSUMER_GROUP_NAME", "consumer": "MONITORING_CONSUMER_NAME"}
+_TARGET_SETTINGS = _SHORT_NAMES | {
+    name.lower(): name
+    for name in (
+        "MIN_IDLE_TIME_SEC",
+        "HASH_KEY",
+        "HASH_VERSION_FIELD",
+        "HANDLER",
+        "ORDER_KEY",
+        "PAGE_SIZE",
+        "LANES",
+        "RETRY_ATTEMPTS",
+        "RETRY_MAX_DELAY_SEC",
+        "MAX_DELIVERIES",
+        "CONSUMER_TTL_HOURS",
+        "DEAD_LETTER_MAXLEN",
+    )
+}
+
+
+class _Reader:
+    """Reads one setting at a time and keeps a list of what is wrong, so that all of it can be told at once."""
+
+    def __init__(self, env: Mapping[str, str], problems: list[str] | None = None, where: str = "") -> None:
+        self._env = env
+        self._where = where
+        self.problems: list[str] = [] if problems is None else problems
+
+    def within(self, where: str, values: Mapping[str, str]) -> "_Reader":
+        """A reader for one target: its own values over the shared ones; problems go to the same list."""
+        shared = {name: value for name, value in self._env.items() if name not in _SHORT_NAMES.values()}
+        return _Reader({**shared, **values}, self.problems, f"{where}.")
+
+    def problem(self, name: str, value: object, allowed: str) -> None:
+        self.problems.append(f"{self._where}{name} is {value!r}; allowed: {allowed}")
+
+    def text(self, name: str) -> str | None:
+        return self._env.get(name, "").strip() or None
+
+    def secret(self, name: str) -> str | None:
+        return self._env.get(name) or None
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if value is None:
+            self.problems.append(f"{self._where}{name} is missing")
+        return value or ""
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        value = self.text(name)
+        if value is None:
+            return default
+        if value.lower() not in _BOOLEANS:
+            self.problem(name, value, "true or false")
+            return default
+        return _BOOLEANS[value.lower()]
+
+    def integer(self, name: str, default: int, *, least: int, most: int) -> int:
+        return self._within_bounds(name, default, int, f"a whole number from {least} to {most}", least, most)
+
+    def number(self, name: str, default: float, *, least: float, most: float) -> float:
+        return self._within_bounds(name, default, float, f"a number from {least:g} to {most:g}", least, most)
+
+    def _within_bounds(
+        self, name: str, default: _N, parse: Callable[[str], _N], allowed: str, least: float, most: float
+    ) -> _N:
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            value = parse(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:  # not-a-number fails the comparison too
+            self.problem(name, text, allowed)
+            return default
+        return value
+
+    def address(self, name: str, default_port: int) -> tuple[str, int]:
+        text = self.required(name)
+        host, colon, port = text.rpartition(":")
+        if not colon or text.endswith("]"):
+            host, port = text, str(default_port)
+        valid = re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host) and port.isdecimal() and 0 < int(port) < 65_536
+        if text and not valid:
+            self.problem(
+                name, text.rpartition("@")[2] if "@" in text else text, "host or host:port, without scheme or user"
+            )
+            return "", default_port
+        return host.strip("[]"), int(port) if text else default_port
+
+    def file(self, name: str) -> str | None:
+        path = self.text(name)
+        if path is not None:
+            try:
+                Path(path).read_bytes()
+            except OSError as exc:
+                self.problem(name, path, f"a file that can be read ({exc.strerror})")
+        return path
+
+    def template(self, name: str, default: str) -> str:
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            Template(text)
+        except ValueError as exc:
+            self.problem(name, text, f"text with fields in braces, as in tweet:{{id}} ({exc})")
+        return text
+
+    def schedule(self, name: str, default: str) -> str:
+        text = self.text(name) or default
+        fields = text.split()
+        if len(fields) != 6 or not all(_NCRONTAB_FIELD.fullmatch(one) for one in fields):
+            self.problem(name, text, "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *")
+        return text
+
+    def target_list(self, name: str, allowed: Mapping[str, str]) -> list[dict[str, str]] | None:
+        """The objects of a JSON list, their names turned into those of the settings; None without the setting."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            listed = json.loads(text)
+        except ValueError as exc:
+            self.problem(name, text, f"a JSON list of objects ({exc})")
+            return []
+        if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
+            self.problem(name, text, "a JSON list of at least one object")
+            return []
+        for at, one in enumerate(listed):
+            for key in one.keys() - allowed.keys():
+                self.problem(f"{name}[{at}]", key, ", ".join(sorted(allowed)))
+        return [{allowed[key]: _as_text(value) for key, value in one.items() if key in allowed} for one in listed]
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
