@@ -47,4 +47,16 @@ def id_number(entry_id: bytes) -> int:
     return int(ms) << 64 | int(seq)
 
 
+def check_id(entry_id: bytes) -> bytes:
+    """The ID itself.
+
+    Raises:
+        ValueError: it is not of the form that Redis gives: two numbers of at most 64 bits, with a dash between.
+    """
+    ms, dash, seq = entry_id.partition(b"-")
+    if not (dash and ms.isdigit() and seq.isdigit() and max(int(ms), int(seq)) <= _MAX_PART):
+        raise ValueError(f"{entry_id.decode(errors='replace')!r} is not an entry ID; allowed: as in 1700000000000-0")
+    return entry_id
+
+
 _MAX_PART = 2**64 - 1

@@ -7,6 +7,7 @@ ReclaimError
 │   ├── NotTrusted         the server's TLS certificate was not accepted
 │   └── AccessDenied       wrong password, or no permission for a command
 ├── RunFailed              a target's run failed; raised once every target's report is out
+├── LeaseHeld             another run is at work on the target, and did not end in time
 ├── HandlerTimeout         a handler had not finished when the run's time was up
 ├── MissingField           a template names a field that the entry does not have
 ├── RejectEntry            raised by a handler: this entry is bad for good, park it
@@ -51,6 +52,10 @@ class AccessDenied(ServerError):
 
 class RunFailed(ReclaimError):
     """At least one target's run failed; what each did is in the reports."""
+
+
+class LeaseHeld(ReclaimError):
+    """Another run is at work on the target, and did not end in time; the message says which."""
 
 
 class HandlerTimeout(ReclaimError):

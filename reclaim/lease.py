@@ -1,10 +1,14 @@
 """Owns the lease that lets one run at a time work on a target."""
 
+import asyncio
+import logging
 import os
 import secrets
 import socket
 
 from reclaim.connection import Command, Reply, Server
+
+logger = logging.getLogger("reclaim")
 
 TTL_MS = 15_000
 RENEW_EVERY_SEC = TTL_MS / 3000
@@ -30,6 +34,8 @@ class Lease:
         self._key = key
         self._token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
 
+        self.lost = False
+
     def take(self) -> list[Command]:
         """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
         return [
@@ -52,9 +58,19 @@ class Lease:
         who = "another run" if holder is None else holder.decode(errors="replace")
         return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
 
-    async def renew(self) -> bool:
-        """Hold it for another TTL; False if it is no longer ours."""
-        return bool(await self._server.call("EVAL", _RENEW, 1, self._key, self._token, TTL_MS))
+    async def renew(self) -> None:
+        """Hold it for another TTL; note it as lost if it is no longer ours."""
+        renewed = await self._server.call("EVAL", _RENEW, 1, self._key, self._token, TTL_MS)
+        self.lost = self.lost or not renewed
+
+    async def keep(self) -> None:
+        """Renew it until cancelled; what goes wrong is tried again at the next turn."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY_SEC)
+            try:
+                await self.renew()
+            except Exception as exc:
+                logger.warning("reclaim: lease %s not renewed: %s", self._key.decode(errors="replace"), exc)
 
     def release(self) -> Command:
         """The command that gives it back, if it is still ours."""

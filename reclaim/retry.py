@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 from tenacity.stop import stop_base
@@ -9,6 +11,8 @@ from tenacity.stop import stop_base
 from reclaim.errors import is_transient
 
 FIRST_DELAY_SEC = 0.05
+
+T = TypeVar("T")
 
 
 class Deadline:
@@ -37,20 +41,30 @@ class _StopBefore(stop_base):
         return retry_state.upcoming_sleep >= self._deadline.remaining_sec()
 
 
-def policy(
-    attempts: int,
-    max_delay_sec: float,
-    deadline: Deadline,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> AsyncRetrying:
-    """A new policy for one use: transient errors again, with jitter, while the deadline leaves time for the sleep.
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how patiently an operation is tried again while its error may pass.
 
-    One per use: concurrent tasks that share an AsyncRetrying overwrite each other's attempt state.
+    Attributes:
+        attempts: how many in all.
+        max_delay_sec: the longest wait between two; waits grow from 0.05 s, with jitter.
+        sleep: waits so many seconds.
     """
-    return AsyncRetrying(
-        retry=retry_if_exception(is_transient),
-        wait=wait_random_exponential(multiplier=FIRST_DELAY_SEC, max=max_delay_sec),
-        stop=stop_after_attempt(attempts) | _StopBefore(deadline),
-        sleep=sleep,
-        reraise=True,
-    )
+
+    attempts: int
+    max_delay_sec: float
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def until(self, deadline: Deadline) -> AsyncRetrying:
+        """A new policy for one use: tasks that share an AsyncRetrying overwrite each other's attempt state."""
+        return AsyncRetrying(
+            retry=retry_if_exception(is_transient),
+            wait=wait_random_exponential(multiplier=FIRST_DELAY_SEC, max=self.max_delay_sec),
+            stop=stop_after_attempt(self.attempts) | _StopBefore(deadline),
+            sleep=self.sleep,
+            reraise=True,
+        )
+
+    async def call(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
+        """What the function returns, called again while its error may pass."""
+        return await self.until(deadline)(function)

@@ -17,15 +17,16 @@ from typing import TypeVar
 from reclaim.connection import Reply, Server
 from reclaim.deadletters import DeadLetters, Parking, Reason
 from reclaim.entry import Entry
-from reclaim.errors import AccessDenied, HandlerTimeout, MissingField, RetryEntry, Verdict, classify
-from reclaim.handlers import SUPERSEDED, Handler, Keyed, Stored
-from reclaim.lanes import HELD_BACK, Decision, again, by_hash, by_key, decide, judge, with_unparked
-from reclaim.lease import RENEW_EVERY_SEC, Lease
+from reclaim.errors import MissingField, Verdict, classify
+from reclaim.handlers import SUPERSEDED, Handler, Keyed
+from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, judge, with_unparked
+from reclaim.lease import Lease
 from reclaim.pace import FIRST_PAGE, PAGE_SEC, Pace
 from reclaim.pending import START, Page, PendingList
 from reclaim.report import Outcome, RunReport, Tally
-from reclaim.retry import Deadline, policy
+from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
+from reclaim.storing import Storing
 
 logger = logging.getLogger("reclaim")
 
@@ -87,11 +88,12 @@ class _Run:
         run_id = secrets.token_hex(6)
         self._tally = Tally(run_id, runner.target.name, runner.clock)
         self._lease = Lease(runner.server, runner.target.keys.lease, run_id)
-        self._lease_lost = False
         reserve_sec = min(5.0, budget_sec / 10)  # first to let handlers come to an end, then to settle what they did
         self._budget_sec = budget_sec
+        self._retries = Retries(runner.target.retry_attempts, runner.target.retry_max_delay_sec, runner.sleep)
         self._begin_until = Deadline(budget_sec - 2 * reserve_sec, runner.clock)
-        self._work_until = Deadline(budget_sec - reserve_sec, runner.clock)
+        work_until = Deadline(budget_sec - reserve_sec, runner.clock)
+        self._storing = Storing(runner.handler, self._retries, work_until, budget_sec, runner.clock)
         self._end = Deadline(budget_sec, runner.clock)
         first = FIRST_PAGE if self._handler.at_once else self._target.lanes
         self._pace = Pace(self._target.page_size, first, min(PAGE_SEC, self._target.min_idle_ms / 4000))
@@ -105,7 +107,7 @@ class _Run:
             return self._tally.report(Outcome.FAILED, f"{type(exc).__name__}: {exc}", exc)
 
     async def _work(self) -> tuple[Outcome, str]:
-        holder = await self._retrying(self._open, self._end)
+        holder = await self._retrying(self._open)
         if holder is not None:
             return Outcome.LEASE_HELD, holder
         try:
@@ -151,11 +153,11 @@ class _Run:
             return Outcome.GROUP_MISSING, "" if before is None else str(before.group_missing)
         if not before.count:
             return Outcome.NOTHING_PENDING, ""
-        keeper = asyncio.create_task(self._keep())
+        keeper = asyncio.gather(self._lease.keep(), self._keep_hands())
         try:
-            await self._retrying(self._pending.settle_debts, self._end)
+            await self._retrying(self._pending.settle_debts)
             if (before.consumers or {}).get(self._target.consumer):
-                await self._hold(await self._retrying(self._pending.held, self._end))
+                await self._hold(await self._retrying(self._pending.held))
             return await self._pages(before.count)
         finally:
             keeper.cancel()
@@ -190,7 +192,7 @@ class _Run:
         """Why the run begins nothing more; None while it goes on."""
         if self._stop.is_set():
             return Outcome.STOPPED, "asked to stop"
-        if self._lease_lost:
+        if self._lease.lost:
             return Outcome.LEASE_LOST, "the run stalled for longer than its lease"
         if self._begin_until.passed():
             return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}"
@@ -201,7 +203,7 @@ class _Run:
     async def _take(self, start: bytes | None, total: int) -> Hand | None:
         """Find and claim the next page that has any entries; None at the end of the list."""
         while start is not None:
-            page = await self._retrying(partial(self._claim, start, total), self._end)
+            page = await self._retrying(partial(self._claim, start, total))
             start = page.after
             self._tally.lost += len(page.lost)
             if page.entries:
@@ -279,7 +281,7 @@ class _Run:
                 Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
             )
             lane = [keyed for keyed in lane if keyed[1].id not in hand.taken]
-        stored = await self._store(lane)
+        stored = await self._storing.store(lane)
         lane_done, lane_decisions = decide(lane, stored, self._target.max_deliveries)
         superseded = stored.count(SUPERSEDED)
         self._tally.superseded += superseded
@@ -287,56 +289,16 @@ class _Run:
         done += lane_done
         decisions += lane_decisions
 
-    async def _store(self, lane: Sequence[Keyed]) -> list[Stored]:
-        """What came of each entry, after as many attempts as are allowed while an error may pass.
-
-        A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
-        have been stored before it, and must be again (G3).
-        """
-        stored: list[Stored] = [RetryEntry("not tried")] * len(lane)
-        left = list(range(len(lane)))
-        target = self._target
-        try:
-            retries = policy(target.retry_attempts, target.retry_max_delay_sec, self._work_until, self._runner.sleep)
-            async for attempt in retries:
-                with attempt:
-                    for at, outcome in zip(left, await self._attempt([lane[at] for at in left]), strict=True):
-                        stored[at] = outcome
-                    left = again(lane, stored)
-                    errors = [outcome for outcome in map(stored.__getitem__, left) if isinstance(outcome, Exception)]
-                    if errors:
-                        raise errors[0]
-        except Exception as exc:  # no attempts are left; `stored` says where each entry stands
-            logger.debug("reclaim %s: gave up on %d entries: %s", target.name, len(left), exc)
-        return stored
-
-    async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Stored]:
-        """Call the handler once, until the run's time is up at the latest."""
-        began = self._clock()
-        error: Exception
-        try:
-            async with asyncio.timeout(self._work_until.remaining_sec()) as limit:
-                return await self._handler.store(entries)
-        except TimeoutError as exc:
-            error = self._timed_out(self._clock() - began) if limit.expired() else exc
-        except Exception as exc:
-            error = exc
-        return [error] * len(entries)
-
-    def _timed_out(self, seconds: float) -> Exception:
-        """An entry that had half of the run to itself hangs; a shorter one was only begun too late."""
-        if seconds >= self._budget_sec / 2:
-            return HandlerTimeout(f"the handler had not finished after {seconds:.1f} s")
-        return RetryEntry(f"the run's time was up {seconds:.1f} s after the entry was begun")
-
     async def _settle(self, hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
         """Park, acknowledge and give back the page's entries, each as was decided. Nothing else in the package does."""
         hand.settling = True
-        unparked = await self._park([decision for decision in decisions if decision.verdict is Verdict.PARK])
-        if unparked:
+        parkings = [_parking(decision) for decision in decisions if decision.verdict is Verdict.PARK]
+        if parkings:
+            dropped, unparked = await self._runner.dead_letters.park(parkings, self._retries, self._end)
+            self._tally.dead_letters_dropped += dropped
             done, decisions = with_unparked(unparked, done, decisions)
         if done:
-            await self._retrying(partial(self._pending.acknowledge, [entry.id for _, entry in done]), self._end)
+            await self._retrying(partial(self._pending.acknowledge, [entry.id for _, entry in done]))
         if len(done) < len(hand.entries):
             await self._give_back(hand, done, decisions)
         self._hands.remove(hand)
@@ -346,33 +308,6 @@ class _Run:
         if stops is not None:
             raise stops
 
-    async def _park(self, decisions: Sequence[Decision]) -> dict[bytes, Exception]:
-        """Make dead letters; return the IDs of those that could not be made, with the error."""
-        unparked: dict[bytes, Exception] = {}
-        parkings = [_parking(decision) for decision in decisions]
-        target = self._target
-        try:
-            retries = policy(target.retry_attempts, target.retry_max_delay_sec, self._end, self._runner.sleep)
-            async for attempt in retries:
-                with attempt:
-                    if not parkings:
-                        return unparked
-                    results = await self._runner.dead_letters.park(parkings)
-                    unparked = {
-                        parking.entry.id: result
-                        for parking, result in zip(parkings, results, strict=True)
-                        if isinstance(result, Exception)
-                    }
-                    self._tally.dead_letters_dropped += sum(result for result in results if isinstance(result, int))
-                    parkings = [parking for parking in parkings if parking.entry.id in unparked]
-                    if parkings:
-                        raise unparked[parkings[0].entry.id]
-        except AccessDenied:
-            raise
-        except Exception as exc:
-            return {parking.entry.id: unparked.get(parking.entry.id, exc) for parking in parkings}
-        return unparked
-
     async def _give_back(self, hand: Hand, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
         """Refund what is to be tried again, and what was not begun."""
         decided = {entry.id for _, entry in done}
@@ -381,7 +316,7 @@ class _Run:
         self._tally.given_back += len(hand.entries) - len(done) - len(decisions)
         if refunded:
             self._pending.owe(refunded)
-            await self._retrying(self._pending.settle_debts, self._end)
+            await self._retrying(self._pending.settle_debts)
 
     async def _give_back_the_rest(self) -> None:
         """Refund all that is still in our hands, because the run ends."""
@@ -407,17 +342,16 @@ class _Run:
                 case _:
                     tally.retried += 1
 
-    async def _keep(self) -> None:
-        """Renew the lease, and the claims on pages that take long, well before anybody else may have them."""
-        every_sec = min(RENEW_EVERY_SEC, max(self._target.min_idle_ms / 3000, 0.1))
+    async def _keep_hands(self) -> None:
+        """Renew the claims on pages that take long, well before anybody else may have them."""
+        every_sec = max(self._target.min_idle_ms / 3000, 0.1)
         while True:
             await asyncio.sleep(every_sec)
-            try:
-                self._lease_lost = self._lease_lost or not await self._lease.renew()
-                for hand in [hand for hand in self._hands if self._clock() - hand.kept_at >= every_sec / 2]:
+            for hand in [hand for hand in self._hands if self._clock() - hand.kept_at >= every_sec / 2]:
+                try:
                     await self._keep_hand(hand)
-            except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
-                logger.warning("reclaim %s: lease or claims not renewed: %s", self._target.name, exc)
+                except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
+                    logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
 
     async def _keep_hand(self, hand: Hand) -> None:
         """Make a page's entries fresh again; notice those that somebody took all the same."""
@@ -428,11 +362,8 @@ class _Run:
             self._tally.taken += len(gone)
             logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
 
-    async def _retrying(self, call: Callable[[], Awaitable[T]], until: Deadline) -> T:
-        """What the call returns, tried again while its error may pass."""
-        target = self._target
-        retries = policy(target.retry_attempts, target.retry_max_delay_sec, until, self._runner.sleep)
-        return await retries(call)
+    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await self._retries.call(self._end, call)
 
 
 def _parking(decision: Decision) -> Parking:

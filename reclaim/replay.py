@@ -1,0 +1,194 @@
+"""Owns the replay: has dead letters handled once more, in entry ID order for each order key."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from reclaim.connection import Server
+from reclaim.deadletters import DeadLetter, DeadLetters
+from reclaim.entry import id_number
+from reclaim.errors import LeaseHeld, MissingField, Verdict, classify
+from reclaim.handlers import Handler, Keyed, Stored
+from reclaim.lanes import by_key
+from reclaim.lease import Lease
+from reclaim.retry import Deadline, Retries
+from reclaim.settings import Target
+from reclaim.storing import Storing
+
+PAGE = 100
+WAIT_FOR_LEASE_SEC = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay did; counts are of dead letters.
+
+    Attributes:
+        chosen: were to be replayed.
+        replayed: were stored, and are no longer dead letters.
+        failed: raised again; they are dead letters still, with the new error.
+        retried: could not be stored for no fault of their own; nothing about them has changed.
+        held: were left alone, because an earlier one of their order key was not stored.
+        left: were not begun, because the time was up or the replay was told to stop.
+        missing: IDs asked for that are no dead letters.
+    """
+
+    chosen: int = 0
+    replayed: int = 0
+    failed: int = 0
+    retried: int = 0
+    held: int = 0
+    left: int = 0
+    missing: int = 0
+
+
+class Replay:
+    """Replays dead letters of one target. It holds the target's lease meanwhile, so that no run gets in between."""
+
+    def __init__(
+        self,
+        target: Target,
+        server: Server,
+        handler: Handler,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._target = target
+        self._server = server
+        self._handler = handler
+        self._clock = clock
+        self._sleep = sleep
+        self._letters = DeadLetters(server, target)
+        self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec, sleep)
+
+    async def run(
+        self,
+        ids: Sequence[bytes] | None = None,
+        *,
+        limit: int | None = None,
+        per_second: float | None = None,
+        dry_run: bool = False,
+        budget_sec: float = 60.0,
+        progress: Callable[[ReplayReport], None] = lambda _: None,
+    ) -> ReplayReport:
+        """Replay the dead letters with these IDs, or all there are now, those with the smallest entry IDs first.
+
+        Args:
+            ids: of dead letters; None for all.
+            limit: replay at most so many.
+            per_second: replay at most so many each second.
+            dry_run: only say how many would be replayed.
+            budget_sec: begin nothing after so many seconds.
+            progress: is told after each page how far it is.
+
+        Raises:
+            LeaseHeld: a run has had the lease all the time.
+            ServerError, redis.exceptions.RedisError: Redis cannot be used; what was replayed until then is gone from
+                the dead letters.
+            ValueError: an ID is not one of a stream.
+        """
+        deadline = Deadline(budget_sec, self._clock)
+        chosen, missing = await self._choose(ids, limit)
+        report = ReplayReport(chosen=len(chosen), missing=missing)
+        if dry_run or not chosen:
+            return report
+        lease = Lease(self._server, self._target.keys.lease, f"replay-{secrets.token_hex(6)}")
+        await self._take(lease, deadline)
+        keeper = asyncio.create_task(lease.keep())
+        storing = Storing(self._handler, self._retries, deadline, budget_sec, self._clock)
+        page = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))
+        held: set[bytes] = set()
+        try:
+            for at in range(0, len(chosen), page):
+                if deadline.passed() or lease.lost:
+                    return replace(report, left=len(chosen) - at)
+                due = Deadline(page / per_second if per_second else 0, self._clock)
+                report = await self._page(chosen[at : at + page], report, held, storing)
+                progress(report)
+                await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
+            return report
+        finally:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+            await self._server.batch([lease.release()])
+
+    async def _choose(self, ids: Sequence[bytes] | None, limit: int | None) -> tuple[list[bytes], int]:
+        """The IDs of the dead letters to replay, by entry ID, and how many of those asked for are not there."""
+        missing = 0
+        places: list[tuple[int, bytes]] = []
+        if ids is None:
+            letters = await self._letters.list(count=PAGE)
+            while letters:
+                places += ((id_number(letter.entry.id), letter.id) for letter in letters)
+                letters = await self._letters.list(letters[-1].id, count=PAGE)
+        else:
+            for letter in await self._letters.show(list(dict.fromkeys(ids))):
+                if letter is None:
+                    missing += 1
+                else:
+                    places.append((id_number(letter.entry.id), letter.id))
+        return [letter_id for _, letter_id in sorted(places)[:limit]], missing
+
+    async def _take(self, lease: Lease, deadline: Deadline) -> None:
+        """Take the lease, as soon as the run that may have it is over."""
+        while (holder := lease.taken(await self._server.batch(lease.take()))) is not None:
+            if deadline.remaining_sec() <= WAIT_FOR_LEASE_SEC:
+                raise LeaseHeld(f"{self._target.name}: {holder}")
+            await self._sleep(WAIT_FOR_LEASE_SEC)
+
+    async def _page(
+        self, ids: Sequence[bytes], report: ReplayReport, held: set[bytes], storing: Storing
+    ) -> ReplayReport:
+        """Replay these, at most one of each order key at a time; `held` are the keys of which one was not stored."""
+        letters = [letter for letter in await self._letters.show(ids) if letter is not None]
+        of_entry = {letter.entry.id: letter for letter in letters}
+        work: list[Keyed] = []
+        for letter in letters:
+            try:
+                work.append((self._handler.order_key(letter.entry), letter.entry))
+            except MissingField as exc:
+                report = await self._missed(letter, exc, report)
+        chains = by_key(work)
+        for turn in range(max(map(len, chains), default=0)):
+            ready = [chain[turn] for chain in chains if turn < len(chain)]
+            blocked = [keyed for keyed in ready if keyed[0] in held]
+            ready = [keyed for keyed in ready if keyed[0] not in held]
+            report = replace(report, held=report.held + len(blocked))
+            stored = await self._store(ready, storing)
+            done = [of_entry[entry.id].id for (_, entry), one in zip(ready, stored, strict=True) if not _failed(one)]
+            report = replace(report, replayed=report.replayed + await self._letters.discard(done))
+            for (key, entry), error in zip(ready, stored, strict=True):
+                if isinstance(error, Exception):
+                    held.add(key)
+                    report = await self._missed(of_entry[entry.id], error, report)
+        return report
+
+    async def _store(self, keyed: Sequence[Keyed], storing: Storing) -> Sequence[Stored]:
+        if self._handler.at_once:
+            return await storing.store(keyed) if keyed else []
+        free = asyncio.Semaphore(self._target.lanes)
+
+        async def store_one(one: Keyed) -> Stored:
+            async with free:
+                return (await storing.store([one]))[0]
+
+        return await asyncio.gather(*map(store_one, keyed))
+
+    async def _missed(self, letter: DeadLetter, error: Exception, report: ReplayReport) -> ReplayReport:
+        """Write down why a dead letter could not be stored, if it is to blame itself."""
+        match classify(error):
+            case Verdict.STOP:
+                raise error
+            case Verdict.RETRY:
+                return replace(report, retried=report.retried + 1)
+            case _:
+                await self._letters.amend(letter, f"{type(error).__name__}: {error}")
+                return replace(report, failed=report.failed + 1)
+
+
+def _failed(stored: Stored) -> bool:
+    return isinstance(stored, Exception)
