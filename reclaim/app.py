@@ -3,21 +3,41 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from reclaim import handlers
 from reclaim.connection import Server, connect
+from reclaim.deadletters import DeadLetters
 from reclaim.errors import RunFailed, SettingsError
-from reclaim.report import Outcome, RunReport
+from reclaim.replay import Replay
+from reclaim.report import History, Outcome, RunReport
 from reclaim.runner import Runner
-from reclaim.settings import Settings
+from reclaim.settings import Settings, Target
 
 logger = logging.getLogger("reclaim")
 
 _LEVELS = {Outcome.FAILED: logging.ERROR, Outcome.GROUP_MISSING: logging.WARNING, Outcome.LEASE_LOST: logging.WARNING}
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """All that works on one target."""
+
+    target: Target
+    runner: Runner
+    replay: Replay
+    dead_letters: DeadLetters
+    history: History
+
+
 class App:
-    """The app on one event loop: one client, one runner for each target. Make it inside the loop that uses it."""
+    """The app on one event loop: one client, one unit for each target. Make it inside the loop that uses it.
+
+    Attributes:
+        settings: what it was built from.
+        server: the client.
+        units: by the target's name, ``stream/group``.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Build it; nothing is connected yet.
@@ -25,9 +45,9 @@ class App:
         Raises:
             SettingsError: a HANDLER cannot be loaded.
         """
-        self._settings = settings
-        self._server = connect(settings)
-        self._runners = _runners(settings, self._server)
+        self.settings = settings
+        self.server = connect(settings)
+        self.units = _units(settings, self.server)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "App":
@@ -44,8 +64,8 @@ class App:
         Raises:
             RunFailed: a target's run failed; the others have run all the same, and all reports are out.
         """
-        budget_sec = self._settings.run_budget_sec
-        reports = await asyncio.gather(*(runner.run(budget_sec, stop) for runner in self._runners))
+        budget_sec = self.settings.run_budget_sec
+        reports = await asyncio.gather(*(unit.runner.run(budget_sec, stop) for unit in self.units.values()))
         for report in reports:
             logger.log(_LEVELS.get(report.outcome, logging.INFO), "reclaim run %s", report.to_json())
         failed = [report for report in reports if report.outcome is Outcome.FAILED]
@@ -55,18 +75,23 @@ class App:
 
     async def aclose(self) -> None:
         """Close the client."""
-        await self._server.aclose()
+        await self.server.aclose()
 
 
-def _runners(settings: Settings, server: Server) -> list[Runner]:
-    """A runner for each target; all the handlers that cannot be loaded are named at once."""
-    runners: list[Runner] = []
+def _units(settings: Settings, server: Server) -> dict[str, Unit]:
+    """A unit for each target; all the handlers that cannot be loaded are named at once."""
+    units: dict[str, Unit] = {}
     problems: list[str] = []
     for target in settings.targets:
         try:
-            runners.append(Runner(target, server, handlers.make(server, target)))
+            handler = handlers.make(server, target)
         except SettingsError as exc:
             problems += exc.problems
+            continue
+        history = History(server, target)
+        runner = Runner(target, server, handler, history.append)
+        letters = DeadLetters(server, target)
+        units[target.name] = Unit(target, runner, Replay(target, server, handler), letters, history)
     if problems:
         raise SettingsError(problems)
-    return runners
+    return units

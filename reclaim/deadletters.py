@@ -196,7 +196,7 @@ class DeadLetters:
 
 def _flat(entry: Entry, reason: str, error: str, at: str) -> list[bytes | str | int]:
     """The names and values of a dead letter."""
-    about = ("id", entry.id, "reason", reason, "error", error[:MAX_ERROR_CHARS])
+    about = ("id", entry.id, "reason", reason, "error", error[:MAX_ERROR_CHARS].encode(errors="backslashreplace"))
     flat: list[bytes | str | int] = [*about, "consumer", entry.consumer, "deliveries", entry.deliveries, "at", at]
     for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
         flat += (FIELD_PREFIX + name, value)

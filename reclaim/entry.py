@@ -41,6 +41,14 @@ def id_after(entry_id: bytes) -> bytes:
     return b"%b-%d" % (ms, int(seq) + 1)
 
 
+def id_before(entry_id: bytes) -> bytes:
+    """The greatest ID smaller than this one; of ``0-0`` itself, before which there is none."""
+    ms, seq = map(int, entry_id.split(b"-"))
+    if seq:
+        return b"%d-%d" % (ms, seq - 1)
+    return b"%d-%d" % (ms - 1, _MAX_PART) if ms else entry_id
+
+
 def id_number(entry_id: bytes) -> int:
     """The ID as one integer, in the order Redis keeps (milliseconds, then sequence)."""
     ms, seq = entry_id.split(b"-")

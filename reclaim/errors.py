@@ -9,6 +9,7 @@ ReclaimError
 ├── RunFailed              a target's run failed; raised once every target's report is out
 ├── LeaseHeld             another run is at work on the target, and did not end in time
 ├── HandlerTimeout         a handler had not finished when the run's time was up
+├── HandlerCancelled      a handler raised CancelledError though nobody had cancelled it
 ├── MissingField           a template names a field that the entry does not have
 ├── RejectEntry            raised by a handler: this entry is bad for good, park it
 └── RetryEntry             raised by a handler: not the entry's fault, try again later
@@ -62,6 +63,10 @@ class HandlerTimeout(ReclaimError):
     """A handler had not finished when the run's time was up."""
 
 
+class HandlerCancelled(ReclaimError):
+    """A handler raised CancelledError though nobody had cancelled it."""
+
+
 class MissingField(ReclaimError):
     """A key template names a field that the entry does not have."""
 
@@ -112,6 +117,7 @@ _BY_TYPE: dict[type[BaseException], Verdict] = {
     RejectEntry: Verdict.PARK,
     RetryEntry: Verdict.RETRY,
     HandlerTimeout: Verdict.FAIL,
+    HandlerCancelled: Verdict.FAIL,
     AccessDenied: Verdict.STOP,
     ServerError: Verdict.RETRY,
     redis_errors.AuthenticationError: Verdict.STOP,

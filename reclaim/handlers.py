@@ -1,5 +1,6 @@
 """Owns the handlers: what is done with an entry before it is acknowledged."""
 
+import asyncio
 import hashlib
 import importlib
 import inspect
@@ -9,7 +10,7 @@ from typing import Final, Protocol
 
 from reclaim.connection import Command, Server
 from reclaim.entry import Entry
-from reclaim.errors import MissingField, SettingsError
+from reclaim.errors import HandlerCancelled, MissingField, SettingsError
 from reclaim.keys import Template
 from reclaim.settings import Target
 
@@ -124,6 +125,11 @@ class FunctionHandler:
             try:
                 await self._function(entry)
                 outcomes.append(None)
+            except asyncio.CancelledError as exc:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                outcomes.append(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
             except Exception as exc:  # whatever it is: classify() judges it
                 outcomes.append(exc)
         return outcomes

@@ -77,6 +77,7 @@ return lost
 """
 
 # Sets idle time and delivery count of entries that are still ours as we left them: same consumer, same count.
+# What is no longer in the stream is left as it is: from Redis 7 on XCLAIM would drop it unrecorded.
 # KEYS: the stream. ARGV: group, consumer, then for each entry: ID, its count as we left it, new idle ms, new count.
 # Result: the IDs that are no longer ours.
 _KEEP = """
@@ -85,11 +86,11 @@ local gone = {}
 for at = 3, #ARGV, 4 do
   local id = ARGV[at]
   local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
-  if row and row[2] == ARGV[2] and row[4] == tonumber(ARGV[at + 1]) then
+  if not row or row[2] ~= ARGV[2] or row[4] ~= tonumber(ARGV[at + 1]) then
+    gone[#gone + 1] = id
+  elseif #redis.call('XRANGE', KEYS[1], id, id) > 0 then
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
       'IDLE', ARGV[at + 2], 'RETRYCOUNT', ARGV[at + 3], 'JUSTID')
-  else
-    gone[#gone + 1] = id
   end
 end
 return gone
@@ -244,7 +245,7 @@ class PendingList:
             for reply in (lost, claimed):
                 if isinstance(reply, Exception):
                     raise reply
-        except Exception:
+        except BaseException:
             self._owed += (row._replace(deliveries=row.deliveries + 1) for row in rows)
             raise
         found = {row.id: row for row in rows}
@@ -268,9 +269,12 @@ class PendingList:
 
     async def settle_debts(self) -> None:
         """Give back what is owed from this run or an earlier one."""
-        if self._owed:
-            await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in self._owed])
-            self._owed.clear()
+        owed, self._owed = self._owed, []
+        try:
+            await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in owed])
+        except BaseException:
+            self._owed += owed
+            raise
 
     async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
         gone: set[bytes] = set()

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reclaim.connection import Server
@@ -112,8 +111,7 @@ class Replay:
             return report
         finally:
             keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.wait([keeper])
             await self._server.batch([lease.release()])
 
     async def _choose(self, ids: Sequence[bytes] | None, limit: int | None) -> tuple[list[bytes], int]:

@@ -1,15 +1,22 @@
-"""Owns the account of a run: counted while it goes, handed over as one RunReport when it is over."""
+"""Owns the account of a run: counted while it goes, one RunReport when it is over, and the history of them."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Any
 
+from reclaim.connection import Command, Server
+from reclaim.entry import id_before
 from reclaim.pending import Summary
+from reclaim.settings import Target
 
 MAX_REASONS = 20
+RUNS_MAXLEN = 2_000
+IDLE_EVERY_SEC = 300.0  # a run every 20 s that finds nothing would push all others out within hours
 
 
 class Outcome(Enum):
@@ -143,3 +150,29 @@ class Tally:
 _AS_COUNTED = tuple(
     {one.name for one in fields(RunReport)} & {one.name for one in fields(Tally)} - {"consumers_removed", "reasons"}
 )
+
+
+class History:
+    """The reports of a target's latest runs, in a capped stream. Runs without work are kept only now and then."""
+
+    def __init__(self, server: Server, target: Target, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
+        self._key = target.keys.runs
+        self._clock = clock
+        self._idle_due = clock()
+
+    def append(self, report: RunReport) -> Command | None:
+        """The command that adds a report; None for a run without work that follows another one soon."""
+        if report.outcome is Outcome.NOTHING_PENDING:
+            if self._clock() < self._idle_due:
+                return None
+            self._idle_due = self._clock() + IDLE_EVERY_SEC
+        else:
+            self._idle_due = self._clock()
+        return ("XADD", self._key, "MAXLEN", "~", RUNS_MAXLEN, "*", "report", report.to_json())
+
+    async def latest(self, count: int, before: bytes | None = None) -> list[tuple[bytes, dict[str, Any]]]:
+        """At most `count` reports with their IDs, newest first, from the one before the ID given."""
+        end = "+" if before is None else id_before(before)
+        found = await self._server.call("XREVRANGE", self._key, end, "-", "COUNT", count)
+        return [(entry_id, json.loads(fields[1])) for entry_id, fields in found]

@@ -66,5 +66,6 @@ class Retries:
         )
 
     async def call(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
-        """What the function returns, called again while its error may pass."""
-        return await self.until(deadline)(function)
+        """What the function returns, called again while its error may pass; TimeoutError at the deadline."""
+        async with asyncio.timeout(deadline.remaining_sec()):
+            return await self.until(deadline)(function)

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from reclaim.connection import Reply, Server
+from redis.exceptions import ResponseError
+
+from reclaim.connection import Command, Reply, Server
 from reclaim.deadletters import DeadLetters, Parking, Reason
 from reclaim.entry import Entry
 from reclaim.errors import MissingField, Verdict, classify
@@ -34,6 +36,8 @@ MAX_HELD_KEYS = 100_000
 SWEEP_EVERY_SEC = 3600.0
 
 T = TypeVar("T")
+Decided = tuple[list[Keyed], list[Decision]]  # the entries that are done, and the others
+Ending = tuple[Outcome, str, Exception | None]  # how a run ends, why, and with which error
 
 
 @dataclass(slots=True, eq=False)
@@ -55,9 +59,21 @@ class Runner:
         target: Target,
         server: Server,
         handler: Handler,
+        history: Callable[[RunReport], Command | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """Make it; nothing is connected yet.
+
+        Args:
+            target: what to reclaim.
+            server: where.
+            handler: what is done with each entry.
+            history: makes the command that keeps a run's report, where it is to be kept.
+            clock: monotonic seconds.
+            sleep: waits so many seconds between two attempts.
+        """
+        self.history = history
         self.target = target
         self.server = server
         self.handler = handler
@@ -88,13 +104,14 @@ class _Run:
         run_id = secrets.token_hex(6)
         self._tally = Tally(run_id, runner.target.name, runner.clock)
         self._lease = Lease(runner.server, runner.target.keys.lease, run_id)
-        reserve_sec = min(5.0, budget_sec / 10)  # first to let handlers come to an end, then to settle what they did
+        reserve_sec = min(5.0, budget_sec / 10)  # to let handlers come to an end; as much again to settle and close
         self._budget_sec = budget_sec
         self._retries = Retries(runner.target.retry_attempts, runner.target.retry_max_delay_sec, runner.sleep)
         self._begin_until = Deadline(budget_sec - 2 * reserve_sec, runner.clock)
         work_until = Deadline(budget_sec - reserve_sec, runner.clock)
         self._storing = Storing(runner.handler, self._retries, work_until, budget_sec, runner.clock)
-        self._end = Deadline(budget_sec, runner.clock)
+        self._end = Deadline(budget_sec - reserve_sec / 2, runner.clock)
+        self._close_until = Deadline(budget_sec, runner.clock)
         first = FIRST_PAGE if self._handler.at_once else self._target.lanes
         self._pace = Pace(self._target.page_size, first, min(PAGE_SEC, self._target.min_idle_ms / 4000))
         self._hands: list[Hand] = []
@@ -102,57 +119,82 @@ class _Run:
 
     async def go(self) -> RunReport:
         try:
-            return self._tally.report(*await self._work())
+            holder = await self._retrying(self._open)
+            if holder is not None:
+                return self._tally.report(Outcome.LEASE_HELD, holder)
+        except ResponseError as exc:
+            return await self._close(_failed(exc))  # the lease may be ours
         except Exception as exc:
-            return self._tally.report(Outcome.FAILED, f"{type(exc).__name__}: {exc}", exc)
-
-    async def _work(self) -> tuple[Outcome, str]:
-        holder = await self._retrying(self._open)
-        if holder is not None:
-            return Outcome.LEASE_HELD, holder
+            return self._tally.report(*_failed(exc))
         try:
-            return await self._reclaim()
-        finally:
-            await self._close()
+            ending = await self._reclaim()
+        except asyncio.CancelledError:
+            await self._close((Outcome.STOPPED, "cancelled", None))
+            raise
+        except Exception as exc:
+            ending = _failed(exc)
+        return await self._close(ending)
 
     async def _open(self) -> str | None:
         """One round trip: take the lease and count what is pending. Who has the lease, if not we."""
         *taking, counted = await self._runner.server.batch([*self._lease.take(), self._pending.count()])
         holder = self._lease.taken(taking)
-        self._tally.before = self._pending.counted(counted)
+        if holder is None:
+            self._tally.before = self._pending.counted(counted)
         return holder
 
-    async def _close(self) -> None:
-        """One round trip: release the lease, count what is left, now and then remove consumers long gone.
+    async def _close(self, ending: Ending) -> RunReport:
+        """Give back what is in our hands still, release the lease, count what is left, keep the report.
 
-        What is in our hands still is given back first. A failure here is the next run's or the lease's TTL to mend.
+        One round trip where nothing was pending. A failure here is the next run's to mend, or the lease's TTL.
         """
         try:
-            await self._give_back_the_rest()
-            commands = [self._lease.release(), self._pending.count()]
-            sweeps = self._target.consumer_ttl_hours > 0 and self._clock() >= self._runner.next_sweep
-            if sweeps:
-                commands.append(self._pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000)))
-            _, counted, *swept = await self._runner.server.batch(commands, denial_raises=False)
-            self._tally.after = self._pending.counted(counted)
-            if sweeps:
-                self._runner.next_sweep = self._clock() + SWEEP_EVERY_SEC
-                self._swept(swept[0])
+            async with asyncio.timeout(self._close_until.remaining_sec()):
+                await self._give_back_the_rest()
+                if ending[0] is Outcome.NOTHING_PENDING and not self._sweep_is_due():
+                    self._tally.after = self._tally.before
+                    await self._send([self._lease.release(), *self._kept(ending)])
+                else:
+                    await self._release_and_count()
+                    await self._send(self._kept(ending))
         except Exception as exc:
             logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, exc)
+        return self._tally.report(*ending)
 
-    def _swept(self, names: Reply) -> None:
-        if isinstance(names, Exception):
-            logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, names)
-        else:
-            self._tally.consumers_removed += (name.decode(errors="replace") for name in names)
+    async def _release_and_count(self) -> None:
+        """Release the lease, count what is left, and now and then remove consumers long gone."""
+        commands = [self._lease.release(), self._pending.count()]
+        sweeps = self._sweep_is_due()
+        if sweeps:
+            commands.append(self._pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000)))
+            self._runner.next_sweep = self._clock() + SWEEP_EVERY_SEC
+        _, counted, *swept = await self._send(commands)
+        self._tally.after = self._pending.counted(counted)
+        if sweeps and isinstance(swept[0], list):
+            self._tally.consumers_removed += (name.decode(errors="replace") for name in swept[0])
 
-    async def _reclaim(self) -> tuple[Outcome, str]:
+    def _sweep_is_due(self) -> bool:
+        return self._target.consumer_ttl_hours > 0 and self._clock() >= self._runner.next_sweep
+
+    def _kept(self, ending: Ending) -> list[Command]:
+        """The command that keeps the report, if it is to be kept."""
+        command = self._runner.history(self._tally.report(*ending))
+        return [] if command is None else [command]
+
+    async def _send(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send what no run fails for; errors are logged."""
+        replies = await self._runner.server.batch(commands, denial_raises=False) if commands else []
+        for reply in replies:
+            if isinstance(reply, Exception):
+                logger.warning("reclaim %s: closing the run: %s", self._target.name, reply)
+        return replies
+
+    async def _reclaim(self) -> Ending:
         before = self._tally.before
         if before is None or before.group_missing:
-            return Outcome.GROUP_MISSING, "" if before is None else str(before.group_missing)
+            return Outcome.GROUP_MISSING, str(before and before.group_missing), None
         if not before.count:
-            return Outcome.NOTHING_PENDING, ""
+            return Outcome.NOTHING_PENDING, "", None
         keeper = asyncio.gather(self._lease.keep(), self._keep_hands())
         try:
             await self._retrying(self._pending.settle_debts)
@@ -161,10 +203,9 @@ class _Run:
             return await self._pages(before.count)
         finally:
             keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.wait([keeper])
 
-    async def _pages(self, total: int) -> tuple[Outcome, str]:
+    async def _pages(self, total: int) -> Ending:
         """Handle page after page, the next one claimed meanwhile, up to the end of the list or of the run."""
         ahead: asyncio.Task[Hand | None] | None = None
         try:
@@ -178,7 +219,7 @@ class _Run:
                     return ending
                 hand = await (ahead or self._take(hand.after, total))
                 ahead = None
-            return Outcome.COMPLETED, ""
+            return Outcome.COMPLETED, "", None
         finally:
             if ahead is not None:
                 ahead.cancel()  # what it may have claimed is given back
@@ -188,16 +229,20 @@ class _Run:
         """Whether the next page would be handled soon, and not only wait in our hands."""
         return self._ending() is None and (self._handler.at_once or self._pace.is_quick)
 
-    def _ending(self) -> tuple[Outcome, str] | None:
+    def _ending(self) -> Ending | None:
         """Why the run begins nothing more; None while it goes on."""
         if self._stop.is_set():
-            return Outcome.STOPPED, "asked to stop"
+            return Outcome.STOPPED, "asked to stop", None
         if self._lease.lost:
-            return Outcome.LEASE_LOST, "the run stalled for longer than its lease"
+            return Outcome.LEASE_LOST, "the run stalled for longer than its lease", None
         if self._begin_until.passed():
-            return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}"
+            return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}", None
         if len(self._held) > MAX_HELD_KEYS:
-            return Outcome.TOO_MANY_HELD, f"more than {MAX_HELD_KEYS} order keys wait for an entry that is not done"
+            return (
+                Outcome.TOO_MANY_HELD,
+                f"over {MAX_HELD_KEYS} order keys wait for an entry that is not done",
+                None,
+            )
         return None
 
     async def _take(self, start: bytes | None, total: int) -> Hand | None:
@@ -230,14 +275,15 @@ class _Run:
         """Have the page's entries stored, in lanes; then settle what came of it."""
         began = self._clock()
         work, decisions = self._plan(hand.entries)
-        done: list[Keyed] = []
         if self._handler.at_once:
-            lanes = by_hash(work, self._target.lanes)
-            await asyncio.gather(*(self._lane(lane, hand, done, decisions) for lane in lanes))
+            lanes = [self._lane(lane, hand) for lane in by_hash(work, self._target.lanes)]
         else:
             chains = iter(by_key(work))
-            workers = (self._worker(chains, hand, done, decisions) for _ in range(self._target.lanes))
-            await asyncio.gather(*workers)
+            lanes = [self._chains(chains, hand) for _ in range(self._target.lanes)]
+        done: list[Keyed] = []
+        for lane_done, lane_decisions in await asyncio.gather(*lanes):
+            done += lane_done
+            decisions += lane_decisions
         await self._settle(hand, done, decisions)
         self._pace.saw(hand.entries, self._clock() - began)
 
@@ -260,34 +306,35 @@ class _Run:
                 work.append((key, entry))
         return work, decisions
 
-    async def _worker(
-        self, chains: Iterator[list[Keyed]], hand: Hand, done: list[Keyed], decisions: list[Decision]
-    ) -> None:
+    async def _chains(self, chains: Iterator[list[Keyed]], hand: Hand) -> Decided:
         """A lane for a handler that takes one entry at a time: it takes up one order key's entries after another's."""
+        done: list[Keyed] = []
+        decisions: list[Decision] = []
         for chain in chains:
             for at, keyed in enumerate(chain):
-                decided = len(decisions)
-                await self._lane([keyed], hand, done, decisions)
-                if any(not decision.verdict.settles for decision in decisions[decided:]):
-                    decisions += (Decision(key, entry, Verdict.HELD, HELD_BACK) for key, entry in chain[at + 1 :])
+                entry_done, entry_decisions = await self._lane([keyed], hand)
+                done += entry_done
+                decisions += entry_decisions
+                if any(not decision.verdict.settles for decision in entry_decisions):
+                    decisions += (Decision(*later, Verdict.HELD, HELD_BACK) for later in chain[at + 1 :])
                     break
+        return done, decisions
 
-    async def _lane(self, lane: list[Keyed], hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
+    async def _lane(self, lane: Sequence[Keyed], hand: Hand) -> Decided:
         """Store a lane's entries, and decide what becomes of each; leave them alone if the run is ending."""
         if self._ending() is not None:
-            return
-        if hand.taken:
-            decisions += (
-                Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
-            )
+            return [], []
+        taken = [
+            Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
+        ]
+        if taken:
             lane = [keyed for keyed in lane if keyed[1].id not in hand.taken]
         stored = await self._storing.store(lane)
-        lane_done, lane_decisions = decide(lane, stored, self._target.max_deliveries)
+        done, decisions = decide(lane, stored, self._target.max_deliveries)
         superseded = stored.count(SUPERSEDED)
         self._tally.superseded += superseded
-        self._tally.stored += len(lane_done) - superseded
-        done += lane_done
-        decisions += lane_decisions
+        self._tally.stored += len(done) - superseded
+        return done, taken + decisions
 
     async def _settle(self, hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
         """Park, acknowledge and give back the page's entries, each as was decided. Nothing else in the package does."""
@@ -364,6 +411,10 @@ class _Run:
 
     async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
         return await self._retries.call(self._end, call)
+
+
+def _failed(exc: Exception) -> Ending:
+    return Outcome.FAILED, f"{type(exc).__name__}: {exc}", exc
 
 
 def _parking(decision: Decision) -> Parking:
