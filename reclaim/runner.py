@@ -203,7 +203,7 @@ class _Run:
             return await self._pages(before.count)
         finally:
             keeper.cancel()
-            await asyncio.wait([keeper])
+            await asyncio.gather(keeper, return_exceptions=True)
 
     async def _pages(self, total: int) -> Ending:
         """Handle page after page, the next one claimed meanwhile, up to the end of the list or of the run."""
