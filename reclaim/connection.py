@@ -3,9 +3,10 @@
 import asyncio
 import math
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 from redis import exceptions as redis_errors
 from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
@@ -17,7 +18,7 @@ from reclaim.settings import Settings
 TIMEOUT_SEC = 5.0  # for one batch, connecting included
 MAX_CONNECTIONS = 64  # the smallest Azure cache allows 256 in all
 
-Command = Sequence[bytes | str | int]
+Command = tuple[bytes | str | int, ...]
 Reply = Any  # what a command answers: int, bytes, list, None; or the exception that it answered with
 
 
@@ -73,10 +74,11 @@ class Server:
             redis.exceptions.ConnectionError, TimeoutError: the connection broke, or the server was silent; the
                 commands may or may not have taken effect.
         """
+        request = b"".join(map(_pack, commands))
         async with self._free, asyncio.timeout(self._timeout_sec):
             connection = await self._connection()
             try:
-                await connection.send_packed_command(connection.pack_commands(commands))
+                await connection.send_packed_command(request)
                 replies = [await _read(connection) for _ in commands]
             finally:
                 await self._pool.release(connection)
@@ -123,6 +125,10 @@ class Server:
                 return NotTrusted(f"the certificate of {self.address} is not trusted: {cause.verify_message}")
             cause = cause.__cause__ or cause.__context__
         return Unreachable(f"no connection to {self.address}: {exc}")
+
+
+# hiredis packs three times as fast as redis-py's connection does; its type says that a command is one word.
+_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 async def _read(connection: Connection) -> Reply:
