@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from reclaim.entry import Entry
 
 PAGE_BYTES = 4 * 2**20  # what the bodies of one page may come to
-PAGE_SEC = 2.0  # what handling one page may take
-FIRST_PAGE = 100  # entries claimed while nothing is known of them
+PAGE_SEC = 2.0  # what handling one page may take, if that is well below the idle time after which others claim
+LEAST_PAGE_SEC = 0.05
+FIRST_PAGE = 20  # entries claimed while nothing is known of them
 
 
 class Pace:
     """How many entries the next page may have: few while nothing is known, then as many as are light and quick."""
 
-    def __init__(self, page_size: int, first: int, page_sec: float) -> None:
+    def __init__(self, page_size: int, first: int, min_idle_ms: int) -> None:
         self._page_size = page_size
-        self._page_sec = page_sec
+        self._page_sec = min(PAGE_SEC, max(min_idle_ms / 4000, LEAST_PAGE_SEC))
         self.count = min(page_size, first)
         self.is_quick = False  # until a page was handled in the time it may take
 

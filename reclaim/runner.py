@@ -23,7 +23,7 @@ from reclaim.errors import MissingField, Verdict, classify
 from reclaim.handlers import SUPERSEDED, Handler, Keyed
 from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, judge, with_unparked
 from reclaim.lease import Lease
-from reclaim.pace import FIRST_PAGE, PAGE_SEC, Pace
+from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.pending import START, Page, PendingList
 from reclaim.report import Outcome, RunReport, Tally
 from reclaim.retry import Deadline, Retries
@@ -113,7 +113,7 @@ class _Run:
         self._end = Deadline(budget_sec - reserve_sec / 2, runner.clock)
         self._close_until = Deadline(budget_sec, runner.clock)
         first = FIRST_PAGE if self._handler.at_once else self._target.lanes
-        self._pace = Pace(self._target.page_size, first, min(PAGE_SEC, self._target.min_idle_ms / 4000))
+        self._pace = Pace(self._target.page_size, first, self._target.min_idle_ms)
         self._hands: list[Hand] = []
         self._held: set[int] = set()  # hashes of order keys; should two keys share one, a key waits for nothing
 
@@ -213,7 +213,8 @@ class _Run:
             while hand is not None:
                 if hand.after is not None and self._may_claim_ahead():
                     ahead = asyncio.create_task(self._take(hand.after, total))
-                await self._handle(hand)
+                with self._tally.page(len(hand.entries)):
+                    await self._handle(hand)
                 ending = self._ending()
                 if ending is not None:
                     return ending
@@ -324,6 +325,8 @@ class _Run:
         """Store a lane's entries, and decide what becomes of each; leave them alone if the run is ending."""
         if self._ending() is not None:
             return [], []
+        if self._clock() - hand.kept_at >= self._target.min_idle_ms / 1250:
+            await self._keep_hand(hand)  # we stalled, and somebody may have taken them: an old entry must not be stored
         taken = [
             Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
         ]
