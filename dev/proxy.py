@@ -318,7 +318,8 @@ class _Delayed:
 
     def __init__(self, writer: asyncio.StreamWriter, sent: Callable[[], None] = lambda: None) -> None:
         self._writer = writer
-        self._writer.transport.set_write_buffer_limits(0)  # drained means sent
+        if writer.get_extra_info("ssl_object") is None:  # asyncio's TLS never resumes writing with a limit of 0
+            writer.transport.set_write_buffer_limits(0)  # drained means sent
         self._sent = sent
         self._queue: asyncio.Queue[tuple[float, bytes | None]] = asyncio.Queue()
 

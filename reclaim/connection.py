@@ -3,7 +3,8 @@
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import hiredis
@@ -75,13 +76,9 @@ class Server:
                 commands may or may not have taken effect.
         """
         request = b"".join(map(_pack, commands))
-        async with self._free, asyncio.timeout(self._timeout_sec):
-            connection = await self._connection()
-            try:
-                await connection.send_packed_command(request)
-                replies = [await _read(connection) for _ in commands]
-            finally:
-                await self._pool.release(connection)
+        async with self._lent() as connection:
+            await connection.send_packed_command(request)
+            replies = [await _read(connection) for _ in commands]
         if denial_raises:
             self._check_allowed(commands, replies)
         return replies
@@ -100,9 +97,59 @@ class Server:
         self._check_allowed(commands, executed)
         return executed
 
+    async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
+        """What the server says of each command without running it: ``QUEUED``, or why it would refuse.
+
+        They are queued in a MULTI and discarded: permissions, spelling and a read-only or full server are checked when
+        queueing (https://redis.io/docs/latest/develop/using-commands/transactions/). The connection is then closed.
+
+        Raises:
+            redis.exceptions.ResponseError: MULTI itself is refused; nothing else was sent. And whatever `batch` raises.
+        """
+        async with self._lent() as connection:
+            try:
+                await connection.send_packed_command(_pack(("MULTI",)))
+                begun = await _read(connection)
+                if isinstance(begun, Exception):
+                    raise begun
+                await connection.send_packed_command(b"".join(map(_pack, [*commands, ("DISCARD",)])))
+                return [await _read(connection) for _ in commands]
+            finally:
+                await connection.disconnect(nowait=True)
+
+    async def tls_version(self) -> str | None:
+        """The version of TLS that is spoken (``TLSv1.3``); None where it is none.
+
+        Raises:
+            Unreachable, NotTrusted, AccessDenied: as `batch` does.
+        """
+        async with self._lent() as connection:
+            spoken = connection._writer.get_extra_info("ssl_object")  # type: ignore[union-attr] # noqa: SLF001 # redis-py does not say
+            return None if spoken is None else str(spoken.version())
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, for as long as one batch may take."""
+        async with self._free:
+            try:
+                async with asyncio.timeout(self._timeout_sec) as limit:
+                    connection = await self._connection()
+                    try:
+                        yield connection
+                    finally:
+                        await self._pool.release(connection)
+            except redis_errors.AuthenticationError as exc:
+                raise AccessDenied(f"{self.address} wants a user name and password: {exc}") from exc
+            except TimeoutError as exc:
+                if not limit.expired():
+                    raise
+                raise redis_errors.TimeoutError(
+                    f"{self.address} did not answer within {self._timeout_sec:g} s"
+                ) from exc
 
     async def _connection(self) -> Connection:
         try:
