@@ -1,0 +1,113 @@
+"""What all tests share: real servers, one of each kind, started when a test first asks for it and emptied before each.
+
+A kind that is not installed here is left out of the matrix, and the header says so; where CI is set, it is an error.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support")
+
+from dev.proxy import Proxy, redis_6_0_commands  # noqa: E402  # after the rewriting is asked for
+from dev.server import KINDS, Server, available  # noqa: E402
+from tests.support import Client, Endpoint, raw_client  # noqa: E402
+
+REDIS_6_0 = "redis-6.0"  # redis-7.0 behind a proxy that refuses what 6.0 does not know
+EMBEDDED = KINDS[0]
+IN_CI = os.environ.get("CI", "").lower() == "true"
+
+
+def _matrix() -> list[str]:
+    kinds = list(KINDS) if IN_CI else available()
+    return [*kinds, REDIS_6_0] if "redis-7.0" in kinds else kinds
+
+
+MATRIX = _matrix()
+
+
+def pytest_report_header() -> str:
+    """Say which servers the tests run on, and which are missing."""
+    missing = [kind for kind in (*KINDS, REDIS_6_0) if kind not in MATRIX]
+    return f"servers: {', '.join(MATRIX) or 'none'}" + (
+        f"; not installed here: {', '.join(missing)}" if missing else ""
+    )
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Azure's worker runs asyncio, so the tests do."""
+    return "asyncio"
+
+
+class Servers:
+    """The servers of this session, each started when it is first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def get(self, kind: str) -> Endpoint:
+        """The endpoint of a kind, its server empty."""
+        if kind not in self._endpoints:
+            self._endpoints[kind] = self._start(kind)
+        endpoint = self._endpoints[kind]
+        with raw_client(endpoint.server_port) as client:
+            client.execute_command("FLUSHALL")
+        if isinstance(endpoint.proxy, Proxy):
+            endpoint.proxy.forget()
+        return endpoint
+
+    def _start(self, kind: str) -> Endpoint:
+        if kind != REDIS_6_0:
+            server = self._stack.enter_context(Server(kind))
+            return Endpoint(kind, server.port, server.port)
+        server_port = self.get("redis-7.0").server_port
+        proxy = self._stack.enter_context(Proxy(server_port))
+        redis_6_0_commands(proxy)
+        return Endpoint(kind, proxy.port, server_port, proxy)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The servers of this session; for tests that want a kind of their own choice."""
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(params=MATRIX)
+def server(request: pytest.FixtureRequest, servers: Servers) -> Endpoint:
+    """Where to reach an empty server; once for each kind."""
+    return servers.get(request.param)
+
+
+@pytest.fixture
+def embedded(servers: Servers) -> Endpoint:
+    """Where to reach the embedded server, empty; for what does not depend on the kind."""
+    return servers.get(EMBEDDED)
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the test's own for `server` (else `embedded`), past every proxy: blocking, raw replies, bytes."""
+    endpoint = request.getfixturevalue("server" if "server" in request.fixturenames else "embedded")
+    with raw_client(endpoint.server_port) as client:
+        yield client
+
+
+@pytest.fixture
+def proxy(server: Endpoint) -> Iterator[Proxy]:
+    """A faulty network of the test's own in front of `server`, to be given to `run` instead; once for each kind."""
+    with Proxy(server.server_port) as proxy:
+        if server.kind == REDIS_6_0:
+            redis_6_0_commands(proxy)
+        yield proxy
+
+
+@pytest.fixture
+def embedded_proxy(embedded: Endpoint) -> Iterator[Proxy]:
+    """A faulty network of the test's own in front of `embedded`."""
+    with Proxy(embedded.server_port) as proxy:
+        yield proxy

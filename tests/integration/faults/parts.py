@@ -1,0 +1,122 @@
+"""What the fault tests share: handlers made of a function, and the commands of a run by what they are for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dev.proxy import Command, Proxy, Rule
+from dev.server import Server, available
+from reclaim.deadletters import _PARK
+from reclaim.entry import Entry
+from reclaim.handlers import _STORE_NEWER, FunctionHandler, HandlerFunction
+from reclaim.keys import Template
+from reclaim.lease import _RELEASE, _RENEW
+from reclaim.pending import _BURY, _KEEP, _SCAN, _SWEEP
+from tests.support import Held, tweet
+
+KINDS = available()
+
+LOADING = "LOADING Redis is loading the dataset in memory"
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+
+
+def script(text: str) -> Callable[[Command], bool]:
+    """Whether an EVAL runs this script."""
+    return lambda args: args[0] == text.encode()
+
+
+STEPS: dict[str, tuple[str, Callable[[Command], bool]]] = {
+    "take the lease": ("SET", lambda _: True),
+    "look at the lease": ("GET", lambda _: True),
+    "count": ("XPENDING", lambda args: len(args) == 2),
+    "find": ("XPENDING", lambda args: b"IDLE" in args),
+    "find on 6.0": ("EVAL", script(_SCAN)),
+    "begin the claim": ("MULTI", lambda _: True),
+    "bury": ("EVAL", script(_BURY)),
+    "claim": ("XCLAIM", lambda _: True),
+    "finish the claim": ("EXEC", lambda _: True),
+    "store": ("HSET", lambda _: True),
+    "store a newer one": ("EVAL", script(_STORE_NEWER)),
+    "park": ("EVAL", script(_PARK)),
+    "acknowledge": ("XACK", lambda _: True),
+    "keep or refund": ("EVAL", script(_KEEP)),
+    "renew the lease": ("EVAL", script(_RENEW)),
+    "release the lease": ("EVAL", script(_RELEASE)),
+    "sweep": ("EVAL", script(_SWEEP)),
+}
+
+
+def step(name: str, kind: str = "") -> tuple[str, Callable[[Command], bool]]:
+    """The name of a step's command, and what its arguments are known by; on servers that need fewer, the nearest."""
+    if name == "find" and kind == "redis-6.0":
+        name = "find on 6.0"
+    if kind == "redis-6.2" and name in {"begin the claim", "bury", "finish the claim"}:
+        name = "claim"
+    return STEPS[name]
+
+
+def before_claim(proxy: Proxy, action: Callable[[], object]) -> None:
+    """Let something happen once, when entries have been found and are about to be claimed."""
+    rules: list[Rule] = []
+
+    def once() -> None:
+        if sum(rule.hits for rule in rules) == 1:
+            action()
+
+    for command in ("begin the claim", "claim", "bury"):
+        name, args = STEPS[command]
+        rules.append(proxy.when(name, once, args=args))
+
+
+def by_function(function: HandlerFunction, order_key: str = "{user}") -> FunctionHandler:
+    """The handler that HANDLER and ORDER_KEY would make of this function."""
+    return FunctionHandler(function, Template(order_key))
+
+
+class Recorder:
+    """A handler function that keeps what it was given, in order, and does to chosen entries what it is told to."""
+
+    def __init__(self, **trouble: Exception) -> None:
+        """Args: trouble: what to raise for an entry, by its field `id` (``_7=ValueError()``)."""
+        self.seen: list[int] = []
+        self.trouble = {int(name.strip("_")): exc for name, exc in trouble.items()}
+
+    async def __call__(self, entry: Entry) -> None:
+        number = int(entry.get("id") or b"-1")
+        self.seen.append(number)
+        if number in self.trouble:
+            raise self.trouble[number]
+
+
+@contextmanager
+def a_server(kind: str, **config: str) -> Iterator[Server]:
+    """A server of the test's own."""
+    with Server(kind, **config) as server:
+        yield server
+
+
+def of_user(number: int, user: str, **how: object) -> Held:
+    """A held tweet of this user; tests with a custom handler order by the user."""
+    return Held(tweet(number, user=user.encode()), **how)  # type: ignore[arg-type]
+
+
+def pending(*numbers: int, consumer: str = "worker", deliveries: int = 1, age: str = "idle") -> dict[bytes, tuple]:
+    """Lines of a State's pending entries, all alike."""
+    return {b"%d-0" % number: (consumer.encode(), deliveries, age) for number in numbers}
+
+
+def dead_letter(number: int, fields: list[bytes], reason: str, error: str, **more: object) -> dict[bytes, bytes]:
+    """A dead letter as a State shows it."""
+    body = dict(zip(fields[::2], fields[1::2], strict=True))
+    return {
+        b"id": b"%d-0" % number,
+        b"reason": reason.encode(),
+        b"error": error.encode(),
+        b"consumer": str(more.get("consumer", "worker")).encode(),
+        b"deliveries": str(more.get("deliveries", 2)).encode(),
+        **{b"field:" + name: value for name, value in body.items()},
+    }
+
+
+def lost_line(number: int, consumer: str = "worker", deliveries: int = 1) -> dict[bytes, bytes]:
+    """A line of the ledger of lost entries as a State shows it."""
+    return {b"id": b"%d-0" % number, b"consumer": consumer.encode(), b"deliveries": b"%d" % deliveries}
