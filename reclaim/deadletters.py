@@ -26,7 +26,11 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then retu
 local before = redis.call('XLEN', KEYS[2])
 local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 4))
 if type(added) == 'table' then return added end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+local acknowledged = redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[2])
+if type(acknowledged) == 'table' then
+  redis.call('XDEL', KEYS[2], added)
+  return acknowledged
+end
 return before + 1 - redis.call('XLEN', KEYS[2])
 """
 

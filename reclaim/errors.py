@@ -13,9 +13,11 @@ ReclaimError
 ├── MissingField           a template names a field that the entry does not have
 ├── RejectEntry            raised by a handler: this entry is bad for good, park it
 └── RetryEntry             raised by a handler: not the entry's fault, try again later
+    └── OutOfTime         the run's time was up before the entry was stored
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from enum import Enum
@@ -79,6 +81,10 @@ class RetryEntry(ReclaimError):
     """Raise it from a handler when the entry is not to blame: it stays pending and its delivery is not counted."""
 
 
+class OutOfTime(RetryEntry):
+    """The run's time was up before the entry was stored; nobody's failure."""
+
+
 class Verdict(Enum):
     """What becomes of an entry. Every entry of a page gets exactly one."""
 
@@ -104,8 +110,14 @@ _SETTLED = frozenset({Verdict.DONE, Verdict.PARK})
 _REFUNDED = frozenset({Verdict.RETRY, Verdict.HELD, Verdict.STOP})
 
 # Error codes that redis-py leaves in the text of a plain ResponseError (https://redis.io/docs/latest/develop/reference/).
+# or that stand inside the text, where a script of Redis 6 met them.
 _BY_CODE = {
     "WRONGTYPE": Verdict.PARK,
+    "CLUSTERDOWN": Verdict.RETRY,
+    "LOADING": Verdict.RETRY,
+    "MASTERDOWN": Verdict.RETRY,
+    "OOM": Verdict.RETRY,
+    "READONLY": Verdict.RETRY,
     "BUSY": Verdict.RETRY,
     "MISCONF": Verdict.RETRY,
     "NOREPLICAS": Verdict.RETRY,
@@ -148,12 +160,26 @@ def classify(exc: Exception) -> Verdict:
     return next(_BY_TYPE[cls] for cls in type(exc).__mro__ if cls in _BY_TYPE)
 
 
+def describe(exc: BaseException) -> str:
+    """The error's class and text; not every class of a user's can tell its text."""
+    try:
+        return f"{type(exc).__name__}: {exc}"
+    except Exception:
+        return f"{type(exc).__name__} (its text cannot be had)"
+
+
 def is_transient(exc: BaseException) -> bool:
     """Whether trying again at once may help; what tenacity asks."""
     return isinstance(exc, Exception) and classify(exc) is Verdict.RETRY
 
 
 def error_code(exc: BaseException) -> str:
-    """The code a Redis error begins with (``OOM``, ``WRONGTYPE``, …); ``ERR`` where it has none of its own."""
-    code = getattr(exc, "status_code", None) or str(exc).partition(" ")[0]
+    """The code of a Redis error (``OOM``, ``WRONGTYPE``, …); ``ERR`` where it has none of its own."""
+    text = str(exc)
+    in_script = _IN_SCRIPT.search(text)
+    code = in_script[1] if in_script else getattr(exc, "status_code", None) or text.partition(" ")[0]
     return code if code.isupper() else "ERR"
+
+
+# Redis 6 puts its own words before the error that a script met: "@user_script: 18: -OOM command not allowed …".
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from reclaim.connection import Command, Server
 from reclaim.entry import Entry
-from reclaim.errors import HandlerCancelled, MissingField, SettingsError
+from reclaim.errors import HandlerCancelled, MissingField, SettingsError, describe
 from reclaim.keys import Template
 from reclaim.settings import Target
 
@@ -146,7 +146,7 @@ def load(name: str) -> HandlerFunction:
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except Exception as exc:  # a module of the user's can raise anything while it is imported
-        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({type(exc).__name__}: {exc})"]) from exc
+        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({describe(exc)})"]) from exc
     if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
         raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({function_name} is not async)"])
     return function  # type: ignore[no-any-return]  # it is what the user's module holds; its form was just checked

@@ -22,12 +22,13 @@ class Keys:
     dead: bytes
     lost: bytes
     runs: bytes
+    alerts: bytes
 
     @classmethod
     def of(cls, stream: str, group: str) -> "Keys":
         """The keys for `stream` and `group`."""
         prefix = f"{_tagged(stream)}:reclaim:{group}:"
-        names = ("lease", "circuit", "failures", "dead", "lost", "runs")
+        names = ("lease", "circuit", "failures", "dead", "lost", "runs", "alerts")
         return cls(stream.encode(), *(f"{prefix}{name}".encode() for name in names))
 
 

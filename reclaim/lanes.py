@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry
-from reclaim.errors import Verdict, classify, is_transient
+from reclaim.errors import OutOfTime, Verdict, classify, describe, is_transient
 from reclaim.handlers import Keyed, Stored
 
 HELD_BACK = "held: an earlier entry of its order key is not done"
@@ -50,7 +50,13 @@ def judge(key: bytes, entry: Entry, error: Exception, max_deliveries: int) -> De
     verdict = classify(error)
     if verdict is Verdict.FAIL and entry.deliveries >= max_deliveries:
         verdict = Verdict.PARK
-    return Decision(key, entry, verdict, f"{type(error).__name__}: {error}", error)
+    return Decision(key, entry, verdict, describe(error), error)
+
+
+def failures(decisions: Sequence[Decision]) -> int:
+    """How many of them count for the circuit: what raised, but for bad entries and for what was begun too late."""
+    errors = [one.error for one in decisions if one.error is not None and not isinstance(one.error, OutOfTime)]
+    return sum(classify(error) in {Verdict.RETRY, Verdict.FAIL} for error in errors)
 
 
 def by_hash(work: Sequence[Keyed], lanes: int) -> list[list[Keyed]]:

@@ -32,14 +32,14 @@ class Lease:
     def __init__(self, server: Server, key: bytes, run_id: str) -> None:
         self._server = server
         self._key = key
-        self._token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
+        self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
 
         self.lost = False
 
     def take(self) -> list[Command]:
         """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
         return [
-            ("SET", self._key, self._token, "NX", "PX", TTL_MS),
+            ("SET", self._key, self.token, "NX", "PX", TTL_MS),
             ("GET", self._key),
             ("PTTL", self._key),
         ]
@@ -53,14 +53,14 @@ class Lease:
             if isinstance(reply, Exception):
                 raise reply
         _, holder, ttl_ms = replies
-        if holder == self._token:
+        if holder == self.token:
             return None
         who = "another run" if holder is None else holder.decode(errors="replace")
         return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
 
     async def renew(self) -> None:
         """Hold it for another TTL; note it as lost if it is no longer ours."""
-        renewed = await self._server.call("EVAL", _RENEW, 1, self._key, self._token, TTL_MS)
+        renewed = await self._server.call("EVAL", _RENEW, 1, self._key, self.token, TTL_MS)
         self.lost = self.lost or not renewed
 
     async def keep(self) -> None:
@@ -74,4 +74,4 @@ class Lease:
 
     def release(self) -> Command:
         """The command that gives it back, if it is still ours."""
-        return ("EVAL", _RELEASE, 1, self._key, self._token)
+        return ("EVAL", _RELEASE, 1, self._key, self.token)

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from enum import Enum
+from typing import ClassVar, NamedTuple
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from reclaim.connection import Command, Reply, Server
-from reclaim.entry import Entry, id_after
-from reclaim.errors import error_code
+from reclaim.entry import Entry, id_after, id_number
+from reclaim.errors import Unreachable, error_code
 from reclaim.settings import Target
 
 START = b"-"
@@ -41,12 +44,23 @@ end
 return {found, last, #rows < tonumber(ARGV[3]) and 1 or 0}
 """
 
-# Records entries that are pending but no longer in the stream, and acknowledges them away. It must run in one MULTI
-# with XCLAIM: from Redis 7 on XCLAIM drops such entries without a word, before, it claims and answers nil for them.
-# Nothing needs a look if all IDs are newer than the last one deleted and not older than the first one left.
-# KEYS: the stream, the ledger of lost entries. ARGV: group, least idle ms, now (Unix ms), the ledger's cap,
-# then the IDs, ascending.
-# Result: {{ID, consumer, idle ms, deliveries}, …} of the entries recorded.
+# Where the stream begins, and how far it has holes.
+# KEYS: the stream. Result: {first ID in it or false, greatest ID deleted or false (before Redis 7)}.
+_EDGES = """
+local facts = {}
+local info = redis.call('XINFO', 'STREAM', KEYS[1])
+for at = 1, #info, 2 do facts[info[at]] = info[at + 1] end
+return {facts['first-entry'] and facts['first-entry'][1], facts['max-deleted-entry-id'] or false}
+"""
+
+# From Redis 7 on XCLAIM drops entries that are pending but no longer in the stream without a word, so they must be
+# recorded before, at one stroke with it: in one MULTI where nothing was deleted a moment ago (then the script ends
+# early), else inside the script, where XCLAIM is kept away from what could not be recorded.
+# Records such entries and acknowledges them away; with 'claim', claims the others too.
+# KEYS: the stream, the ledger of lost entries. ARGV: group, consumer, least idle ms, now (Unix ms), the ledger's cap,
+# 'claim' or '', then the IDs, ascending.
+# Result: {rows of those recorded as XPENDING gives them or false if it ended early, entries as XCLAIM gives them, false
+# or why some were not recorded}.
 _BURY = """
 if redis.replicate_commands then redis.replicate_commands() end
 local function is_less(a, b)
@@ -56,21 +70,51 @@ local function is_less(a, b)
   if #a_ms ~= #b_ms then return #a_ms < #b_ms end
   return a_ms < b_ms
 end
+local group, consumer, least, claims = ARGV[1], ARGV[2], ARGV[3], ARGV[6] == 'claim'
 local info, facts = redis.call('XINFO', 'STREAM', KEYS[1]), {}
 for at = 1, #info, 2 do facts[info[at]] = info[at + 1] end
 local first, deleted = facts['first-entry'], facts['max-deleted-entry-id']
-if first and deleted and is_less(deleted, ARGV[5]) and not is_less(ARGV[5], first[1]) then return {} end
-local lost = {}
-for at = 5, #ARGV do
+local is_whole = first and deleted and is_less(deleted, ARGV[7]) and not is_less(ARGV[7], first[1])
+if is_whole and not claims then return {false, false, false} end
+local lost, left, failure = {}, {}, false
+for at = 7, #ARGV do
   local id = ARGV[at]
-  if #redis.call('XRANGE', KEYS[1], id, id) == 0 then
-    local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
-    if row and (row[3] >= tonumber(ARGV[2]) or row[3] < 0) then
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*',
-        'id', id, 'consumer', row[2], 'idle_ms', row[3], 'deliveries', row[4], 'at', ARGV[3])
-      redis.call('XACK', KEYS[1], ARGV[1], id)
-      lost[#lost + 1] = row
+  if is_whole or #redis.call('XRANGE', KEYS[1], id, id) > 0 then
+    left[#left + 1] = id
+  else
+    local row = redis.call('XPENDING', KEYS[1], group, id, id, 1)[1]
+    if row and (row[3] >= tonumber(least) or row[3] < 0) then
+      local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*',
+        'id', id, 'consumer', row[2], 'idle_ms', row[3], 'deliveries', row[4], 'at', ARGV[4])
+      if type(added) == 'table' then
+        failure = added.err
+      else
+        redis.call('XACK', KEYS[1], group, id)
+        lost[#lost + 1] = row
+      end
     end
+  end
+end
+local claimed = {}
+if claims and #left > 0 then claimed = redis.call('XCLAIM', KEYS[1], group, consumer, least, unpack(left)) end
+return {lost, claimed, failure}
+"""
+
+# Before Redis 7 such entries are claimed like others and stay pending, bodies nil: they are recorded afterwards.
+# KEYS: the stream, the ledger of lost entries. ARGV: group, our consumer, now (Unix ms), the ledger's cap, then for
+# each entry that was claimed without a body: ID, and consumer, idle ms and deliveries before the claim.
+# Result: the IDs recorded.
+_BURY_CLAIMED = """
+if redis.replicate_commands then redis.replicate_commands() end
+local lost = {}
+for at = 5, #ARGV, 4 do
+  local id = ARGV[at]
+  local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
+  if row and row[2] == ARGV[2] and #redis.call('XRANGE', KEYS[1], id, id) == 0 then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'id', id, 'consumer', ARGV[at + 1],
+      'idle_ms', ARGV[at + 2], 'deliveries', ARGV[at + 3], 'at', ARGV[3])
+    redis.call('XACK', KEYS[1], ARGV[1], id)
+    lost[#lost + 1] = id
   end
 end
 return lost
@@ -138,6 +182,27 @@ class Page:
     entries: Sequence[Entry]
     lost: Sequence[Row]
     after: bytes | None
+    unrecorded: str | None = None  # why there are lost entries that could not be recorded, and so stay pending
+
+
+class Claiming(Enum):
+    """How entries have to be claimed for none to get lost unseen."""
+
+    PLAIN = "plain"  # the server keeps deleted entries pending: before Redis 7
+    GUARDED = "guarded"  # none of them was deleted a moment ago
+    CAREFUL = "careful"  # some of them may be deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Idle entries in ID order, where the next look starts (None: nowhere), and how to claim them."""
+
+    rows: Sequence[Row]
+    after: bytes | None
+    claiming: Claiming = Claiming.GUARDED
+
+
+Claimed = tuple[list[Reply], list[Row], str | None]  # entries, those recorded as lost, why others were not recorded
 
 
 class PendingList:
@@ -149,6 +214,7 @@ class PendingList:
         self._group = target.group.encode()
         self._consumer = target.consumer.encode()
         self._min_idle_ms = target.min_idle_ms
+        self._tells_backlog = target.alert_backlog_sec > 0
         self._has_idle_option = True  # until the server says otherwise
         self._owed: list[Row] = []
 
@@ -166,8 +232,20 @@ class PendingList:
         count, _, _, consumers = reply
         return Summary(count, {name.decode(errors="replace"): int(held) for name, held in consumers or ()})
 
-    async def find(self, start: bytes, count: int, total: int) -> tuple[list[Row], bytes | None]:
-        """Idle entries from `start` on, `count` at most, and where the next ones start (None: there are no more).
+    def oldest(self) -> list[Command]:
+        """The command, if alerts want to know, that asks for the entry pending with the smallest ID."""
+        if not self._tells_backlog:
+            return []
+        return [("XPENDING", self._keys.stream, self._group, "-", "+", 1)]
+
+    @staticmethod
+    def idle_ms(replies: Sequence[Reply]) -> int:
+        """How long the entry asked for by `oldest` has been idle; 0 if there is none."""
+        rows = [Row(*row) for reply in replies if isinstance(reply, list) for row in reply]
+        return max((row.idle_ms for row in rows), default=0)
+
+    async def find(self, start: bytes, count: int, total: int) -> Finding:
+        """Idle entries from `start` on, `count` at most.
 
         `total` is about how many are pending; it decides how carefully to look.
         """
@@ -180,80 +258,122 @@ class PendingList:
                     raise
                 self._has_idle_option = False
         look = min(count, WINDOW)
-        next_start: bytes | None = start
-        rows: list[Row] = []
-        while next_start is not None and not rows:
-            rows, next_start = await self._scan(next_start, look, count, least_ms=self._min_idle_ms)
+        finding = Finding((), start)
+        while finding.after is not None and not finding.rows:
+            finding = await self._scan(finding.after, look, count, least_ms=self._min_idle_ms)
             look = min(2 * look, WINDOW)
-        return rows, next_start
+        return finding
 
-    async def _find_idle(self, start: bytes, count: int) -> tuple[list[Row], bytes | None]:
-        found = await self._server.call(
-            "XPENDING", self._keys.stream, self._group, "IDLE", self._min_idle_ms, start, "+", count
-        )
+    async def _find_idle(self, start: bytes, count: int) -> Finding:
+        stream, group = self._keys.stream, self._group
+        find: Command = ("XPENDING", stream, group, "IDLE", self._min_idle_ms, start, "+", count)
+        found, edges = _raised(await self._server.batch([find, ("EVAL", _EDGES, 1, stream)]))
         rows = [Row(*row) for row in found]
-        return rows, id_after(rows[-1].id) if len(rows) == count else None
+        return Finding(rows, id_after(rows[-1].id) if len(rows) == count else None, _claiming(rows, edges))
 
     async def _scan(
         self, start: bytes, look: int, count: int, least_ms: int, below_ms: int = -1, consumer: bytes | None = None
-    ) -> tuple[list[Row], bytes | None]:
-        """One bounded look at the list: rows with an idle time in the range, and where to look next (None: the end)."""
-        only = () if consumer is None else (consumer,)
-        found, last, ended = await self._server.call(
-            "EVAL", _SCAN, 1, self._keys.stream, self._group, start, look, count, least_ms, below_ms, *only
-        )
-        return [Row(*row) for row in found], None if ended or last is None else id_after(last)
+    ) -> Finding:
+        """One bounded look at the list: rows with an idle time in the range."""
+        stream, only = self._keys.stream, () if consumer is None else (consumer,)
+        scan: Command = ("EVAL", _SCAN, 1, stream, self._group, start, look, count, least_ms, below_ms, *only)
+        (found, last, ended), edges = _raised(await self._server.batch([scan, ("EVAL", _EDGES, 1, stream)]))
+        rows = [Row(*row) for row in found]
+        return Finding(rows, None if ended or last is None else id_after(last), _claiming(rows, edges))
 
     async def held(self) -> list[Entry]:
         """The entries that our consumer holds from an earlier run and that are not idle yet."""
         start: bytes | None = START
         entries: list[Entry] = []
         while start is not None:
-            rows, start = await self._scan(
+            finding = await self._scan(
                 start, WINDOW, WINDOW, least_ms=0, below_ms=self._min_idle_ms, consumer=self._consumer
             )
-            entries += await self._read(rows)
+            entries += await self._read(finding.rows)
+            start = finding.after
         return entries
 
     async def _read(self, rows: Sequence[Row]) -> list[Entry]:
         """The bodies of entries, without claiming them; those no longer in the stream are left out."""
-        replies = await self._server.batch([("XRANGE", self._keys.stream, row.id, row.id) for row in rows])
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
+        reads: list[Command] = [("XRANGE", self._keys.stream, row.id, row.id) for row in rows]
+        replies = _raised(await self._server.batch(reads))
         return [
             Entry(row.id, body[0][1], row.consumer, row.idle_ms, row.deliveries)
             for row, body in zip(rows, replies, strict=True)
             if body
         ]
 
-    async def claim(self, rows: Sequence[Row], after: bytes | None) -> Page:
+    async def claim(self, finding: Finding) -> Page:
         """Take over the entries found, as far as they are still there and still idle.
 
         After an error, what may have been claimed all the same is given back before the next look at the list.
         """
-        ids = [row.id for row in rows]
-        now_ms = time.time_ns() // 1_000_000
-        stream, group = self._keys.stream, self._group
+        found = {row.id: row for row in finding.rows}
         try:
-            lost, claimed = await self._server.transaction(
-                [
-                    ("EVAL", _BURY, 2, stream, self._keys.lost, group, self._min_idle_ms, now_ms, LOST_MAXLEN, *ids),
-                    ("XCLAIM", stream, group, self._consumer, self._min_idle_ms, *ids),
-                ]
-            )
-            for reply in (lost, claimed):
-                if isinstance(reply, Exception):
-                    raise reply
+            claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
         except BaseException:
-            self._owed += (row._replace(deliveries=row.deliveries + 1) for row in rows)
+            self._owed += (row._replace(deliveries=row.deliveries + 1) for row in finding.rows)
             raise
-        found = {row.id: row for row in rows}
         entries = []
         for entry_id, fields in claimed:
             _, consumer, idle_ms, deliveries = found[entry_id]
             entries.append(Entry(entry_id, fields, consumer, idle_ms, deliveries + 1))
-        return Page(entries, [Row(*row) for row in lost], after)
+        return Page(entries, lost, finding.after, unrecorded)
+
+    async def _claim_plain(self, found: dict[bytes, Row]) -> Claimed:
+        keys = self._keys
+        reply = await self._server.call("XCLAIM", keys.stream, self._group, self._consumer, self._min_idle_ms, *found)
+        claimed = [item for item in reply if item is not None]
+        if len(claimed) == len(found):
+            return claimed, [], None
+        missing = [row for one, row in found.items() if one not in {item[0] for item in claimed}]
+        flat = [value for row in missing for value in row]
+        about = (self._group, self._consumer, _now_ms(), LOST_MAXLEN)
+        try:
+            lost = await self._server.call("EVAL", _BURY_CLAIMED, 2, keys.stream, keys.lost, *about, *flat)
+        except (ResponseError, RedisConnectionError, RedisTimeoutError, Unreachable) as exc:
+            return claimed, [], str(exc)  # they are ours and pending, and will be recorded once they are idle again
+        return claimed, [found[one] for one in lost], None
+
+    async def _claim_guarded(self, found: dict[bytes, Row]) -> Claimed:
+        claim: Command = ("XCLAIM", self._keys.stream, self._group, self._consumer, self._min_idle_ms, *found)
+        replies = await self._server.transaction([self._bury("", found), claim])
+        (lost, _, unrecorded), claimed = _raised(replies)
+        if lost is not None:
+            return claimed, [Row(*row) for row in lost], _text(unrecorded)
+        seen = {item[0] for item in claimed}
+        missing = [row for one, row in found.items() if one not in seen] if len(seen) < len(found) else []
+        return claimed, await self._dropped(missing), None
+
+    async def _dropped(self, missing: Sequence[Row]) -> list[Row]:
+        """Record those that are gone though the stream knew of no deletion: the file of a Redis 6 does not tell of any.
+
+        The others were acknowledged, or taken by somebody else. Once for each upgrade, so not at one stroke.
+        """
+        if not missing:
+            return []
+        stream, ledger = self._keys.stream, self._keys.lost
+        bodies = _raised(await self._server.batch([("XRANGE", stream, row.id, row.id) for row in missing]))
+        dropped = [row for row, body in zip(missing, bodies, strict=True) if not body]
+        add: Command = ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*")
+        for row in dropped:
+            about = ("id", row.id, "consumer", row.consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
+            await self._server.call(*add, *about, "at", _now_ms())
+        return dropped
+
+    async def _claim_carefully(self, found: dict[bytes, Row]) -> Claimed:
+        lost, claimed, unrecorded = await self._server.call(*self._bury("claim", found))
+        return claimed, [Row(*row) for row in lost], _text(unrecorded)
+
+    def _bury(self, claim: str, ids: Iterable[bytes]) -> Command:
+        about = (self._group, self._consumer, self._min_idle_ms, _now_ms(), LOST_MAXLEN, claim)
+        return ("EVAL", _BURY, 2, self._keys.stream, self._keys.lost, *about, *ids)
+
+    _CLAIM: ClassVar = {
+        Claiming.PLAIN: _claim_plain,
+        Claiming.GUARDED: _claim_guarded,
+        Claiming.CAREFUL: _claim_carefully,
+    }
 
     async def keep(self, entries: Iterable[Entry]) -> set[bytes]:
         """Make claimed entries fresh again, so that nobody takes them; return the IDs that are no longer ours."""
@@ -285,10 +405,36 @@ class PendingList:
             )
         return gone
 
-    async def acknowledge(self, ids: Sequence[bytes]) -> None:
-        """Acknowledge all the entries with one command."""
-        await self._server.call("XACK", self._keys.stream, self._group, *ids)
+    async def acknowledge(self, ids: Sequence[bytes], *also: Command) -> list[Reply]:
+        """Acknowledge all the entries with one command; return the replies to what else was sent along."""
+        _, *replies = _raised(await self._server.batch([("XACK", self._keys.stream, self._group, *ids), *also]))
+        return replies
 
     def sweep(self, idle_ms: int) -> Command:
         """The command that removes consumers with nothing pending that have been idle longer."""
         return ("EVAL", _SWEEP, 1, self._keys.stream, self._group, self._consumer, idle_ms)
+
+
+def _raised(replies: list[Reply]) -> list[Reply]:
+    """The same replies; the first that is an error is raised."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:
+    first, deleted = edges
+    if not rows or deleted is None:
+        return Claiming.PLAIN
+    least = id_number(rows[0].id)
+    has_holes = first is None or least < id_number(first) or least <= id_number(deleted)
+    return Claiming.CAREFUL if has_holes else Claiming.GUARDED
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from reclaim.connection import Server
 from reclaim.deadletters import DeadLetter, DeadLetters
 from reclaim.entry import id_number
-from reclaim.errors import LeaseHeld, MissingField, Verdict, classify
+from reclaim.errors import LeaseHeld, MissingField, Verdict, classify, describe
 from reclaim.handlers import Handler, Keyed, Stored
 from reclaim.lanes import by_key
 from reclaim.lease import Lease
@@ -184,7 +184,7 @@ class Replay:
             case Verdict.RETRY:
                 return replace(report, retried=report.retried + 1)
             case _:
-                await self._letters.amend(letter, f"{type(error).__name__}: {error}")
+                await self._letters.amend(letter, describe(error))
                 return replace(report, failed=report.failed + 1)
 
 

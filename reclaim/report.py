@@ -2,19 +2,22 @@
 
 import json
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from reclaim.circuit import Change
 from reclaim.connection import Command, Server
 from reclaim.entry import id_before
 from reclaim.pending import Summary
 from reclaim.settings import Target
 
 MAX_REASONS = 20
+MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
 RUNS_MAXLEN = 2_000
 IDLE_EVERY_SEC = 300.0  # a run every 20 s that finds nothing would push all others out within hours
 
@@ -25,12 +28,34 @@ class Outcome(Enum):
     COMPLETED = "completed"  # it came to the end of the pending list
     NOTHING_PENDING = "nothing_pending"
     LEASE_HELD = "lease_held"  # another run is at work on this target
+    CIRCUIT_OPEN = "circuit_open"  # before the run began or while it was under way; `reason` says how it was opened
     LEASE_LOST = "lease_lost"  # it stalled for so long that another run could take over
     GROUP_MISSING = "group_missing"
     OUT_OF_TIME = "out_of_time"
     STOPPED = "stopped"  # by a signal
     TOO_MANY_HELD = "too_many_held"  # so many order keys wait for an earlier entry that more would cost too much memory
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PageReport:
+    """What came of one page: counts of entries, as in RunReport.
+
+    Attributes:
+        began_sec: when its handling began, in seconds after the run did.
+        seconds: how long that took, from the first store to the last acknowledgement.
+        error: the class of the error that ended the page and with it the run; None without one.
+    """
+
+    began_sec: float
+    seconds: float
+    claimed: int
+    acknowledged: int
+    parked: int
+    retried: int
+    failed: int
+    held: int
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +85,9 @@ class RunReport:
         dead_letters_dropped: dead letters that the cap pushed out.
         consumers_removed: names of consumers removed because they were idle for long with nothing pending.
         reasons: why entries were not stored, and how many for each reason (the first 20 reasons).
-        longest_idle_ms: the longest that any entry claimed had waited.
+        longest_idle_ms: the longest that an entry claimed, or with ALERT_BACKLOG_SEC the first one pending, had waited.
+        circuit_changes: what the run did to the circuit; not part of the JSON.
+        page_reports: the last pages, oldest first; not part of the JSON.
     """
 
     run_id: str
@@ -88,11 +115,17 @@ class RunReport:
     consumers_removed: tuple[str, ...]
     reasons: dict[str, int]
     longest_idle_ms: int
+    circuit_changes: tuple[Change, ...] = ()
+    page_reports: tuple[PageReport, ...] = ()
 
-    def to_json(self) -> str:
-        """One line of JSON."""
-        account = asdict(replace(self, error=None)) | {"outcome": self.outcome.value}
-        del account["error"]
+    def to_json(self, **more: str) -> str:
+        """One line of JSON, with what else it is to say."""
+        account = (
+            asdict(replace(self, error=None, circuit_changes=(), page_reports=()))
+            | {"outcome": self.outcome.value}
+            | more
+        )
+        del account["error"], account["circuit_changes"], account["page_reports"]
         return json.dumps(account, ensure_ascii=False)
 
 
@@ -123,6 +156,8 @@ class Tally:
     consumers_removed: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     longest_idle_ms: int = 0
+    circuit_changes: list[Change] = field(default_factory=list)
+    page_reports: deque[PageReport] = field(default_factory=lambda: deque(maxlen=MAX_PAGE_REPORTS))
 
     def __post_init__(self) -> None:
         self.began = self.clock()
@@ -131,6 +166,20 @@ class Tally:
         """Count a reason for an entry not to be stored."""
         if reason in self.reasons or len(self.reasons) < MAX_REASONS:
             self.reasons[reason] += 1
+
+    @contextmanager
+    def page(self, claimed: int) -> Iterator[None]:
+        """Keep account of one page; pages are handled one after another, so what is counted meanwhile is its own."""
+        began, before, error = self.clock(), [getattr(self, name) for name in _OF_A_PAGE], None
+        try:
+            yield
+        except BaseException as exc:
+            error = type(exc).__name__
+            raise
+        finally:
+            counts = {name: getattr(self, name) - was for name, was in zip(_OF_A_PAGE, before, strict=True)}
+            seconds = round(self.clock() - began, 6)
+            self.page_reports.append(PageReport(round(began - self.began, 6), seconds, claimed, **counts, error=error))
 
     def report(self, outcome: Outcome, reason: str = "", error: Exception | None = None) -> RunReport:
         """The account, now that the run is over."""
@@ -143,12 +192,16 @@ class Tally:
             pending_after=None if self.after is None else self.after.consumers or {},
             consumers_removed=tuple(self.consumers_removed),
             reasons=dict(self.reasons),
+            circuit_changes=tuple(self.circuit_changes),
+            page_reports=tuple(self.page_reports),
             **{name: getattr(self, name) for name in _AS_COUNTED},
         )
 
 
+_OF_A_PAGE = ("acknowledged", "parked", "retried", "failed", "held")
 _AS_COUNTED = tuple(
-    {one.name for one in fields(RunReport)} & {one.name for one in fields(Tally)} - {"consumers_removed", "reasons"}
+    {one.name for one in fields(RunReport)}
+    & {one.name for one in fields(Tally)} - {"consumers_removed", "reasons", "circuit_changes", "page_reports"}
 )
 
 

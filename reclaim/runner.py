@@ -16,12 +16,13 @@ from typing import TypeVar
 
 from redis.exceptions import ResponseError
 
+from reclaim.circuit import PROBE_ENTRIES, Admission, Circuit, Effect
 from reclaim.connection import Command, Reply, Server
 from reclaim.deadletters import DeadLetters, Parking, Reason
 from reclaim.entry import Entry
-from reclaim.errors import MissingField, Verdict, classify
+from reclaim.errors import MissingField, Verdict, classify, describe
 from reclaim.handlers import SUPERSEDED, Handler, Keyed
-from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, judge, with_unparked
+from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, failures, judge, with_unparked
 from reclaim.lease import Lease
 from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.pending import START, Page, PendingList
@@ -81,6 +82,7 @@ class Runner:
         self.sleep = sleep
         self.pending = PendingList(server, target)
         self.dead_letters = DeadLetters(server, target)
+        self.circuit = Circuit(server, target)
         self.next_sweep = clock()
 
     async def run(self, budget_sec: float, stop: asyncio.Event | None = None) -> RunReport:
@@ -104,6 +106,9 @@ class _Run:
         run_id = secrets.token_hex(6)
         self._tally = Tally(run_id, runner.target.name, runner.clock)
         self._lease = Lease(runner.server, runner.target.keys.lease, run_id)
+        self._circuit = runner.circuit
+        self._admission = Admission(go=True)
+        self._is_open = ""  # why the circuit is open, once it is
         reserve_sec = min(5.0, budget_sec / 10)  # to let handlers come to an end; as much again to settle and close
         self._budget_sec = budget_sec
         self._retries = Retries(runner.target.retry_attempts, runner.target.retry_max_delay_sec, runner.sleep)
@@ -122,6 +127,9 @@ class _Run:
             holder = await self._retrying(self._open)
             if holder is not None:
                 return self._tally.report(Outcome.LEASE_HELD, holder)
+            if not self._admission.go:
+                self._tally.circuit_changes += filter(None, [self._admission.opening])
+                return await self._close((Outcome.CIRCUIT_OPEN, self._admission.why, None))
         except ResponseError as exc:
             return await self._close(_failed(exc))  # the lease may be ours
         except Exception as exc:
@@ -136,11 +144,15 @@ class _Run:
         return await self._close(ending)
 
     async def _open(self) -> str | None:
-        """One round trip: take the lease and count what is pending. Who has the lease, if not we."""
-        *taking, counted = await self._runner.server.batch([*self._lease.take(), self._pending.count()])
+        """One round trip: take the lease, pass the circuit, count what is pending. Who has the lease, if not we."""
+        commands = [self._circuit.enter(self._lease.token), self._pending.count(), *self._pending.oldest()]
+        replies = await self._runner.server.batch([*self._lease.take(), *commands])
+        taking, (entered, counted, *oldest) = replies[: -len(commands)], replies[-len(commands) :]
         holder = self._lease.taken(taking)
         if holder is None:
+            self._admission = self._circuit.admitted(entered)
             self._tally.before = self._pending.counted(counted)
+            self._tally.longest_idle_ms = self._pending.idle_ms(oldest)
         return holder
 
     async def _close(self, ending: Ending) -> RunReport:
@@ -151,7 +163,8 @@ class _Run:
         try:
             async with asyncio.timeout(self._close_until.remaining_sec()):
                 await self._give_back_the_rest()
-                if ending[0] is Outcome.NOTHING_PENDING and not self._sweep_is_due():
+                await self._end_probe(failed=ending[0] is Outcome.FAILED)
+                if ending[0] in _NOTHING_DONE and not self._tally.pages and not self._sweep_is_due():
                     self._tally.after = self._tally.before
                     await self._send([self._lease.release(), *self._kept(ending)])
                 else:
@@ -228,7 +241,8 @@ class _Run:
 
     def _may_claim_ahead(self) -> bool:
         """Whether the next page would be handled soon, and not only wait in our hands."""
-        return self._ending() is None and (self._handler.at_once or self._pace.is_quick)
+        is_free = self._ending() is None and not self._admission.probing
+        return is_free and (self._handler.at_once or self._pace.is_quick)
 
     def _ending(self) -> Ending | None:
         """Why the run begins nothing more; None while it goes on."""
@@ -236,6 +250,8 @@ class _Run:
             return Outcome.STOPPED, "asked to stop", None
         if self._lease.lost:
             return Outcome.LEASE_LOST, "the run stalled for longer than its lease", None
+        if self._is_open:
+            return Outcome.CIRCUIT_OPEN, self._is_open, None
         if self._begin_until.passed():
             return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}", None
         if len(self._held) > MAX_HELD_KEYS:
@@ -252,6 +268,8 @@ class _Run:
             page = await self._retrying(partial(self._claim, start, total))
             start = page.after
             self._tally.lost += len(page.lost)
+            if page.unrecorded is not None:
+                self._tally.because(f"lost entries that could not be recorded are pending still: {page.unrecorded}")
             if page.entries:
                 self._tally.pages += 1
                 self._tally.claimed += len(page.entries)
@@ -263,8 +281,9 @@ class _Run:
         return None
 
     async def _claim(self, start: bytes, total: int) -> Page:
-        rows, after = await self._pending.find(start, self._pace.count, total)
-        return await self._pending.claim(rows, after) if rows else Page((), (), after)
+        count = min(self._pace.count, PROBE_ENTRIES) if self._admission.probing else self._pace.count
+        finding = await self._pending.find(start, count, total)
+        return await self._pending.claim(finding) if finding.rows else Page((), (), finding.after)
 
     async def _hold(self, entries: Sequence[Entry]) -> None:
         """Hold back the order keys of entries that an earlier run left with us (G3)."""
@@ -348,15 +367,56 @@ class _Run:
             self._tally.dead_letters_dropped += dropped
             done, decisions = with_unparked(unparked, done, decisions)
         if done:
-            await self._retrying(partial(self._pending.acknowledge, [entry.id for _, entry in done]))
+            await self._acknowledge([entry.id for _, entry in done])
         if len(done) < len(hand.entries):
             await self._give_back(hand, done, decisions)
         self._hands.remove(hand)
         self._count(done, decisions)
         self._held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
+        await self._tell_circuit(done, decisions)
         stops = next((decision.error for decision in decisions if decision.verdict is Verdict.STOP), None)
         if stops is not None:
             raise stops
+
+    async def _acknowledge(self, ids: Sequence[bytes]) -> None:
+        """Acknowledge a page's entries, and see on the way whether the circuit was opened elsewhere."""
+        replies = await self._retrying(partial(self._pending.acknowledge, ids, self._circuit.check()))
+        if not self._admission.probing and self._circuit.is_open(replies[0]):
+            self._is_open = "the circuit was opened while the run was under way"
+
+    async def _tell_circuit(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
+        """Count a page's failures, or what came of a probe."""
+        failed = failures(decisions)
+        if self._admission.probing:
+            if failed or done:
+                await self._end_probe(failed=failed > 0)
+        elif failed:
+            await self._change(self._circuit.record(failed, self._tally.run_id))
+
+    async def _end_probe(self, *, failed: bool) -> None:
+        """Tell the circuit what came of our probe, if we are the one to probe: it failed, went well, or was not one."""
+        if not self._admission.probing:
+            return
+        token = self._lease.token
+        if failed:
+            await self._change(self._circuit.probe_failed(token))
+        elif self._tally.acknowledged:
+            await self._change(self._circuit.probe_succeeded(token, self._tally.run_id))
+        else:
+            await self._change(self._circuit.probe_withdrawn(token))
+        self._admission = Admission(go=True)
+
+    async def _change(self, command: Command) -> None:
+        """Send the circuit what happened; stop if it is open then. A circuit that cannot be told fails no run."""
+        try:
+            change = self._circuit.changed(await self._retrying(partial(self._runner.server.call, *command)))
+        except Exception as exc:
+            logger.warning("reclaim %s: the circuit could not be told: %s", self._target.name, exc)
+            return
+        if change.effect.changes:
+            self._tally.circuit_changes.append(change)
+        if change.effect in (Effect.OPENED, Effect.REOPENED, Effect.IS_OPEN, Effect.NOT_PROBING):
+            self._is_open = f"the circuit is open: {change.reason}"
 
     async def _give_back(self, hand: Hand, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
         """Refund what is to be tried again, and what was not begun."""
@@ -416,8 +476,11 @@ class _Run:
         return await self._retries.call(self._end, call)
 
 
+_NOTHING_DONE = frozenset({Outcome.NOTHING_PENDING, Outcome.CIRCUIT_OPEN})
+
+
 def _failed(exc: Exception) -> Ending:
-    return Outcome.FAILED, f"{type(exc).__name__}: {exc}", exc
+    return Outcome.FAILED, describe(exc), exc
 
 
 def _parking(decision: Decision) -> Parking:

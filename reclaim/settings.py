@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from reclaim.errors import SettingsError
 from reclaim.keys import Keys, Template
@@ -13,9 +14,12 @@ from reclaim.keys import Keys, Template
 DEFAULT_SCHEDULE = "*/20 * * * * *"
 TLS_PORT, PLAIN_PORT = 6380, 6379
 MAX_PAGE_SIZE = 2000  # one XCLAIM of so many takes a server about 4 ms; G7 allows 10
+MAX_CIRCUIT_FAILURES = 2000  # so many counted at once take a server 4 to 6 ms; G7 allows 10
 
 _N = TypeVar("_N", int, float)
-_NCRONTAB_FIELD = re.compile(r"[0-9A-Za-z*?,/\-]+")
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_WEEKDAYS = "sun|mon|tue|wed|thu|fri|sat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,10 @@ class Target:
     max_deliveries: int = 5
     consumer_ttl_hours: float = 24.0
     dead_letter_maxlen: int = 100_000
+    circuit_failures: int = 100
+    circuit_window_sec: float = 30.0
+    circuit_cooldown_sec: float = 60.0
+    alert_backlog_sec: float = 0.0
 
     @property
     def name(self) -> str:
@@ -47,6 +55,27 @@ class Target:
     def keys(self) -> Keys:
         """The Redis keys that belong to the target."""
         return Keys.of(self.stream, self.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Insights:
+    """Where telemetry goes: an Application Insights resource.
+
+    Attributes:
+        key: the resource's instrumentation key.
+        endpoint: the web address that takes its telemetry, without a path.
+        role: the app's name there; on Azure that of the function app.
+        entra: whether the resource wants a token of the app's managed identity (Entra) beside the key.
+        client_id: of a user-assigned identity; None for the system-assigned one.
+        logs: whether the plain program's log lines go there too; on Azure the host sends them.
+    """
+
+    key: str = field(repr=False)
+    endpoint: str
+    role: str = "reclaim"
+    entra: bool = False
+    client_id: str | None = None
+    logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,11 @@ class Settings:
     ca_file: str | None = None
     schedule: str = DEFAULT_SCHEDULE
     run_budget_sec: float = 240.0
+    alert_webhook_url: str | None = field(default=None, repr=False)  # a Logic App's holds its key
+    alert_webhook_key: str | None = field(default=None, repr=False)
+    alert_repeat_sec: float = 900.0
+    dashboard_url: str | None = None
+    insights: Insights | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -82,11 +116,33 @@ class Settings:
             ca_file=reader.file("REDIS_CA_FILE"),
             schedule=reader.schedule("RECLAIM_SCHEDULE", DEFAULT_SCHEDULE),
             run_budget_sec=reader.number("RUN_BUDGET_SEC", 240.0, least=1, most=3600),
+            alert_webhook_url=reader.webhook("ALERT_WEBHOOK_URL"),
+            alert_webhook_key=reader.header("ALERT_WEBHOOK_KEY"),
+            alert_repeat_sec=reader.number("ALERT_REPEAT_SEC", 900.0, least=1, most=604_800),
+            dashboard_url=_dashboard_url(reader),
+            insights=_insights(reader),
             targets=_targets(reader),
         )
         if reader.problems:
             raise SettingsError(reader.problems)
         return settings
+
+
+def _dashboard_url(reader: "_Reader") -> str | None:
+    """The dashboard's address on Azure, which says in WEBSITE_HOSTNAME where the app is; None elsewhere."""
+    host = reader.text("WEBSITE_HOSTNAME")
+    return host and f"https://{host}/api/dashboard"
+
+
+def _insights(reader: "_Reader") -> Insights | None:
+    """Where telemetry goes; None without a connection string. The first two settings are Azure Functions' own."""
+    resource = reader.connection_string("APPLICATIONINSIGHTS_CONNECTION_STRING")
+    identity = reader.pairs("APPLICATIONINSIGHTS_AUTHENTICATION_STRING")
+    if identity and identity.get("authorization", "").lower() != "aad":
+        reader.problem("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "***", "[ClientId=<GUID>;]Authorization=AAD")
+    logs = reader.boolean("APPLICATIONINSIGHTS_LOGS", default=False)
+    role = reader.text("WEBSITE_SITE_NAME") or "reclaim"
+    return resource and Insights(*resource, role, bool(identity), identity.get("clientid"), logs)
 
 
 def _targets(reader: "_Reader") -> tuple[Target, ...]:
@@ -122,6 +178,10 @@ def _target(reader: "_Reader") -> Target:
         max_deliveries=reader.integer("MAX_DELIVERIES", 5, least=1, most=1_000_000),
         consumer_ttl_hours=reader.number("CONSUMER_TTL_HOURS", 24.0, least=0, most=87_600),
         dead_letter_maxlen=reader.integer("DEAD_LETTER_MAXLEN", 100_000, least=1, most=1_000_000_000),
+        circuit_failures=reader.integer("CIRCUIT_FAILURES", 100, least=1, most=MAX_CIRCUIT_FAILURES),
+        circuit_window_sec=reader.number("CIRCUIT_WINDOW_SEC", 30.0, least=0.001, most=86_400),
+        circuit_cooldown_sec=reader.number("CIRCUIT_COOLDOWN_SEC", 60.0, least=0, most=86_400),
+        alert_backlog_sec=reader.number("ALERT_BACKLOG_SEC", 0.0, least=0, most=31_536_000),
     )
 
 
@@ -142,6 +202,10 @@ _TARGET_SETTINGS = _SHORT_NAMES | {
         "MAX_DELIVERIES",
         "CONSUMER_TTL_HOURS",
         "DEAD_LETTER_MAXLEN",
+        "CIRCUIT_FAILURES",
+        "CIRCUIT_WINDOW_SEC",
+        "CIRCUIT_COOLDOWN_SEC",
+        "ALERT_BACKLOG_SEC",
     )
 }
 
@@ -167,6 +231,48 @@ class _Reader:
 
     def secret(self, name: str) -> str | None:
         return self._env.get(name) or None
+
+    def header(self, name: str) -> str | None:
+        """A secret that can be sent in an HTTP header."""
+        value = self.text(name)
+        if value is not None and not (value.isascii() and value.isprintable()):
+            self.problem(name, "***", "printable ASCII characters, as an HTTP header takes them")
+            return None
+        return value
+
+    def webhook(self, name: str) -> str | None:
+        """A web address, which may hold a secret."""
+        text = self.text(name)
+        if text is None:
+            return None
+        valid = _is_web_address(text)
+        if not valid:
+            self.problem(name, "***", "a web address, as in https://host/path")
+        return text if valid else None
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """The values of ``Name=value;Name=value`` by their names in lower case."""
+        parts = [part.partition("=") for part in (self.text(name) or "").split(";")]
+        return {key.strip().lower(): value.strip() for key, _, value in parts if key.strip()}
+
+    def connection_string(self, name: str) -> tuple[str, str] | None:
+        """The instrumentation key and the address in a connection string of Application Insights.
+
+        https://learn.microsoft.com/azure/azure-monitor/app/connection-strings says what it may hold.
+        """
+        pairs = self.pairs(name)
+        if not pairs:
+            return None
+        key = pairs.get("instrumentationkey", "").lower()
+        location = f"{pairs['location']}." if "location" in pairs else ""
+        suffix = pairs.get("endpointsuffix", "services.visualstudio.com")
+        endpoint = pairs.get("ingestionendpoint", f"https://{location}dc.{suffix}").rstrip("/")
+        if not _GUID.fullmatch(key) or not _is_web_address(endpoint):
+            self.problem(
+                name, "***", "InstrumentationKey=<GUID>;IngestionEndpoint=<web address>, as the portal shows it"
+            )
+            return None
+        return key, endpoint
 
     def required(self, name: str) -> str:
         value = self.text(name)
@@ -238,8 +344,8 @@ class _Reader:
 
     def schedule(self, name: str, default: str) -> str:
         text = self.text(name) or default
-        fields = text.split()
-        if len(fields) != 6 or not all(_NCRONTAB_FIELD.fullmatch(one) for one in fields):
+        fields, names = text.split(), ("", "", "", "", _MONTHS, _WEEKDAYS)
+        if len(fields) != 6 or not all(map(_is_ncrontab_field, fields, names)):
             self.problem(name, text, "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *")
         return text
 
@@ -263,6 +369,21 @@ class _Reader:
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def _is_ncrontab_field(text: str, names: str) -> bool:
+    """Whether it is a list of values, ranges and steps; the values themselves are for the scheduler to judge."""
+    value = rf"(\d{{1,2}}|({names})[a-z]*)" if names else r"\d{1,2}"
+    part = rf"(\*|{value}(-{value})?)(/\d{{1,2}})?"
+    return re.fullmatch(rf"{part}(,{part})*", text, re.IGNORECASE) is not None
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0 and text.isprintable()
+    except ValueError:
+        return False
 
 
 def _as_text(value: Any) -> str:

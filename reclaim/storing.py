@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from reclaim.errors import HandlerTimeout, RetryEntry
+from reclaim.errors import HandlerTimeout, OutOfTime
 from reclaim.handlers import Handler, Keyed, Stored
 from reclaim.lanes import again
 from reclaim.retry import Deadline, Retries
@@ -30,7 +30,7 @@ class Storing:
         A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
         have been stored before it, and must be again (G3).
         """
-        stored: list[Stored] = [RetryEntry("not tried")] * len(lane)
+        stored: list[Stored] = [OutOfTime("not tried")] * len(lane)
         left: Sequence[int] = range(len(lane))
         try:
             async for attempt in self._retries.until(self._until):
@@ -62,4 +62,4 @@ class Storing:
         """An entry that had half of the time to itself hangs; a shorter one was only begun too late."""
         if seconds >= self._budget_sec / 2:
             return HandlerTimeout(f"the handler had not finished after {seconds:.1f} s")
-        return RetryEntry(f"the run's time was up {seconds:.1f} s after the entry was begun")
+        return OutOfTime(f"the run's time was up {seconds:.1f} s after the entry was begun")
