@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
@@ -201,6 +201,11 @@ class Finding:
     after: bytes | None
     claiming: Claiming = Claiming.GUARDED
 
+    def first(self, count: int) -> "Finding":
+        """The first so many of them."""
+        rows = self.rows[:count]
+        return replace(self, rows=rows, after=id_after(rows[-1].id))
+
 
 Claimed = tuple[list[Reply], list[Row], str | None]  # entries, those recorded as lost, why others were not recorded
 
@@ -212,7 +217,7 @@ class PendingList:
         self._server = server
         self._keys = target.keys
         self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self.consumer = target.consumer.encode()
         self._min_idle_ms = target.min_idle_ms
         self._tells_backlog = target.alert_backlog_sec > 0
         self._has_idle_option = True  # until the server says otherwise
@@ -287,7 +292,7 @@ class PendingList:
         entries: list[Entry] = []
         while start is not None:
             finding = await self._scan(
-                start, WINDOW, WINDOW, least_ms=0, below_ms=self._min_idle_ms, consumer=self._consumer
+                start, WINDOW, WINDOW, least_ms=0, below_ms=self._min_idle_ms, consumer=self.consumer
             )
             entries += await self._read(finding.rows)
             start = finding.after
@@ -322,13 +327,13 @@ class PendingList:
 
     async def _claim_plain(self, found: dict[bytes, Row]) -> Claimed:
         keys = self._keys
-        reply = await self._server.call("XCLAIM", keys.stream, self._group, self._consumer, self._min_idle_ms, *found)
+        reply = await self._server.call("XCLAIM", keys.stream, self._group, self.consumer, self._min_idle_ms, *found)
         claimed = [item for item in reply if item is not None]
         if len(claimed) == len(found):
             return claimed, [], None
         missing = [row for one, row in found.items() if one not in {item[0] for item in claimed}]
         flat = [value for row in missing for value in row]
-        about = (self._group, self._consumer, _now_ms(), LOST_MAXLEN)
+        about = (self._group, self.consumer, _now_ms(), LOST_MAXLEN)
         try:
             lost = await self._server.call("EVAL", _BURY_CLAIMED, 2, keys.stream, keys.lost, *about, *flat)
         except (ResponseError, RedisConnectionError, RedisTimeoutError, Unreachable) as exc:
@@ -336,7 +341,7 @@ class PendingList:
         return claimed, [found[one] for one in lost], None
 
     async def _claim_guarded(self, found: dict[bytes, Row]) -> Claimed:
-        claim: Command = ("XCLAIM", self._keys.stream, self._group, self._consumer, self._min_idle_ms, *found)
+        claim: Command = ("XCLAIM", self._keys.stream, self._group, self.consumer, self._min_idle_ms, *found)
         replies = await self._server.transaction([self._bury("", found), claim])
         (lost, _, unrecorded), claimed = _raised(replies)
         if lost is not None:
@@ -366,7 +371,7 @@ class PendingList:
         return claimed, [Row(*row) for row in lost], _text(unrecorded)
 
     def _bury(self, claim: str, ids: Iterable[bytes]) -> Command:
-        about = (self._group, self._consumer, self._min_idle_ms, _now_ms(), LOST_MAXLEN, claim)
+        about = (self._group, self.consumer, self._min_idle_ms, _now_ms(), LOST_MAXLEN, claim)
         return ("EVAL", _BURY, 2, self._keys.stream, self._keys.lost, *about, *ids)
 
     _CLAIM: ClassVar = {
@@ -400,9 +405,7 @@ class PendingList:
         gone: set[bytes] = set()
         for at in range(0, len(changes), KEEP_AT_ONCE):
             flat = [value for change in changes[at : at + KEEP_AT_ONCE] for value in change]
-            gone.update(
-                await self._server.call("EVAL", _KEEP, 1, self._keys.stream, self._group, self._consumer, *flat)
-            )
+            gone.update(await self._server.call("EVAL", _KEEP, 1, self._keys.stream, self._group, self.consumer, *flat))
         return gone
 
     async def acknowledge(self, ids: Sequence[bytes], *also: Command) -> list[Reply]:
@@ -412,7 +415,7 @@ class PendingList:
 
     def sweep(self, idle_ms: int) -> Command:
         """The command that removes consumers with nothing pending that have been idle longer."""
-        return ("EVAL", _SWEEP, 1, self._keys.stream, self._group, self._consumer, idle_ms)
+        return ("EVAL", _SWEEP, 1, self._keys.stream, self._group, self.consumer, idle_ms)
 
 
 def _raised(replies: list[Reply]) -> list[Reply]:

@@ -97,7 +97,7 @@ class Replay:
         lease = Lease(self._server, self._target.keys.lease, f"replay-{secrets.token_hex(6)}")
         await self._take(lease, deadline)
         keeper = asyncio.create_task(lease.keep())
-        storing = Storing(self._handler, self._retries, deadline, budget_sec, self._clock)
+        storing = Storing(self._handler, self._retries, deadline, budget_sec)
         page = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))
         held: set[bytes] = set()
         try:

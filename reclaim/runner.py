@@ -8,24 +8,25 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from reclaim.circuit import PROBE_ENTRIES, Admission, Circuit, Effect
+from reclaim.circuit import Circuit
 from reclaim.connection import Command, Reply, Server
 from reclaim.deadletters import DeadLetters, Parking, Reason
 from reclaim.entry import Entry
 from reclaim.errors import MissingField, Verdict, classify, describe
 from reclaim.handlers import SUPERSEDED, Handler, Keyed
-from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, failures, judge, with_unparked
+from reclaim.hands import Hand, Hands
+from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, judge, with_unparked
 from reclaim.lease import Lease
 from reclaim.pace import FIRST_PAGE, Pace
-from reclaim.pending import START, Page, PendingList
+from reclaim.passage import Passage
+from reclaim.pending import START, Page, PendingList, Row
 from reclaim.report import Outcome, RunReport, Tally
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
@@ -39,17 +40,6 @@ SWEEP_EVERY_SEC = 3600.0
 T = TypeVar("T")
 Decided = tuple[list[Keyed], list[Decision]]  # the entries that are done, and the others
 Ending = tuple[Outcome, str, Exception | None]  # how a run ends, why, and with which error
-
-
-@dataclass(slots=True, eq=False)
-class Hand:
-    """A page in our hands: claimed, and neither acknowledged nor given back yet."""
-
-    entries: Sequence[Entry]
-    after: bytes | None
-    kept_at: float
-    settling: bool = False  # from here on an entry that is no longer ours is our own doing
-    taken: set[bytes] = field(default_factory=set)
 
 
 class Runner:
@@ -106,20 +96,19 @@ class _Run:
         run_id = secrets.token_hex(6)
         self._tally = Tally(run_id, runner.target.name, runner.clock)
         self._lease = Lease(runner.server, runner.target.keys.lease, run_id)
-        self._circuit = runner.circuit
-        self._admission = Admission(go=True)
-        self._is_open = ""  # why the circuit is open, once it is
+        self._passage = Passage(runner.circuit, runner.server, self._lease, self._tally, self._retrying)
         reserve_sec = min(5.0, budget_sec / 10)  # to let handlers come to an end; as much again to settle and close
         self._budget_sec = budget_sec
         self._retries = Retries(runner.target.retry_attempts, runner.target.retry_max_delay_sec, runner.sleep)
         self._begin_until = Deadline(budget_sec - 2 * reserve_sec, runner.clock)
         work_until = Deadline(budget_sec - reserve_sec, runner.clock)
-        self._storing = Storing(runner.handler, self._retries, work_until, budget_sec, runner.clock)
+        self._storing = Storing(runner.handler, self._retries, work_until, budget_sec)
         self._end = Deadline(budget_sec - reserve_sec / 2, runner.clock)
         self._close_until = Deadline(budget_sec, runner.clock)
         first = FIRST_PAGE if self._handler.at_once else self._target.lanes
         self._pace = Pace(self._target.page_size, first, self._target.min_idle_ms)
-        self._hands: list[Hand] = []
+        self._hands = Hands(runner.pending, runner.target, self._tally, runner.clock)
+        self._waits_at: bytes | None = None  # where a suspect waits to be claimed alone
         self._held: set[int] = set()  # hashes of order keys; should two keys share one, a key waits for nothing
 
     async def go(self) -> RunReport:
@@ -127,9 +116,8 @@ class _Run:
             holder = await self._retrying(self._open)
             if holder is not None:
                 return self._tally.report(Outcome.LEASE_HELD, holder)
-            if not self._admission.go:
-                self._tally.circuit_changes += filter(None, [self._admission.opening])
-                return await self._close((Outcome.CIRCUIT_OPEN, self._admission.why, None))
+            if self._passage.why_not:
+                return await self._close((Outcome.CIRCUIT_OPEN, self._passage.why_not, None))
         except ResponseError as exc:
             return await self._close(_failed(exc))  # the lease may be ours
         except Exception as exc:
@@ -145,12 +133,12 @@ class _Run:
 
     async def _open(self) -> str | None:
         """One round trip: take the lease, pass the circuit, count what is pending. Who has the lease, if not we."""
-        commands = [self._circuit.enter(self._lease.token), self._pending.count(), *self._pending.oldest()]
+        commands = [self._passage.enter(), self._pending.count(), *self._pending.oldest()]
         replies = await self._runner.server.batch([*self._lease.take(), *commands])
         taking, (entered, counted, *oldest) = replies[: -len(commands)], replies[-len(commands) :]
         holder = self._lease.taken(taking)
         if holder is None:
-            self._admission = self._circuit.admitted(entered)
+            self._passage.entered(entered)
             self._tally.before = self._pending.counted(counted)
             self._tally.longest_idle_ms = self._pending.idle_ms(oldest)
         return holder
@@ -162,8 +150,8 @@ class _Run:
         """
         try:
             async with asyncio.timeout(self._close_until.remaining_sec()):
-                await self._give_back_the_rest()
-                await self._end_probe(failed=ending[0] is Outcome.FAILED)
+                await self._hands.give_back()
+                await self._passage.end_probe(failed=ending[0] is Outcome.FAILED)
                 if ending[0] in _NOTHING_DONE and not self._tally.pages and not self._sweep_is_due():
                     self._tally.after = self._tally.before
                     await self._send([self._lease.release(), *self._kept(ending)])
@@ -208,7 +196,7 @@ class _Run:
             return Outcome.GROUP_MISSING, str(before and before.group_missing), None
         if not before.count:
             return Outcome.NOTHING_PENDING, "", None
-        keeper = asyncio.gather(self._lease.keep(), self._keep_hands())
+        keeper = asyncio.gather(self._lease.keep(), self._hands.keep())
         try:
             await self._retrying(self._pending.settle_debts)
             if (before.consumers or {}).get(self._target.consumer):
@@ -224,14 +212,16 @@ class _Run:
         try:
             hand = await self._take(START, total)
             while hand is not None:
-                if hand.after is not None and self._may_claim_ahead():
-                    ahead = asyncio.create_task(self._take(hand.after, total))
+                if hand.after is not None and self._may_claim_ahead(hand):
+                    ahead = asyncio.create_task(self._take(hand.after, total, ahead=True))
                 with self._tally.page(len(hand.entries)):
                     await self._handle(hand)
                 ending = self._ending()
                 if ending is not None:
                     return ending
-                hand = await (ahead or self._take(hand.after, total))
+                start, hand = hand.after, await ahead if ahead is not None else None
+                if hand is None and (ahead is None or self._waits_at is not None):
+                    hand = await self._take(self._waits_at or start, total)
                 ahead = None
             return Outcome.COMPLETED, "", None
         finally:
@@ -239,9 +229,10 @@ class _Run:
                 ahead.cancel()  # what it may have claimed is given back
                 await asyncio.gather(ahead, return_exceptions=True)
 
-    def _may_claim_ahead(self) -> bool:
+    def _may_claim_ahead(self, hand: Hand) -> bool:
         """Whether the next page would be handled soon, and not only wait in our hands."""
-        is_free = self._ending() is None and not self._admission.probing
+        on_last_delivery = hand.entries[0].deliveries >= self._target.max_deliveries
+        is_free = self._ending() is None and not self._passage.probing and not on_last_delivery
         return is_free and (self._handler.at_once or self._pace.is_quick)
 
     def _ending(self) -> Ending | None:
@@ -250,22 +241,25 @@ class _Run:
             return Outcome.STOPPED, "asked to stop", None
         if self._lease.lost:
             return Outcome.LEASE_LOST, "the run stalled for longer than its lease", None
-        if self._is_open:
-            return Outcome.CIRCUIT_OPEN, self._is_open, None
+        if self._passage.why_not:
+            return Outcome.CIRCUIT_OPEN, self._passage.why_not, None
         if self._begin_until.passed():
             return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}", None
         if len(self._held) > MAX_HELD_KEYS:
-            return (
-                Outcome.TOO_MANY_HELD,
-                f"over {MAX_HELD_KEYS} order keys wait for an entry that is not done",
-                None,
-            )
+            return Outcome.TOO_MANY_HELD, f"over {MAX_HELD_KEYS} order keys wait for an entry not done", None
         return None
 
-    async def _take(self, start: bytes | None, total: int) -> Hand | None:
-        """Find and claim the next page that has any entries; None at the end of the list."""
+    async def _take(self, start: bytes | None, total: int, *, ahead: bool = False) -> Hand | None:
+        """Find and claim the next page that has any entries; None at the end of the list.
+
+        None also, claiming ahead, where a suspect is next: it `_waits_at` this place.
+        """
+        self._waits_at = None
         while start is not None:
-            page = await self._retrying(partial(self._claim, start, total))
+            page = await self._retrying(partial(self._claim, start, total, ahead=ahead))
+            if page is None:
+                self._waits_at = start
+                return None
             start = page.after
             self._tally.lost += len(page.lost)
             if page.unrecorded is not None:
@@ -275,15 +269,22 @@ class _Run:
                 self._tally.claimed += len(page.entries)
                 longest = max(entry.idle_ms for entry in page.entries)
                 self._tally.longest_idle_ms = max(self._tally.longest_idle_ms, longest)
-                hand = Hand(page.entries, page.after, self._clock())
-                self._hands.append(hand)
-                return hand
+                return self._hands.take(page)
         return None
 
-    async def _claim(self, start: bytes, total: int) -> Page:
-        count = min(self._pace.count, PROBE_ENTRIES) if self._admission.probing else self._pace.count
-        finding = await self._pending.find(start, count, total)
+    async def _claim(self, start: bytes, total: int, *, ahead: bool) -> Page | None:
+        """A page, up to the first suspect, or a suspect alone; None if that would be ahead."""
+        finding = await self._pending.find(start, self._passage.at_most(self._pace.count), total)
+        suspect = next((at for at, row in enumerate(finding.rows) if self._is_suspect(row)), None)
+        if suspect is not None:
+            if suspect == 0 and ahead:
+                return None
+            finding = finding.first(max(suspect, 1))
         return await self._pending.claim(finding) if finding.rows else Page((), (), finding.after)
+
+    def _is_suspect(self, row: Row) -> bool:
+        """Whether a run of ours may have died of it: then its last delivery is at no other entry's cost (G4)."""
+        return row.deliveries >= max(self._target.max_deliveries - 1, 2) and row.consumer == self._pending.consumer
 
     async def _hold(self, entries: Sequence[Entry]) -> None:
         """Hold back the order keys of entries that an earlier run left with us (G3)."""
@@ -301,7 +302,7 @@ class _Run:
             chains = iter(by_key(work))
             lanes = [self._chains(chains, hand) for _ in range(self._target.lanes)]
         done: list[Keyed] = []
-        for lane_done, lane_decisions in await asyncio.gather(*lanes):
+        for lane_done, lane_decisions in await _all(lanes):
             done += lane_done
             decisions += lane_decisions
         await self._settle(hand, done, decisions)
@@ -344,8 +345,7 @@ class _Run:
         """Store a lane's entries, and decide what becomes of each; leave them alone if the run is ending."""
         if self._ending() is not None:
             return [], []
-        if self._clock() - hand.kept_at >= self._target.min_idle_ms / 1250:
-            await self._keep_hand(hand)  # we stalled, and somebody may have taken them: an old entry must not be stored
+        await self._hands.still_ours(hand)
         taken = [
             Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
         ]
@@ -370,53 +370,18 @@ class _Run:
             await self._acknowledge([entry.id for _, entry in done])
         if len(done) < len(hand.entries):
             await self._give_back(hand, done, decisions)
-        self._hands.remove(hand)
+        self._hands.settled(hand)
         self._count(done, decisions)
         self._held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
-        await self._tell_circuit(done, decisions)
+        await self._passage.tell(done, decisions)
         stops = next((decision.error for decision in decisions if decision.verdict is Verdict.STOP), None)
         if stops is not None:
             raise stops
 
     async def _acknowledge(self, ids: Sequence[bytes]) -> None:
         """Acknowledge a page's entries, and see on the way whether the circuit was opened elsewhere."""
-        replies = await self._retrying(partial(self._pending.acknowledge, ids, self._circuit.check()))
-        if not self._admission.probing and self._circuit.is_open(replies[0]):
-            self._is_open = "the circuit was opened while the run was under way"
-
-    async def _tell_circuit(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
-        """Count a page's failures, or what came of a probe."""
-        failed = failures(decisions)
-        if self._admission.probing:
-            if failed or done:
-                await self._end_probe(failed=failed > 0)
-        elif failed:
-            await self._change(self._circuit.record(failed, self._tally.run_id))
-
-    async def _end_probe(self, *, failed: bool) -> None:
-        """Tell the circuit what came of our probe, if we are the one to probe: it failed, went well, or was not one."""
-        if not self._admission.probing:
-            return
-        token = self._lease.token
-        if failed:
-            await self._change(self._circuit.probe_failed(token))
-        elif self._tally.acknowledged:
-            await self._change(self._circuit.probe_succeeded(token, self._tally.run_id))
-        else:
-            await self._change(self._circuit.probe_withdrawn(token))
-        self._admission = Admission(go=True)
-
-    async def _change(self, command: Command) -> None:
-        """Send the circuit what happened; stop if it is open then. A circuit that cannot be told fails no run."""
-        try:
-            change = self._circuit.changed(await self._retrying(partial(self._runner.server.call, *command)))
-        except Exception as exc:
-            logger.warning("reclaim %s: the circuit could not be told: %s", self._target.name, exc)
-            return
-        if change.effect.changes:
-            self._tally.circuit_changes.append(change)
-        if change.effect in (Effect.OPENED, Effect.REOPENED, Effect.IS_OPEN, Effect.NOT_PROBING):
-            self._is_open = f"the circuit is open: {change.reason}"
+        (seen,) = await self._retrying(partial(self._pending.acknowledge, ids, self._passage.look()))
+        self._passage.seen(seen)
 
     async def _give_back(self, hand: Hand, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
         """Refund what is to be tried again, and what was not begun."""
@@ -427,15 +392,6 @@ class _Run:
         if refunded:
             self._pending.owe(refunded)
             await self._retrying(self._pending.settle_debts)
-
-    async def _give_back_the_rest(self) -> None:
-        """Refund all that is still in our hands, because the run ends."""
-        for hand in self._hands:
-            hand.settling = True
-            self._pending.owe(hand.entries)
-            self._tally.given_back += len(hand.entries)
-        self._hands.clear()
-        await self._pending.settle_debts()
 
     def _count(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
         tally = self._tally
@@ -452,31 +408,23 @@ class _Run:
                 case _:
                     tally.retried += 1
 
-    async def _keep_hands(self) -> None:
-        """Renew the claims on pages that take long, well before anybody else may have them."""
-        every_sec = max(self._target.min_idle_ms / 3000, 0.1)
-        while True:
-            await asyncio.sleep(every_sec)
-            for hand in [hand for hand in self._hands if self._clock() - hand.kept_at >= every_sec / 2]:
-                try:
-                    await self._keep_hand(hand)
-                except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
-                    logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
-
-    async def _keep_hand(self, hand: Hand) -> None:
-        """Make a page's entries fresh again; notice those that somebody took all the same."""
-        hand.kept_at = self._clock()
-        gone = await self._pending.keep([entry for entry in hand.entries if entry.id not in hand.taken])
-        if gone and not hand.settling:
-            hand.taken |= gone
-            self._tally.taken += len(gone)
-            logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
-
     async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
         return await self._retries.call(self._end, call)
 
 
 _NOTHING_DONE = frozenset({Outcome.NOTHING_PENDING, Outcome.CIRCUIT_OPEN})
+
+
+async def _all(lanes: Sequence[Coroutine[Any, Any, Decided]]) -> list[Decided]:
+    """What comes of all the lanes. None goes on if one breaks: it would store what is being given back."""
+    tasks = [asyncio.create_task(lane) for lane in lanes]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def _failed(exc: Exception) -> Ending:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from reclaim.errors import HandlerTimeout, OutOfTime
 from reclaim.handlers import Handler, Keyed, Stored
@@ -15,14 +15,11 @@ logger = logging.getLogger("reclaim")
 class Storing:
     """Stores lanes for one run (or one replay), until its deadline."""
 
-    def __init__(
-        self, handler: Handler, retries: Retries, until: Deadline, budget_sec: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, handler: Handler, retries: Retries, until: Deadline, budget_sec: float) -> None:
         self._handler = handler
         self._retries = retries
         self._until = until
         self._budget_sec = budget_sec
-        self._clock = clock
 
     async def store(self, lane: Sequence[Keyed]) -> list[Stored]:
         """What came of each entry, after as many attempts as are allowed.
@@ -46,20 +43,19 @@ class Storing:
         return stored
 
     async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Stored]:
-        """Call the handler once, until the time is up at the latest."""
-        began = self._clock()
+        """Call the handler once. An entry that takes half of the whole time hangs; others are only begun too late."""
+        left_sec, hangs_sec = self._until.remaining_sec(), self._budget_sec / 2
         error: Exception
         try:
-            async with asyncio.timeout(self._until.remaining_sec()) as limit:
+            async with asyncio.timeout(min(left_sec, hangs_sec)) as limit:
                 return await self._handler.store(entries)
         except TimeoutError as exc:
-            error = self._timed_out(self._clock() - began) if limit.expired() else exc
+            if not limit.expired():
+                error = exc
+            elif hangs_sec <= left_sec:
+                error = HandlerTimeout(f"the handler had not finished after {hangs_sec:g} s, half of the run's budget")
+            else:
+                error = OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun")
         except Exception as exc:
             error = exc
         return [error] * len(entries)
-
-    def _timed_out(self, seconds: float) -> Exception:
-        """An entry that had half of the time to itself hangs; a shorter one was only begun too late."""
-        if seconds >= self._budget_sec / 2:
-            return HandlerTimeout(f"the handler had not finished after {seconds:.1f} s")
-        return OutOfTime(f"the run's time was up {seconds:.1f} s after the entry was begun")

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("storing", "health", "alerts", "measures"),
     ("finding", "telemetry"),
     ("examine", "exports"),  # … to here
+    ("hands", "passage"),
     ("runner", "replay"),
     ("app",),
     ("status", "doctor", "terminal", "watch"),
@@ -100,7 +101,7 @@ def test_the_runner_knows_nothing_of_what_is_done_with_its_reports() -> None:
     """Alerts, telemetry and the command line get the report from the app; none of them can fail a run."""
     ours = {our_module(name) for name in imported(FILES["runner"])}
 
-    assert ours & {"alerts", "telemetry", "exports", "measures", "exports", "measures", "health", "standing"} == set()
+    assert ours & {"alerts", "telemetry", "exports", "measures", "health", "standing"} == set()
 
 
 _PROBE = """

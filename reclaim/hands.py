@@ -1,0 +1,91 @@
+"""Owns what a run has in its hands: pages claimed and not yet settled, kept fresh so that nobody takes them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from reclaim.entry import Entry
+from reclaim.pending import Page, PendingList
+from reclaim.report import Tally
+from reclaim.settings import Target
+
+logger = logging.getLogger("reclaim")
+
+
+@dataclass(slots=True, eq=False)
+class Hand:
+    """A page in our hands: claimed, and neither acknowledged nor given back yet.
+
+    Attributes:
+        entries: the page's.
+        after: where the next page starts; None: nowhere.
+        kept_at: when the claim was made or renewed last, by the run's clock.
+        settling: from here on an entry that is no longer ours is our own doing.
+        taken: IDs of entries that somebody else has claimed meanwhile.
+    """
+
+    entries: Sequence[Entry]
+    after: bytes | None
+    kept_at: float
+    settling: bool = False
+    taken: set[bytes] = field(default_factory=set)
+
+
+class Hands:
+    """All the pages that one run has in its hands."""
+
+    def __init__(self, pending: PendingList, target: Target, tally: Tally, clock: Callable[[], float]) -> None:
+        self._pending = pending
+        self._target = target
+        self._tally = tally
+        self._clock = clock
+        self._held: list[Hand] = []
+
+    def __iter__(self) -> Iterator[Hand]:
+        return iter(tuple(self._held))
+
+    def take(self, page: Page) -> Hand:
+        """Note a page as ours."""
+        hand = Hand(page.entries, page.after, self._clock())
+        self._held.append(hand)
+        return hand
+
+    def settled(self, hand: Hand) -> None:
+        """Note that a page is acknowledged and given back."""
+        self._held.remove(hand)
+
+    async def keep(self) -> None:
+        """Renew the claims on pages that take long, well before anybody else may have them, until cancelled."""
+        every_sec = max(self._target.min_idle_ms / 3000, 0.1)
+        while True:
+            await asyncio.sleep(every_sec)
+            for hand in self:
+                if self._clock() - hand.kept_at >= every_sec / 2:
+                    try:
+                        await self._refresh(hand)
+                    except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
+                        logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
+
+    async def still_ours(self, hand: Hand) -> None:
+        """After a stall so long that they may have been taken, look before an old entry is stored over a new one."""
+        if self._clock() - hand.kept_at >= 0.8 * self._target.min_idle_ms / 1000:
+            await self._refresh(hand)
+
+    async def _refresh(self, hand: Hand) -> None:
+        """Make a page's entries fresh again; notice those that somebody took all the same."""
+        hand.kept_at = self._clock()
+        gone = await self._pending.keep([entry for entry in hand.entries if entry.id not in hand.taken])
+        if gone and not hand.settling:
+            hand.taken |= gone
+            self._tally.taken += len(gone)
+            logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
+
+    async def give_back(self) -> None:
+        """Refund all that is still in our hands, because the run ends."""
+        for hand in self._held:
+            hand.settling = True
+            self._pending.owe(hand.entries)
+            self._tally.given_back += len(hand.entries)
+        self._held.clear()
+        await self._pending.settle_debts()
