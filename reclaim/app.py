@@ -2,15 +2,22 @@
 
 import asyncio
 import logging
+import math
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from reclaim import handlers
+from reclaim.alerts import SEND_BUDGET_SEC, Alerter, alert_of, alerts_of
+from reclaim.circuit import Change, Circuit
 from reclaim.connection import Server, connect
 from reclaim.deadletters import DeadLetters
 from reclaim.errors import RunFailed, SettingsError
 from reclaim.replay import Replay
 from reclaim.report import History, Outcome, RunReport
+from reclaim.retry import Deadline
 from reclaim.runner import Runner
 from reclaim.settings import Settings, Target
 
@@ -26,6 +33,7 @@ class Unit:
     target: Target
     runner: Runner
     replay: Replay
+    circuit: Circuit
     dead_letters: DeadLetters
     history: History
 
@@ -37,6 +45,7 @@ class App:
         settings: what it was built from.
         server: the client.
         units: by the target's name, ``stream/group``.
+        alerter: tells alerts.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,6 +57,7 @@ class App:
         self.settings = settings
         self.server = connect(settings)
         self.units = _units(settings, self.server)
+        self.alerter = Alerter(settings, self.server)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "App":
@@ -64,18 +74,57 @@ class App:
         Raises:
             RunFailed: a target's run failed; the others have run all the same, and all reports are out.
         """
-        budget_sec = self.settings.run_budget_sec
-        reports = await asyncio.gather(*(unit.runner.run(budget_sec, stop) for unit in self.units.values()))
-        for report in reports:
-            logger.log(_LEVELS.get(report.outcome, logging.INFO), "reclaim run %s", report.to_json())
+        reports = await self.reports(stop)
         failed = [report for report in reports if report.outcome is Outcome.FAILED]
         if failed:
             raise RunFailed("; ".join(f"{report.target}: {report.reason}" for report in failed)) from failed[0].error
         return reports
 
+    async def reports(
+        self, stop: asyncio.Event | None = None, *, only: str | None = None, budget_sec: float = math.inf
+    ) -> list[RunReport]:
+        """One run of every target, or of the one named, all at once; each report is logged, a failed one is no error.
+
+        Each run ends within `budget_sec` and RUN_BUDGET_SEC.
+        """
+        budget_sec = min(budget_sec, self.settings.run_budget_sec)
+        units = [unit for name, unit in self.units.items() if only in {None, name}]
+        return await asyncio.gather(*(self._run(unit, budget_sec, stop) for unit in units))
+
+    async def _run(self, unit: Unit, budget_sec: float, stop: asyncio.Event | None) -> RunReport:
+        """One run of one target: logged, and told where it is worth telling."""
+        report = await unit.runner.run(budget_sec, stop)
+        logger.log(_LEVELS.get(report.outcome, logging.INFO), "reclaim run %s", report.to_json())
+        alerts = alerts_of(report, unit.target, report.circuit_changes)
+        await self.alerter.send(alerts, Deadline(SEND_BUDGET_SEC, time.monotonic))
+        return report
+
+    async def tell(self, change: Change, target: Target) -> None:
+        """Send the alert that a person's change of a target's circuit calls for, if it calls for one."""
+        alert = alert_of(change, target)
+        if alert is not None:
+            await self.alerter.send([alert], Deadline(SEND_BUDGET_SEC, time.monotonic))
+
     async def aclose(self) -> None:
         """Close the client."""
         await self.server.aclose()
+
+
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, App] = WeakKeyDictionary()
+
+
+def app_of_loop() -> App:
+    """The app of the running event loop: a client works only on the loop that it was made on.
+
+    It is made from the environment when it is first asked for.
+
+    Raises:
+        SettingsError: naming all settings that are missing or bad.
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in _of_loop:
+        _of_loop[loop] = App.from_env(os.environ)
+    return _of_loop[loop]
 
 
 def _units(settings: Settings, server: Server) -> dict[str, Unit]:
@@ -90,8 +139,8 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
             continue
         history = History(server, target)
         runner = Runner(target, server, handler, history.append)
-        letters = DeadLetters(server, target)
-        units[target.name] = Unit(target, runner, Replay(target, server, handler), letters, history)
+        replay, letters = Replay(target, server, handler), DeadLetters(server, target)
+        units[target.name] = Unit(target, runner, replay, runner.circuit, letters, history)
     if problems:
         raise SettingsError(problems)
     return units

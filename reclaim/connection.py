@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -186,8 +187,11 @@ async def _read(connection: Connection) -> Reply:
 
 
 def _is_denied(exc: Exception) -> bool:
-    """Whether the server refused for want of permission; a script of Redis 6 wraps the code in its own error."""
-    return isinstance(exc, redis_errors.NoPermissionError) or "NOPERM" in str(exc)
+    """Whether the server refused for want of permission; inside a script it says so without the code NOPERM."""
+    return isinstance(exc, redis_errors.NoPermissionError) or _DENIED_IN_SCRIPT.search(str(exc)) is not None
+
+
+_DENIED_IN_SCRIPT = re.compile("NOPERM|ACL failure in script|The user executing the script can't")  # Redis 6, Valkey, 7
 
 
 def _shown(command: Command) -> str:

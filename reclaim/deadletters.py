@@ -13,7 +13,7 @@ from reclaim.settings import Target
 
 FIELD_PREFIX = b"field:"
 MAX_ERROR_CHARS = 1000
-DISCARD_AT_ONCE = 500
+DISCARD_AT_ONCE = 100
 
 
 # Adds a dead letter and acknowledges its entry. A MULTI would acknowledge it also where XADD fails when it is its turn

@@ -1,6 +1,7 @@
 """Owns the replay: has dead letters handled once more, in entry ID order for each order key."""
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -87,8 +88,10 @@ class Replay:
             LeaseHeld: a run has had the lease all the time.
             ServerError, redis.exceptions.RedisError: Redis cannot be used; what was replayed until then is gone from
                 the dead letters.
-            ValueError: an ID is not one of a stream.
+            ValueError: an ID is not one of a stream, or `per_second` is not above 0.
         """
+        if per_second is not None and not 0 < per_second < math.inf:
+            raise ValueError(f"per_second is {per_second!r}; allowed: a number above 0")
         deadline = Deadline(budget_sec, self._clock)
         chosen, missing = await self._choose(ids, limit)
         report = ReplayReport(chosen=len(chosen), missing=missing)

@@ -126,7 +126,7 @@ class RunReport:
             | more
         )
         del account["error"], account["circuit_changes"], account["page_reports"]
-        return json.dumps(account, ensure_ascii=False)
+        return json.dumps(account)
 
 
 @dataclass(slots=True)

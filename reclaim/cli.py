@@ -1,0 +1,123 @@
+"""Owns the command line: its main commands, and where the others hang."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from reclaim import cli_circuit, cli_dead, views, watch
+from reclaim import doctor as doctors
+from reclaim.app import App
+from reclaim.cli_session import BAD_USAGE, JsonOption, TargetOption, exit_if, told, units_of, with_app
+from reclaim.health import Health
+from reclaim.settings import Settings
+from reclaim.status import status
+from reclaim.terminal import is_for_a_person, show, show_json, show_line, show_table
+
+cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, name="reclaim"
+)
+cli.add_typer(cli_dead.commands, name="dead", help="List, show, replay and discard dead letters.")
+cli.add_typer(cli_circuit.commands, name="circuit", help="Show, open and close the circuit.")
+
+
+@cli.callback()
+def main() -> None:
+    """Take over Redis Streams entries that a consumer read and never acknowledged.
+
+    Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
+
+    Exit codes: 0 all went well, 1 it failed or something is wrong, 2 the settings or the arguments are bad.
+
+    \b
+    Examples:
+      export REDIS_HOST=localhost REDIS_TLS=false STREAM_NAME=s STREAM_CONSUMER_GROUP_NAME=g
+      python -m reclaim doctor
+      python -m reclaim status
+      python -m reclaim run --watch
+      python -m reclaim dead list --json
+    """  # noqa: D301  # \b is one character: it keeps the lines
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # typeshed has them as TextIO
+
+
+@cli.command()
+def run(
+    watch_: Annotated[bool, typer.Option("--watch", help="Run again and again, as RECLAIM_SCHEDULE says.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
+) -> None:
+    """Reclaim now, or again and again by the schedule.
+
+    Exit codes: 0 the run went well (also if there was nothing to do), 1 it failed, 2 the settings are bad.
+    With --watch a failed run is logged and tried again at the next tick; SIGINT and SIGTERM end it after what is in
+    work, with 0.
+
+    Example: REDIS_HOST=localhost REDIS_TLS=false STREAM_NAME=s STREAM_CONSUMER_GROUP_NAME=g python -m reclaim run
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    with told():
+        settings = Settings.from_env(os.environ)
+        if watch_:
+            asyncio.run(watch.watch(settings))
+            return
+        for report in asyncio.run(watch.once(settings)):
+            if as_json:
+                show_json(json.loads(report.to_json()), indent=None)
+            else:
+                show_line(watch.sentence(report))
+
+
+@cli.command("status")
+def show_status(target: TargetOption = None, as_json: JsonOption = False) -> None:
+    """Say how each target is.
+
+    It tells what is pending, the circuit, dead letters, lost entries and the latest runs.
+
+    Exit codes: 0 ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
+
+    Example: python -m reclaim status --json
+    """
+
+    async def look(app: App) -> dict[str, Any]:
+        wanted = {unit.target.name for unit in units_of(app, target)}
+        found = await status(app)
+        return {**found, "targets": [one for one in found["targets"] if one["target"] in wanted]}
+
+    found = with_app(look)
+    if as_json:
+        show_json(found)
+    elif is_for_a_person():
+        show(views.status_header(found))
+        for one in found["targets"]:
+            show(*views.status_view(one))
+    else:
+        show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
+    exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
+
+
+@cli.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what is wrong and what to do about it.
+
+    It looks at the settings, the server, permissions and targets, and changes nothing.
+
+    Exit codes: 0 ok or warn, 1 something fails, 2 the settings are bad.
+
+    Example: python -m reclaim doctor
+    """
+    found = asyncio.run(doctors.doctor(os.environ))
+    if as_json:
+        show_json([asdict(one) | {"health": one.health.value} for one in found])
+    elif is_for_a_person():
+        show(views.finding_view(found))
+    else:
+        show_table(views.FINDING_COLUMNS, [views.finding_row(one) for one in found])
+    failed = [one for one in found if one.health is Health.FAIL]
+    if any(one.about == doctors.SETTINGS for one in failed):
+        raise typer.Exit(BAD_USAGE)
+    exit_if(bool(failed))

@@ -1,0 +1,196 @@
+"""Owns the status: everything an operator asks first about the server and each target, read in few round trips."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError, ResponseError
+
+from reclaim import __version__
+from reclaim.about import ask, info, kind_and_version, readable
+from reclaim.app import App
+from reclaim.circuit import Circuit
+from reclaim.circuit import Status as CircuitStatus
+from reclaim.connection import Command, Reply, Server
+from reclaim.errors import ServerError, error_code
+from reclaim.facts import CircuitNow, Facts, Holder, Lost, LostEntry, Oldest, Pending
+from reclaim.health import Health, judge, worst
+from reclaim.schedule import longest_gap_sec
+from reclaim.settings import Settings, Target
+
+LOOK_AT = 100  # pending entries, from the smallest ID on, of which the one idle longest is shown
+RUNS, LOST = 20, 20  # how many of the latest are shown
+
+T = TypeVar("T")
+
+
+async def status(app: App) -> dict[str, Any]:
+    r"""The whole status, ready for JSON. It changes nothing and does not raise for what is wrong with Redis.
+
+    One round trip for the server and one for each target, all at the same time, whatever the backlog. What cannot be
+    read is None (or empty) and explained in the target's `error`; the top-level `error` is set where the server itself
+    could not be asked. Bytes that are not UTF-8 are shown as ``\xNN``.
+    """
+    now = datetime.now(UTC)
+    server, *targets = await asyncio.gather(
+        _server(app), *(_target(app.server, app.settings, unit.target, now) for unit in app.units.values())
+    )
+    error = server.pop("error")
+    health = Health.FAIL if error else worst([Health(one["health"]) for one in targets])
+    return {
+        "version": __version__,
+        "now": now.isoformat(timespec="milliseconds"),
+        "health": health.value,
+        "error": error,
+        "server": server,
+        "targets": targets,
+    }
+
+
+async def _server(app: App) -> dict[str, Any]:
+    about: dict[str, Any] = {"address": app.server.address, "kind": None, "version": None, "tls": app.settings.tls}
+    try:
+        (reply,) = await ask(app.server, [("INFO", "server")])
+    except ServerError as exc:
+        return about | {"error": str(exc)}
+    if not isinstance(reply, Exception):  # who may not ask need not know
+        about["kind"], about["version"] = kind_and_version(info(reply))
+    return about | {"error": None}
+
+
+async def _target(server: Server, settings: Settings, target: Target, now: datetime) -> dict[str, Any]:
+    facts = await _facts(server, target, longest_gap_sec(settings.schedule))
+    health, sentence = judge(facts, now)
+    return asdict(facts) | {"health": health.value, "sentence": sentence}
+
+
+async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
+    def known(**more: Any) -> Facts:
+        return Facts(
+            target.name,
+            target.stream,
+            target.group,
+            target.consumer,
+            target.min_idle_ms,
+            tick_sec,
+            dead_letter_maxlen=target.dead_letter_maxlen,
+            **more,
+        )
+
+    try:
+        replies = await ask(server, _questions(server, target))
+    except ServerError as exc:
+        return known(error=str(exc))
+    return known(**_Answers(target, replies).facts())
+
+
+def _questions(server: Server, target: Target) -> list[Command]:
+    """The commands, in the order in which `_Answers` reads the replies. None of them depends on the backlog's size."""
+    keys = target.keys
+    return [
+        ("XPENDING", keys.stream, target.group),
+        ("XPENDING", keys.stream, target.group, "-", "+", LOOK_AT),
+        ("XINFO", "CONSUMERS", keys.stream, target.group),
+        Circuit(server, target).look(),
+        ("GET", keys.lease),
+        ("XREVRANGE", keys.runs, "+", "-", "COUNT", RUNS),
+        ("XLEN", keys.dead),
+        ("XLEN", keys.lost),
+        ("XREVRANGE", keys.lost, "+", "-", "COUNT", LOST),
+    ]
+
+
+class _Answers:
+    """Reads the replies of one target; what cannot be read is left out, and the first reason kept."""
+
+    def __init__(self, target: Target, replies: Sequence[Reply]) -> None:
+        self._target = target
+        self._replies = replies
+        self._error: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What Facts wants to know."""
+        summary, rows, consumers, circuit, lease, runs, dead, lost, latest = self._replies
+        group_missing = isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP"
+        pending = Pending(0, []) if group_missing else self._read(lambda: _pending(summary, rows, consumers))
+        return {
+            "group_missing": group_missing,
+            "pending": pending,
+            "circuit": self._read(lambda: circuit_now(self._target, Circuit.seen(circuit))),
+            "lease": self._read(lambda: readable(_checked(lease)) or None),
+            "runs": self._read(lambda: list(_runs(_checked(runs)))) or [],
+            "dead_letters": self._read(lambda: int(_checked(dead))),
+            "lost": self._read(lambda: Lost(int(_checked(lost)), list(_lost(_checked(latest))))),
+            "error": self._error,
+        }
+
+    def _read(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (RedisError, ValueError, TypeError, LookupError) as exc:
+            self._error = self._error or str(exc)
+            return None
+
+
+def _checked(reply: Reply) -> Reply:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
+    total, _, _, holders = _checked(summary)
+    idle_ms = {} if isinstance(consumers, Exception) else dict(_idle_ms(consumers))
+    by_consumer = [Holder(readable(name), int(held), idle_ms.get(name)) for name, held in holders or ()]
+    by_consumer.sort(key=lambda holder: (-holder.pending, holder.consumer))
+    oldest = max(_checked(rows), key=lambda row: row[2], default=None)
+    return Pending(total, by_consumer, oldest and Oldest(readable(oldest[0]), readable(oldest[1]), *oldest[2:]))
+
+
+def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:
+    for flat in consumers:
+        facts = dict(zip(flat[::2], flat[1::2], strict=True))
+        yield facts[b"name"], facts[b"idle"]
+
+
+def circuit_now(target: Target, seen: CircuitStatus) -> CircuitNow:
+    """The circuit as the status tells it."""
+    return CircuitNow(
+        state=seen.state.value,
+        since=None if seen.since_ms is None else _moment(seen.since_ms),
+        seconds_left=seen.seconds_left,
+        by=seen.by,
+        who=seen.who,
+        reason=seen.reason,
+        failures=seen.failures,
+        failed_probes=seen.failed_probes,
+        probe=seen.probe,
+        limit=target.circuit_failures,
+        window_sec=target.circuit_window_sec,
+    )
+
+
+def _runs(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterable[dict[str, Any]]:
+    """The reports; what somebody else may have put among them is passed over."""
+    for entry_id, flat in found:
+        try:
+            report = json.loads(readable(flat[1]))
+        except ValueError:
+            continue
+        if isinstance(report, dict):
+            yield {"id": readable(entry_id)} | report
+
+
+def _lost(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterable[LostEntry]:
+    for _, flat in found:
+        facts = dict(zip(flat[::2], flat[1::2], strict=True))
+        entry_id, consumer = readable(facts[b"id"]), readable(facts[b"consumer"])
+        deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
+        yield LostEntry(entry_id, consumer, deliveries, idle_ms, _moment(at_ms))
+
+
+def _moment(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")

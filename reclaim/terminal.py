@@ -1,0 +1,121 @@
+"""Owns what the command line prints: tables where a person reads, tab-separated lines in a pipe, JSON for a program.
+
+What comes from anybody's bytes goes through `visible`: nothing that is printed can steer a terminal.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from reclaim.about import readable
+from reclaim.replay import ReplayReport
+
+LINE_EVERY_SEC = 1.0  # of progress, in a pipe
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def visible(value: bytes | str) -> str:
+    r"""Text with everything that is not to be seen as what it is escaped: ``\x1b``, ``\n``, ``\u202e``, ``\xff``."""
+    text = readable(value) if isinstance(value, bytes) else value
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def is_for_a_person() -> bool:
+    """Whether what is printed goes to a terminal."""
+    return sys.stdout.isatty()
+
+
+def say(text: str) -> None:
+    """Tell the person on standard error."""
+    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr)  # noqa: T201
+
+
+def show(*what: RenderableType) -> None:
+    """Print for a person."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    for one in what:
+        console.print(one)
+
+
+def show_line(*values: Any) -> None:
+    """Print a line for a pipe, the values with tabs between them."""
+    print("\t".join(visible(value if isinstance(value, bytes) else str(value)) for value in values))  # noqa: T201
+
+
+def show_json(value: Any, indent: int | None = 2) -> None:
+    """Print for a program. All that is not ASCII is escaped, so that it comes through any encoding."""
+    print(json.dumps(value, indent=indent))  # noqa: T201
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table for a person, or its lines for a pipe."""
+    if is_for_a_person():
+        show(table(columns, rows))
+        return
+    for row in (columns, *rows):
+        show_line(*row)
+
+
+def table(columns: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> Table:
+    """A table for a person, with a header if its columns have names; numbers stand to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=columns is not None)
+    for at, name in enumerate(columns or [""] * len(rows[0])):
+        is_number = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell(value) for value in row))
+    return made
+
+
+def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
+    """Names and what they are, for a person."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(cell(name), value if isinstance(value, Table) else cell(value))
+    return made
+
+
+def cell(value: Any) -> Text:
+    """A value as a person reads it; a word for how something is has its colour too."""
+    if isinstance(value, int | float):
+        return Text(f"{value:,}" if isinstance(value, int) else f"{value:,.2f}")
+    text = visible(str(value))
+    return Text(text.upper() if text in STYLES else text, style=STYLES.get(text, ""))
+
+
+@contextmanager
+def replay_progress() -> Iterator[Callable[[ReplayReport], None]]:
+    """What to tell about how far a replay is: a bar for a person, now and then a line in a pipe, on standard error."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda report: progress.update(task, total=report.chosen, completed=_done(report))
+
+
+class _Lines:
+    """Says how far a replay is, at most once a second."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic()
+
+    def __call__(self, report: ReplayReport) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + LINE_EVERY_SEC
+            say(f"{_done(report)} of {report.chosen} done, {report.replayed} replayed")
+
+
+def _done(report: ReplayReport) -> int:
+    return report.replayed + report.failed + report.retried + report.held

@@ -1,0 +1,185 @@
+"""Owns what a person sees of the status, the circuit, dead letters and findings; and dead letters as JSON."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from reclaim.about import readable
+from reclaim.deadletters import DeadLetter
+from reclaim.finding import Finding
+from reclaim.health import span
+from reclaim.terminal import STYLES, cell, pairs, table, visible
+
+RUNS_SHOWN = 5
+CONSUMERS_SHOWN = 10
+VALUE_CHARS = 2000  # of a field's value, for a person
+
+STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
+LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
+FINDING_COLUMNS = ("health", "about", "what", "what to do")
+
+_RUN_COLUMNS = ("started_at", "outcome", "claimed", "acknowledged", "parked", "failed", "retried", "held", "seconds")
+
+
+def status_header(status: Mapping[str, Any]) -> Text:
+    """What is asked, in one line."""
+    server = status["server"]
+    name = f"{server['kind'].title()} {server['version']}" if server["kind"] else "a server of unknown version"
+    tls = "with TLS" if server["tls"] else "without TLS"
+    return Text(f"reclaim {status['version']}, {visible(name)} at {visible(server['address'])} {tls}", style="dim")
+
+
+def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
+    """A target in one line, under STATUS_COLUMNS."""
+    pending, circuit, lost = target["pending"], target["circuit"], target["lost"]
+    oldest = pending and pending["oldest"]
+    return (
+        target["target"],
+        target["health"],
+        "?" if pending is None else pending["total"],
+        "-" if not oldest else span(oldest["idle_ms"] / 1000),
+        "?" if circuit is None else circuit["state"],
+        "?" if target["dead_letters"] is None else target["dead_letters"],
+        "?" if lost is None else lost["count"],
+        target["sentence"],
+    )
+
+
+def status_view(target: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A target at length, for a person."""
+    yield Text()
+    yield Text.assemble(cell(target["health"]), "  ", (visible(target["target"]), "bold"))
+    yield Text(visible(target["sentence"]), style=STYLES[target["health"]])
+    yield pairs(list(_facts(target)))
+
+
+def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if target["pending"] is not None:
+        yield "pending", _pending(target["pending"])
+        if target["pending"]["by_consumer"]:
+            yield "", _consumers(target["pending"]["by_consumer"])
+    if target["circuit"] is not None:
+        yield "circuit", circuit_sentence(target["circuit"])
+    if target["lease"]:
+        yield "at work", target["lease"]
+    if target["dead_letters"] is not None:
+        yield "dead letters", f"{target['dead_letters']:,} of at most {target['dead_letter_maxlen']:,}"
+    if target["lost"] is not None:
+        latest = target["lost"]["latest"]
+        yield (
+            "lost",
+            f"{target['lost']['count']:,}"
+            + (f", the latest {latest[0]['id']} of {latest[0]['consumer']}" if latest else ""),
+        )
+    if target["runs"]:
+        yield "last runs", _runs(target["runs"][:RUNS_SHOWN])
+
+
+def _lost(lost: Mapping[str, Any]) -> str:
+    if not lost["latest"]:
+        return f"{lost['count']:,}"
+    latest = lost["latest"][0]
+    return f"{lost['count']:,}, the latest {latest['id']} of {latest['consumer']}, seen missing at {latest['at']}"
+
+
+def _pending(pending: Mapping[str, Any]) -> str:
+    oldest = pending["oldest"]
+    if not oldest:
+        return f"{pending['total']:,}"
+    times = "once" if oldest["deliveries"] == 1 else f"{oldest['deliveries']} times"
+    idle = span(oldest["idle_ms"] / 1000)
+    return (
+        f"{pending['total']:,}, the oldest {oldest['id']} of {oldest['consumer']}: idle for {idle}, delivered {times}"
+    )
+
+
+def _consumers(holders: Sequence[Mapping[str, Any]]) -> RenderableType:
+    rows = [
+        (one["consumer"], one["pending"], "?" if one["idle_ms"] is None else span(one["idle_ms"] / 1000))
+        for one in holders[:CONSUMERS_SHOWN]
+    ]
+    if len(holders) > CONSUMERS_SHOWN:
+        others = holders[CONSUMERS_SHOWN:]
+        rows.append((f"and {len(others)} more", sum(one["pending"] for one in others), ""))
+    return table(("consumer", "pending", "idle"), rows)
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
+    return table(
+        [name.replace("_", " ") for name in _RUN_COLUMNS],
+        [[run.get(name, "?") for name in _RUN_COLUMNS] for run in runs],
+    )
+
+
+def circuit_sentence(circuit: Mapping[str, Any]) -> str:
+    """The circuit in words."""
+    window = f"{circuit['failures']} failures in the last {circuit['window_sec']:g} s, {circuit['limit']} open it"
+    if circuit["since"] is None:
+        return f"{circuit['state']}; {window}"
+    state = circuit["state"].replace("_", " ")
+    why = circuit["reason"] or "no reason given"
+    how = f"{state} since {circuit['since']}, by {circuit['by']} ({circuit['who']}): {why}"
+    if circuit["state"] == "closed":
+        return f"{how}; {window}"
+    left = circuit["seconds_left"]
+    return f"{how}; {'only a person closes it' if left is None else f'tried again in {span(left)}'}"
+
+
+def letter_row(letter: DeadLetter) -> Sequence[Any]:
+    """A dead letter in one line, under LETTER_COLUMNS."""
+    entry = letter.entry
+    ids = (readable(letter.id), readable(entry.id))
+    return (*ids, letter.reason, entry.deliveries, readable(entry.consumer), letter.at, letter.error)
+
+
+def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
+    """All of a dead letter: what is known about it, then its fields."""
+    about = list(zip(LETTER_COLUMNS, letter_row(letter), strict=True))
+    fields = letter.entry.fields
+    return about + [(f"field {visible(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)]
+
+
+def shortened(value: Any) -> str:
+    """A value as a person can take it in."""
+    if not isinstance(value, bytes):
+        return str(value)
+    text = visible(value)
+    return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(value):,} bytes)"
+
+
+def letter_json(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter as the HTTP API gives it."""
+    entry = letter.entry
+    return {
+        "id": readable(letter.id),
+        "entry_id": readable(entry.id),
+        "reason": letter.reason,
+        "error": letter.error,
+        "consumer": readable(entry.consumer),
+        "deliveries": entry.deliveries,
+        "at": letter.at,
+        "fields": [
+            {"name": _bytes(name), "value": _bytes(value)}
+            for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True)
+        ],
+    }
+
+
+def _bytes(value: bytes) -> dict[str, Any]:
+    return {"text": readable(value), "base64": base64.b64encode(value).decode(), "bytes": len(value)}
+
+
+def finding_row(finding: Finding) -> Sequence[str]:
+    """A finding in one line, under FINDING_COLUMNS."""
+    return finding.health.value, finding.about, finding.what, finding.todo
+
+
+def finding_view(findings: Sequence[Finding]) -> RenderableType:
+    """Findings for a person, what to do under what was found."""
+    rows = [
+        (one.health.value, one.about, f"{one.what}. To do: {one.todo}." if one.todo else one.what) for one in findings
+    ]
+    return table(None, rows)

@@ -1,0 +1,399 @@
+"""The doctor on every server: what it finds, what it says to do, and that it changes nothing."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from dev.proxy import ErrorReply, Fault, Proxy
+from dev.server import HOST, Server, available
+from reclaim.doctor import _clock, doctor, setting_names
+from reclaim.finding import Finding
+from reclaim.health import Health
+from reclaim.permissions import _uses
+from tests.support import Client, Endpoint, HasPort, Held, a_target, env_for, given, held, raw_client, tweet
+
+NAMES = {"valkey-9": "Valkey 9.", "redis-7.0": "Redis 7.0.", "redis-6.2": "Redis 6.2.", "redis-6.0": "Redis 7.0."}
+PACKAGE = Path(__file__).parents[3] / "reclaim"
+
+
+async def findings(place: HasPort, **settings: str) -> list[Finding]:
+    return await doctor(env_for(place, **settings))
+
+
+def of(found: list[Finding], about: str) -> list[tuple[str, str, str]]:
+    """What was found about one thing."""
+    return [(one.health.value, one.what, one.todo) for one in found if one.about == about]
+
+
+def wrong(found: list[Finding]) -> list[tuple[str, str, str]]:
+    """All that is not ok."""
+    return [(one.about, one.what, one.todo) for one in found if one.health is not Health.OK]
+
+
+# --- all is well -----------------------------------------------------------------------------------------------------
+
+
+async def test_where_all_is_well(server: Endpoint, client: Client) -> None:
+    """Every line is ok, and says what was found."""
+    given(client, a_target(), *held(range(3)), Held(tweet(9), consumer=None))
+    path = (
+        "idle entries are found with a script, as this server has no XPENDING IDLE"
+        if server.kind == "redis-6.0"
+        else "idle entries are found with XPENDING IDLE, and above 50,000 pending with a script"
+    )
+
+    found = await findings(server)
+
+    assert wrong(found) == []
+    assert [one.about for one in found] == [
+        *("settings", "connection", "TLS", "user", "server", "memory", "scripts", "clock"),
+        *("s/g",) * 4,
+    ]
+    said = {one.about: one.what for one in found[:8]}
+    assert re.fullmatch(rf"127\.0\.0\.1:{server.port} answers in [0-9.]+ ms", said["connection"])
+    assert said["TLS"] == "off, and the server is on this machine"
+    assert said["user"] == "default, without a password"
+    assert said["server"].startswith(NAMES[server.kind])
+    assert said["memory"] == "maxmemory is not set, so nothing is evicted"
+    assert re.fullmatch(r"within 0\.\d{3} s of ours", said["clock"])
+    assert of(found, "s/g") == [
+        ("ok", "the stream has 4 entries, the group 3 pending", ""),
+        ("ok", path, ""),
+        ("ok", "the newest entry, 4-0, would be stored at tweet:9", ""),
+        ("ok", "the user may run every command that is needed", ""),
+    ]
+
+
+async def test_it_changes_nothing(server: Endpoint, client: Client) -> None:
+    """Not a key, not a consumer, not an entry, and no connection is left in a transaction."""
+    given(client, a_target(), *held(range(3)))
+
+    def snapshot() -> list[object]:
+        rows = client.execute_command("XPENDING", "s", "g", "-", "+", 10)
+        asked = [("KEYS", "*"), ("XLEN", "s"), ("XPENDING", "s", "g")]
+        return [*(client.execute_command(*command) for command in asked), [row[:2] + row[3:] for row in rows]]
+
+    before = snapshot()
+    names = {row[1] for row in client.execute_command("XINFO", "CONSUMERS", "s", "g")}
+
+    await findings(server)
+
+    assert snapshot() == before
+    assert {row[1] for row in client.execute_command("XINFO", "CONSUMERS", "s", "g")} == names
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+async def test_bad_settings_are_all_found_and_nothing_is_connected_to(embedded_proxy: Proxy) -> None:
+    """Each with its own line; secrets are not among them."""
+    found = await findings(embedded_proxy, LANES="many", STREAM_NAME="", ALERT_WEBHOOK_URL="s3cret", REDIS_PASWORD="x")
+
+    assert [one.health.value for one in found] == ["fail", "fail", "fail", "warn"]
+    assert {one.about for one in found} == {"settings"}
+    assert "LANES is 'many'" in str(found)
+    assert "STREAM_NAME is missing" in str(found)
+    assert "s3cret" not in str(found)
+    assert found[-1] == Finding(
+        Health.WARN, "settings", "REDIS_PASWORD is no setting of ours", "if REDIS_PASSWORD is meant, call it that"
+    )
+    assert embedded_proxy.commands == []
+
+
+async def test_settings_are_shown_with_secrets_masked() -> None:
+    """What is set, and no more."""
+    with Server("valkey-9", requirepass="pa55") as server:
+        found = await findings(server, REDIS_PASSWORD="pa55", ALERT_WEBHOOK_URL="http://h/k3y", HASH_KEY="t:{id}")
+
+    assert found[0].what == (
+        "ALERT_WEBHOOK_URL=***, HASH_KEY=t:{id}, MIN_IDLE_TIME_SEC=10, PAGE_SIZE=500, "
+        f"REDIS_HOST=127.0.0.1:{server.port}, REDIS_PASSWORD=***, REDIS_TLS=false, "
+        "STREAM_CONSUMER_GROUP_NAME=g, STREAM_NAME=s"
+    )
+    assert "pa55" not in str(found)
+    assert "k3y" not in str(found)
+    assert of(found, "user") == [("ok", "default, with a password", "")]
+
+
+def test_it_knows_all_settings_by_asking_for_them() -> None:
+    """So that a new setting needs no second list."""
+    assert {"REDIS_HOST", "REDIS_PASSWORD", "CIRCUIT_COOLDOWN_SEC", "RECLAIM_TARGETS", "ORDER_KEY"} <= setting_names()
+
+
+async def test_a_handler_that_cannot_be_loaded(embedded: Endpoint, client: Client) -> None:
+    """It is a setting that is wrong; the server is looked at all the same."""
+    given(client, a_target())
+
+    found = await findings(embedded, HANDLER="no_such_module:handle")
+
+    assert [one[0] for one in wrong(found)] == ["settings"]
+    assert "HANDLER is 'no_such_module:handle'" in wrong(found)[0][1]
+    assert of(found, "server")[0][0] == "ok"
+
+
+# --- connection ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_away(embedded_proxy: Proxy) -> None:
+    """What to look at is said; nothing else is guessed."""
+    embedded_proxy.refuse()
+
+    found = await findings(embedded_proxy)
+
+    ((about, what, todo),) = wrong(found)
+    assert (about, "connection to 127.0.0.1" in what) == ("connection", True)
+    assert "REDIS_HOST" in todo
+    assert found[-1].about == "connection"
+
+
+async def test_a_connection_that_breaks_half_way(client: Client, embedded_proxy: Proxy) -> None:
+    """It is a finding, not an exception."""
+    given(client, a_target())
+    embedded_proxy.when("MULTI", Fault.CUT_BEFORE, times=None)
+
+    found = await findings(embedded_proxy)
+
+    assert [one[0] for one in wrong(found)] == ["connection"]
+
+
+@pytest.mark.parametrize("kind", available())
+async def test_credentials(kind: str) -> None:
+    """A password that is wrong, missing, or right."""
+    with Server(kind, requirepass="right") as server:
+        bad = await findings(server, REDIS_PASSWORD="wr0ng")
+        missing = await findings(server)
+        with raw_client(server.port, password="right") as client:
+            given(client, a_target())
+        right = await findings(server, REDIS_PASSWORD="right")
+
+    for found in (bad, missing):
+        assert [(about, todo) for about, _, todo in wrong(found)] == [
+            ("connection", "check REDIS_USERNAME and REDIS_PASSWORD")
+        ]
+    assert "wr0ng" not in str(bad)
+    assert wrong(right) == []
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_server(authority: trustme.CA, tmp_path: Path) -> Iterator[Server]:
+    """A Redis that speaks TLS and nothing else."""
+    if "redis-7.0" not in available():
+        pytest.skip("the only server with TLS is not installed")
+    pem = tmp_path / "server.pem"
+    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with Server("redis-7.0", tls_pem=pem) as server:
+        yield server
+
+
+async def test_tls(tls_server: Server, tmp_path: Path) -> None:
+    """Which version is spoken; a certificate that is not trusted; a client that does not speak TLS."""
+    ca_file = str(tmp_path / "ca.pem")
+
+    trusted = await findings(tls_server, REDIS_TLS="true", REDIS_CA_FILE=ca_file)
+    untrusted = await findings(tls_server, REDIS_TLS="true")
+    plain = await findings(tls_server)
+
+    assert of(trusted, "TLS") == [("ok", "TLSv1.3, certificate and host name verified", "")]
+    assert [(about, "REDIS_CA_FILE" in todo) for about, _, todo in wrong(untrusted)] == [("connection", True)]
+    assert [(about, "REDIS_TLS" in todo) for about, _, todo in wrong(plain)] == [("connection", True)]
+
+
+# --- server ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", available())
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("allkeys-lru", "maxmemory-policy allkeys-lru, {used} of 100 MiB used: when it is full, the stream"),
+        ("volatile-ttl", "maxmemory-policy volatile-ttl, {used} of 100 MiB used: when it is full, our lease"),
+        ("noeviction", None),
+    ],
+)
+async def test_a_server_that_may_evict(kind: str, policy: str, says: str | None) -> None:
+    """Keys that are in use must not go because memory is short."""
+    with Server(kind, maxmemory="100mb", maxmemory_policy=policy) as server, raw_client(server.port) as client:
+        given(client, a_target())
+        found = await findings(server)
+
+    ((health, what, todo),) = of(found, "memory")
+    assert health == ("warn" if says else "ok")
+    assert re.match((says or "maxmemory-policy noeviction, {used} of 100 MiB used$").replace("{used}", r"\d+%"), what)
+    assert todo == ("set maxmemory-policy noeviction" if says else "")
+
+
+@pytest.mark.parametrize("kind", available())
+async def test_a_server_that_is_full(kind: str) -> None:
+    """What would fail is named, once for each error."""
+    with Server(kind) as server, raw_client(server.port) as client:
+        given(client, a_target())
+        client.execute_command("CONFIG", "SET", "maxmemory", "1")
+        found = await findings(server)
+
+    assert [one[0] for one in of(found, "memory")] == ["warn"]
+    assert any("would fail: OOM" in what for _, what, _ in of(found, "s/g"))
+
+
+@pytest.mark.parametrize("kind", available())
+async def test_a_replica(kind: str) -> None:
+    """It takes no writes, so no run can work there."""
+    with Server(kind) as primary, Server(kind) as replica:
+        with raw_client(primary.port) as client:
+            given(client, a_target())
+        with raw_client(replica.port) as client:
+            client.execute_command("REPLICAOF", HOST, primary.port)
+            while b"master_link_status:up" not in client.execute_command("INFO", "replication"):
+                time.sleep(0.01)  # noqa: ASYNC251  # nothing else is going on
+        found = await findings(replica)
+
+    assert (
+        "fail",
+        f"a replica of {HOST}:{primary.port}, which takes no writes",
+        "let REDIS_HOST name the primary",
+    ) in (of(found, "server"))
+    assert any("READONLY" in what for _, what, _ in of(found, "s/g"))
+
+
+@pytest.mark.parametrize(
+    ("server_time", "health", "what"),
+    [
+        (1000.0, "ok", "within 0.100 s of ours"),
+        (1001.0, "ok", "within 0.900 s of ours"),
+        (999.0, "ok", "within 1.000 s of ours"),
+        (1001.2, "warn", "the server's is 1.1 s ahead of ours"),
+        (700.0, "warn", "the server's is 300.0 s behind ours"),
+    ],
+)
+def test_clocks_that_are_apart(server_time: float, health: str, what: str) -> None:
+    """More than a second is worth a look; how long the question took is not held against the server."""
+    found = _clock(server_time, 1000.0, 1000.1)
+
+    assert (found.health.value, found.what) == (health, what)
+
+
+# --- permissions -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_user_who_may_not_do_all(server: Endpoint, client: Client) -> None:
+    """What is missing is named, and following the advice to the letter makes it work."""
+    target = a_target(hash_version_field="v")
+    given(client, target, *held(range(3)))
+    client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~s", "+@all", "-@dangerous", "-xclaim", "-hset")
+    asked = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw", "HASH_VERSION_FIELD": "v"}
+    try:
+        found = await findings(server, **asked)
+        ((_, what, todo),) = [one for one in of(found, "s/g") if one[0] == "fail"]
+        rule = todo.removeprefix("add to the user's rules: ").split()
+        client.execute_command("ACL", "SETUSER", "app", *rule)
+        after = await findings(server, **asked)
+    finally:
+        client.execute_command("ACL", "DELUSER", "app")
+
+    assert "run XCLAIM on s" in what
+    assert "use keys like {s}:reclaim:g:*" in what
+    assert rule == ["+xclaim", "+hset", "~s", "~{s}:reclaim:g:*", "~tweet:*"]
+    assert [(about, what[:30]) for about, what, _ in wrong(after)] == [("server", "which server it is cannot be a")]
+
+
+async def test_a_user_who_may_no_scripts_or_transactions(server: Endpoint, client: Client) -> None:
+    """Without MULTI nothing is tried, so that nothing is run."""
+    given(client, a_target(), *held(range(1)))
+    client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-eval", "-multi")
+    before = client.execute_command("XPENDING", "s", "g")
+    try:
+        found = await findings(server, REDIS_USERNAME="app", REDIS_PASSWORD="pw")
+    finally:
+        client.execute_command("ACL", "DELUSER", "app")
+
+    assert [(about, todo) for about, _, todo in wrong(found)] == [
+        ("scripts", "allow the user +eval +evalsha"),
+        ("s/g", "allow the user +multi +exec +discard"),
+    ]
+    assert client.execute_command("XPENDING", "s", "g") == before
+    assert client.execute_command("KEYS", "*") == [b"s"]
+
+
+def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
+    """Also those inside scripts; what only the doctor and the status ask is no condition for a run."""
+    target = a_target(hash_version_field="v")
+    listed = {str(command[0]).partition(" ")[0] for _, _, many in _uses(target, b"h") for command in many}
+    sent: set[str] = set()
+    for path in PACKAGE.glob("*.py"):
+        if path.stem not in {"doctor", "examine", "permissions", "status", "about"}:
+            text = path.read_text(encoding="utf-8")
+            sent |= set(re.findall(r"redis\.p?call\('([A-Z]+)'", text))
+            sent |= set(re.findall(r"local call = \{'([A-Z]+)'", text))
+            sent |= set(re.findall(r"""\bcall\(\s*"([A-Z]+)\"""", text))
+            sent |= set(re.findall(r"""\(\s*"([A-Z]{3,})", """, text))
+
+    assert {"XCLAIM", "XACK", "ZADD", "HSET", "EVAL", "XDEL", "PEXPIRE"} <= sent
+    sent &= {row[0].decode().upper() for row in client.execute_command("COMMAND")}
+    assert sent - listed - {"MULTI", "EXEC"} == set()
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+async def test_streams_and_groups_that_are_not_there(server: Endpoint, client: Client) -> None:
+    """Each target has its own lines; what to type is said."""
+    given(client, a_target())
+    client.execute_command("SET", "text", "x")
+    targets = '[{"stream": "none", "group": "g"}, {"stream": "s", "group": "late"}, {"stream": "text", "group": "g"}]'
+
+    found = await findings(server, RECLAIM_TARGETS=targets)
+
+    assert wrong(found) == [
+        ("none/g", "the stream none is not there", "check STREAM_NAME; or make it: XGROUP CREATE none g 0 MKSTREAM"),
+        (
+            "s/late",
+            "the stream is there, but not its group late",
+            "check STREAM_CONSUMER_GROUP_NAME, or XGROUP CREATE s late 0",
+        ),
+        ("text/g", "the key text is not a stream", "check STREAM_NAME"),
+    ]
+
+
+async def test_entries_that_were_trimmed_while_pending(server: Endpoint, client: Client) -> None:
+    """They are lost already, and the next run will say so."""
+    given(client, a_target(), *held(range(5)))
+    client.execute_command("XTRIM", "s", "MAXLEN", 2)
+
+    found = await findings(server)
+
+    ((about, what, todo),) = wrong(found)
+    assert (about, what) == ("s/g", "entries from 1-0 on are pending but trimmed or deleted")
+    assert "MAXLEN" in todo
+
+
+async def test_a_hash_key_that_does_not_fit(server: Endpoint, client: Client) -> None:
+    """What would become a dead letter is seen before it does."""
+    given(client, a_target(), *held(range(2)))
+
+    found = await findings(server, HASH_KEY="tweet:{uid}")
+
+    ((about, what, todo),) = wrong(found)
+    assert (about, what) == ("s/g", "the newest entry, 2-0, has no field 'uid' for 'tweet:{uid}'")
+    assert "HASH_KEY" in todo
+
+
+async def test_a_server_that_does_not_say_which_it_is(client: Client, embedded_proxy: Proxy) -> None:
+    """Managed services forbid some questions; the answer is a warning, and the rest is looked at."""
+    given(client, a_target())
+    for name in ("INFO", "ACL"):
+        embedded_proxy.when(name, ErrorReply(f"ERR unknown command '{name}'"), times=None)
+
+    found = await findings(embedded_proxy)
+
+    assert [one[0] for one in wrong(found)] == ["server"]
+    assert of(found, "user") == [("ok", "default, without a password", "")]
+    assert of(found, "s/g")[-1][0] == "ok"

@@ -1,0 +1,388 @@
+"""The command line in a pipe: lines and JSON for programs, and what it exits with."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from dev.proxy import Proxy
+from tests.integration.cli.parts import PROGRAM, ROOT, dead_ids, env_of, given_dead, in_pipe, lines
+from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
+
+NASTY = [
+    b"id",
+    b"1",
+    b"text\x1b]0;owned\x07",
+    b"\x1b[31mred\x1b[0m\x00<script>alert(1)</script>\r\n\t \xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d \xe2\x80\xaeabc \xff\xfe",
+    b"big",
+    b"x" * 100_000,
+]
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def as_json(text: str) -> Any:
+    return json.loads(text)
+
+
+# --- usage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "run",
+        "status",
+        "doctor",
+        "dead",
+        "dead list",
+        "dead show",
+        "dead replay",
+        "dead discard",
+        "circuit",
+        "circuit show",
+        "circuit open",
+        "circuit close",
+    ],
+)
+def test_help_has_an_example_and_needs_no_settings(command: str) -> None:
+    """Every command says how it is used."""
+    ended = in_pipe({}, *command.split(), "--help")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert command in {"dead", "circuit"} or "Example" in ended.out
+    assert command in {"dead", "circuit"} or "python -m reclaim" in ended.out
+    assert "\\b" not in ended.out
+
+
+def test_exit_codes_are_told() -> None:
+    """In the program's own help."""
+    assert "Exit codes: 0 all went well, 1" in in_pipe({}, "--help").out
+
+
+@pytest.mark.parametrize("command", ["run", "status", "dead list", "dead show 1-0", "circuit show"])
+def test_bad_settings_end_with_2_and_all_their_names(command: str) -> None:
+    """Before anything is connected to, and without a traceback."""
+    ended = in_pipe({"LANES": "many", "REDIS_PASSWORD": "s3cret"}, *command.split())
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "REDIS_HOST is missing" in ended.err
+    assert "LANES is 'many'" in ended.err
+    assert "s3cret" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["status", "--target", "x/y"], "'x/y' is not configured; allowed: s/g"),
+        (["dead", "show", "yesterday"], "'yesterday' is not an entry ID"),
+        (["dead", "show", b"\xff-\xff"], "is not an entry ID"),
+        (["dead", "list", "--after", "1-"], "'1-' is not an entry ID"),
+        (["dead", "list", "--limit", "0"], "--limit"),
+        (["dead", "replay", "--all", "--per-second", "inf"], "--per-second"),
+        (["dead", "replay", "--all", "--budget-sec", "nan"], "--budget-sec"),
+        (["dead", "replay"], "say which by their IDs, or --all"),
+        (["dead", "replay", "--all", "1-0"], "say which by their IDs, or --all"),
+        (["dead", "discard", "--yes"], "say which by their IDs, or --all"),
+        (["dead", "discard", "--all"], "nobody can be asked here; say --yes"),
+        (["circuit", "open"], "--reason"),
+        (["circuit", "slam"], "slam"),
+    ],
+)
+def test_bad_arguments_end_with_2_and_do_nothing(
+    embedded: Endpoint, client: Client, arguments: list[str | bytes], says: str
+) -> None:
+    """One sentence says what is wrong."""
+    target = a_target()
+    given_dead(client, embedded, target, tweet(1))
+    before = state(client, target)
+
+    ended = in_pipe(env_of(embedded, target), *arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert says in " ".join(ended.err.split())
+    assert "Traceback" not in ended.err
+    assert state(client, target) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "dead list", "dead show 1-0", "dead replay --all", "circuit show", "circuit close --reason x"]
+)
+def test_a_server_that_is_away_ends_with_1(embedded_proxy: Proxy, command: str) -> None:
+    """In words that name it."""
+    embedded_proxy.refuse()
+
+    ended = in_pipe(env_of(embedded_proxy, a_target()), *command.split())
+
+    assert ended.code == 1
+    assert f"onnection to 127.0.0.1:{embedded_proxy.port}" in ended.out + ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_where_several_targets_are_configured_one_is_to_be_named(embedded: Endpoint, client: Client) -> None:
+    """Looking is for all; what is done is done to one."""
+    first, second = a_target(), a_target(stream="s2")
+    given_dead(client, embedded, first, tweet(1))
+    given_dead(client, embedded, second, tweet(2), tweet(3))
+    env = env_of(embedded, first, RECLAIM_TARGETS='[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]')
+
+    assert [row[0] for row in lines(in_pipe(env, "status").out)] == ["target", "s/g", "s2/g"]
+    assert [row[0] for row in lines(in_pipe(env, "status", "--target", "s2/g").out)] == ["target", "s2/g"]
+    assert [row[0] for row in lines(in_pipe(env, "circuit", "show").out)] == ["target", "s/g", "s2/g"]
+    ended = in_pipe(env, "dead", "discard", "--all", "--yes")
+    assert (ended.code, len(dead_ids(client, first)), len(dead_ids(client, second))) == (2, 1, 2)
+    assert "say which target; there are s/g, s2/g" in " ".join(ended.err.split())
+    ended = in_pipe(env, "dead", "discard", "--all", "--yes", "--target", "s2/g")
+    assert (ended.code, len(dead_ids(client, first)), len(dead_ids(client, second))) == (0, 1, 0)
+
+
+def test_it_starts_without_what_azure_deploys_and_telemetry_needs() -> None:
+    """The command line runs where azure-functions is not installed."""
+    code = "import sys, reclaim.cli; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    roots = {name.partition(".")[0] for name in ended.stdout.split()}
+    assert roots & {"azure", "opencensus", "httpx2", "cloudevents", "requests"} == set()
+
+
+# --- status, run, circuit --------------------------------------------------------------------------------------------
+
+
+def test_status_is_one_line_for_each_target(server: Endpoint, client: Client) -> None:
+    """For grep and awk; a health of fail ends with 1."""
+    target = a_target()
+    given(client, target, *held(range(3)))
+
+    ended = in_pipe(env_of(server, target), "status")
+
+    assert (ended.code, ended.err) == (1, "")
+    assert lines(ended.out) == [
+        ["target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence"],
+        [
+            "s/g",
+            "fail",
+            "3",
+            "60 min",
+            "closed",
+            "0",
+            "0",
+            ended.out.splitlines()[1].split("\t")[-1],
+        ],
+    ]
+    assert ended.out.endswith("the oldest idle for 60 min, and no run that ended well is on record: check the timer.\n")
+
+
+def test_status_as_json_is_the_whole_status(embedded: Endpoint, client: Client) -> None:
+    """What GET /api/status answers."""
+    given(client, a_target())
+    env = env_of(embedded, a_target())
+    assert in_pipe(env, "run").code == 0
+
+    ended = in_pipe(env, "status", "--json")
+
+    assert (ended.code, ended.err) == (0, "")
+    found = as_json(ended.out)
+    assert set(found) == {"version", "now", "health", "error", "server", "targets"}
+    assert [run["outcome"] for run in found["targets"][0]["runs"]] == ["nothing_pending"]
+    assert found["targets"][0]["sentence"] == "All is well: nothing is pending."
+
+
+def test_run_as_json_is_a_line_for_each_report(embedded: Endpoint, client: Client) -> None:
+    """The same report as in the log."""
+    given(client, a_target(), *held(range(5)))
+
+    ended = in_pipe(env_of(embedded, a_target()), "run", "--json")
+
+    assert ended.code == 0
+    (line,) = ended.out.splitlines()
+    assert (as_json(line)["target"], as_json(line)["acknowledged"]) == ("s/g", 5)
+    assert state(client, a_target()).hashes == stored(*held(range(5)))
+
+
+def test_a_circuit_is_opened_shown_and_closed(embedded: Endpoint, client: Client) -> None:
+    """By whom and why is kept; doing it twice is no error."""
+    target = a_target()
+    given(client, target)
+    env = env_of(embedded, target)
+
+    opened = in_pipe(env, "circuit", "open", "--reason", "moving \x1b[31m", "--who", "ann")
+    again = in_pipe(env, "circuit", "open", "--reason", "moving", "--json")
+    shown = in_pipe(env, "circuit", "show")
+    closed = in_pipe(env, "circuit", "close", "--reason", "moved", "--json")
+    is_closed = in_pipe(env, "circuit", "close", "--reason", "moved")
+
+    assert [ended.code for ended in (opened, again, shown, closed, is_closed)] == [0] * 5
+    assert opened.out == "s/g: the circuit is open now, until a person closes it\n"
+    assert (as_json(again.out)["effect"], as_json(again.out)["circuit"]["who"]) == ("is_open", "ann")
+    assert lines(shown.out)[1][:2] == ["s/g", "open"]
+    assert "by person (ann): moving \\x1b[31m; only a person closes it" in shown.out
+    assert as_json(closed.out)["circuit"]["state"] == "closed"
+    assert "@" in as_json(closed.out)["circuit"]["who"]
+    assert is_closed.out == "s/g: the circuit was closed already\n"
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_are_listed_a_page_at_a_time(embedded: Endpoint, client: Client) -> None:
+    """With what is needed to go on."""
+    target = a_target()
+    ids = given_dead(client, embedded, target, *(tweet(number) for number in range(45)))
+    env = env_of(embedded, target)
+
+    first = in_pipe(env, "dead", "list", "--limit", "30")
+    then = in_pipe(env, "dead", "list", "--limit", "30", "--after", ids[29], "--json")
+
+    assert (first.code, then.code) == (0, 0)
+    rows = lines(first.out)
+    assert rows[0] == ["id", "entry", "reason", "deliveries", "consumer", "at", "error"]
+    assert [row[0] for row in rows[1:]] == ids[:30]
+    assert rows[1][1:5] == ["1-0", "failed", "1", "worker"]
+    assert first.err == f"s/g: 30 of 45 dead letters; on with --after {ids[29]}\n"
+    found = as_json(then.out)
+    assert (found["target"], found["count"], found["next"]) == ("s/g", 45, None)
+    assert [letter["id"] for letter in found["dead_letters"]] == ids[30:]
+
+
+def test_bytes_that_steer_terminals_are_shown_and_not_sent(embedded: Endpoint, client: Client) -> None:
+    """Escapes, NULs, markup, right-to-left marks, bytes that are no UTF-8, 100 KB: all of it, one line a field."""
+    target = a_target()
+    (letter_id,) = given_dead(client, embedded, target, NASTY, error="ValueError: \x1b[2J\u202e\u009b\nsecond line")
+    env = env_of(embedded, target)
+
+    listed, shown = in_pipe(env, "dead", "list"), in_pipe(env, "dead", "show", letter_id)
+
+    assert (listed.code, shown.code) == (0, 0)
+    assert STEERING.search(listed.out + listed.err + shown.out + shown.err) is None
+    assert lines(listed.out)[1][-1] == "ValueError: \\x1b[2J\\u202e\\x9b\\nsecond line"
+    rows = dict(lines(shown.out))
+    assert rows["field text\\x1b]0;owned\\x07"] == (
+        "\\x1b[31mred\\x1b[0m\\x00<script>alert(1)</script>\\r\\n\\t שלום \\u202eabc \\xff\\xfe"
+    )
+    assert rows["field big"] == "x" * 100_000
+
+
+def test_json_keeps_every_byte(embedded: Endpoint, client: Client) -> None:
+    """As text for the eye and in base64 for programs; all of it is ASCII."""
+    target = a_target()
+    (letter_id,) = given_dead(client, embedded, target, NASTY)
+
+    ended = in_pipe(env_of(embedded, target), "dead", "show", letter_id, "--json")
+
+    assert ended.out.isascii()
+    (letter,) = as_json(ended.out)
+    assert {name: letter[name] for name in ("id", "entry_id", "reason", "consumer", "deliveries")} == {
+        "id": letter_id,
+        "entry_id": "1-0",
+        "reason": "failed",
+        "consumer": "worker",
+        "deliveries": 1,
+    }
+    flat = [base64.b64decode(field[part]["base64"]) for field in letter["fields"] for part in ("name", "value")]
+    assert flat == NASTY
+    assert letter["fields"][1]["value"]["text"].endswith("\u202eabc \\xff\\xfe")
+    assert [field["value"]["bytes"] for field in letter["fields"]] == [1, len(NASTY[3]), 100_000]
+
+
+def test_showing_one_that_is_not_there_ends_with_1(embedded: Endpoint, client: Client) -> None:
+    """The others are shown all the same."""
+    target = a_target()
+    (letter_id,) = given_dead(client, embedded, target, tweet(1))
+
+    ended = in_pipe(env_of(embedded, target), "dead", "show", "9-9", letter_id)
+
+    assert (ended.code, ended.err) == (1, "no dead letter: 9-9\n")
+    assert ended.out.startswith(f"id\t{letter_id}\n")
+
+
+def test_replaying_stores_and_says_how_far_it_is(embedded: Endpoint, client: Client) -> None:
+    """Plain lines of progress on standard error, the result on standard output."""
+    target = a_target()
+    bodies = [tweet(number) for number in range(250)]
+    given_dead(client, embedded, target, *bodies)
+    env = env_of(embedded, target)
+
+    dry = in_pipe(env, "dead", "replay", "--all", "--dry-run")
+    some = in_pipe(env, "dead", "replay", "--all", "--limit", "20", "--json")
+    ended = in_pipe(env, "dead", "replay", "--all")
+
+    assert (dry.code, dry.out) == (0, "s/g: 250 would be replayed\n")
+    assert (some.code, as_json(some.out)["replayed"], as_json(some.out)["chosen"]) == (0, 20, 20)
+    assert (ended.code, ended.out) == (0, "s/g: 230 replayed\n")
+    assert ended.err.splitlines()[0] == "100 of 230 done, 100 replayed"
+    assert state(client, target) == State(pending=state(client, target).pending, hashes=stored(*bodies), length=250)
+
+
+def test_a_replay_that_does_not_store_all_ends_with_1(embedded: Endpoint, client: Client) -> None:
+    """One is bad still, one is not there."""
+    target = a_target()
+    good, bad = given_dead(client, embedded, target, tweet(1), [b"no", b"id"])
+
+    ended = in_pipe(env_of(embedded, target), "dead", "replay", good, bad, "1-1")
+
+    assert (ended.code, ended.out) == (1, "s/g: 1 replayed, 1 failed, 1 missing\n")
+    assert len(dead_ids(client, target)) == 1
+
+
+def test_a_replay_that_finds_a_run_at_work_says_so(embedded: Endpoint, client: Client) -> None:
+    """It waits as long as it may, then ends with 1."""
+    target = a_target()
+    given_dead(client, embedded, target, tweet(1))
+    client.execute_command("SET", target.keys.lease, "run 7 on elsewhere", "PX", 60_000)
+
+    ended = in_pipe(env_of(embedded, target), "dead", "replay", "--all", "--budget-sec", "1")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "run 7 on elsewhere has the lease" in ended.err
+    drop_lease(client, target)
+
+
+def test_discarding_removes_those_named(embedded: Endpoint, client: Client) -> None:
+    """With 1 where one of them was not there."""
+    target = a_target()
+    ids = given_dead(client, embedded, target, *(tweet(number) for number in range(4)))
+    env = env_of(embedded, target)
+
+    one = in_pipe(env, "dead", "discard", ids[1], ids[1], "--yes")
+    gone = in_pipe(env, "dead", "discard", ids[1], ids[2], "--yes", "--json")
+    rest = in_pipe(env, "dead", "discard", "--all", "--yes")
+
+    assert (one.code, one.out) == (0, "s/g: 1 discarded\n")
+    assert (gone.code, as_json(gone.out)) == (1, {"target": "s/g", "discarded": 1})
+    assert (rest.code, rest.out) == (0, "s/g: 2 discarded\n")
+    assert dead_ids(client, target) == []
+
+
+def test_a_reader_that_goes_away_is_no_traceback(embedded: Endpoint, client: Client) -> None:
+    """As with head."""
+    target = a_target()
+    (letter_id,) = given_dead(client, embedded, target, NASTY)
+
+    program = subprocess.Popen(
+        [*PROGRAM, "dead", "show", letter_id],
+        env=env_of(embedded, target),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    program.stdout.close()
+    _, err = program.communicate(timeout=60)
+
+    assert b"Traceback" not in err
+
+
+def test_an_encoding_that_lacks_characters_is_no_error(embedded: Endpoint, client: Client) -> None:
+    """They are shown by their numbers."""
+    target = a_target()
+    (letter_id,) = given_dead(client, embedded, target, tweet(1))
+
+    ended = in_pipe(env_of(embedded, target, PYTHONIOENCODING="ascii"), "dead", "show", letter_id)
+
+    assert ended.code == 0
+    assert "hello 1 \\U0001f600" in ended.out

@@ -1,0 +1,132 @@
+"""The command line before a person: tables, colours with words, a bar, and a question before what cannot be undone."""
+
+import re
+
+import pytest
+
+from tests.integration.cli.parts import COLUMNS, dead_ids, env_of, given_dead, in_terminal
+from tests.integration.cli.test_pipe import NASTY
+from tests.support import Client, Endpoint, a_target, given, held, tweet
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+MOVES = re.compile(r"\x1b\[(\?25[lh]|[0-9]*[AK])|\r")  # what a bar needs
+
+
+def plain(text: str) -> str:
+    """What a person sees."""
+    return COLOUR.sub("", text)
+
+
+def test_the_status_is_read_at_a_glance(embedded: Endpoint, client: Client) -> None:
+    """Health as a word and a colour, the sentence, then the numbers."""
+    target = a_target()
+    given(client, target, *held(range(12)), *held(range(3), consumer="other\x1b[2J", idle_ms=0))
+
+    ended = in_terminal(env_of(embedded, target), "status")
+
+    assert ended.code == 1
+    assert "\x1b[1;31mFAIL" in ended.out
+    assert "\x1b[2J" not in ended.out
+    seen = [line.rstrip() for line in plain(ended.out).splitlines()]
+    assert seen[0].startswith("reclaim 0.1.0, ")
+    assert seen[0].endswith(f" at 127.0.0.1:{embedded.port} without TLS")
+    assert seen[2:] == [
+        "FAIL  s/g",
+        "15 entries are pending, the oldest idle for 60 min, and no run that ended well is on record: check the timer.",
+        "pending       15, the oldest 1-0 of worker: idle for 60 min, delivered once",
+        "              consumer      pending  idle",
+        *(line for line in seen if line.lstrip().startswith(("worker  ", "other\\x1b[2J"))),
+        "circuit       closed; 0 failures in the last 30 s, 100 open it",
+        "dead letters  0 of at most 100,000",
+        "lost          0",
+    ]
+
+
+def test_the_doctor_is_a_table_that_fits(embedded: Endpoint, client: Client) -> None:
+    """A line for each finding, what to do beside it."""
+    given(client, a_target())
+
+    ended = in_terminal(env_of(embedded, a_target(group="late")), "doctor")
+
+    assert ended.code == 1
+    seen = plain(ended.out)
+    assert all(len(line) <= COLUMNS for line in seen.splitlines())
+    assert re.search(r"^OK    connection +127.0.0.1:\d+ answers in ", seen, re.MULTILINE)
+    assert re.search(r"^FAIL  s/late +the stream is there, but not its group late\. To do: ", seen, re.MULTILINE)
+
+
+def test_dead_letters_are_a_table_and_steer_nothing(embedded: Endpoint, client: Client) -> None:
+    """No escape but our own colours; a very long value is cut."""
+    target = a_target()
+    (letter_id,) = given_dead(client, embedded, target, NASTY, error="ValueError: \x1b[2J\u202e")
+    env = env_of(embedded, target)
+
+    listed, shown = in_terminal(env, "dead", "list"), in_terminal(env, "dead", "show", letter_id)
+
+    assert (listed.code, shown.code) == (0, 0)
+    for text in map(plain, (listed.out, shown.out)):
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert all(len(line) <= COLUMNS for line in text.splitlines())
+    assert "ValueError: \\x1b[2J\\u202e" in plain(listed.out)
+    assert "\\x1b[31mred\\x1b[0m\\x00<script>alert(1)</script>\\r\\n\\t" in plain(shown.out)
+    assert "… (100,000 bytes)" in plain(shown.out)
+
+
+def test_no_colour_where_none_is_wanted(embedded: Endpoint, client: Client) -> None:
+    """https://no-color.org."""
+    given(client, a_target())
+
+    ended = in_terminal(env_of(embedded, a_target(), NO_COLOR="1"), "status")
+
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", ended.out)
+    assert "WARN" in ended.out
+
+
+def test_a_replay_has_a_bar(embedded: Endpoint, client: Client) -> None:
+    """It comes to its end, and the result stands below."""
+    target = a_target()
+    given_dead(client, embedded, target, *(tweet(number) for number in range(150)))
+
+    ended = in_terminal(env_of(embedded, target), "dead", "replay", "--all")
+
+    assert ended.code == 0
+    seen = plain(MOVES.sub("", ended.out))
+    assert "replaying" in seen
+    assert "150/150" in seen
+    assert seen.splitlines()[-1] == "s/g: 150 replayed"
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 3), ("\n", 1, 3), ("\x03", 1, 3)])
+def test_discarding_asks_first(embedded: Endpoint, client: Client, answer: str, code: int, left: int) -> None:
+    """Only a yes removes anything."""
+    target = a_target()
+    given_dead(client, embedded, target, *(tweet(number) for number in range(3)))
+
+    ended = in_terminal(env_of(embedded, target), "dead", "discard", "--all", answer=answer)
+
+    assert "Discard 3 dead letters of s/g for good? [y/N]" in ended.out
+    assert ended.code == code
+    assert len(dead_ids(client, target)) == left
+    assert "Traceback" not in ended.out
+
+
+def test_yes_is_the_answer_given_in_advance(embedded: Endpoint, client: Client) -> None:
+    """No question then."""
+    target = a_target()
+    given_dead(client, embedded, target, tweet(1))
+
+    ended = in_terminal(env_of(embedded, target), "dead", "discard", "--all", "--yes")
+
+    assert (ended.code, ended.out) == (0, "s/g: 1 discarded\n")
+    assert dead_ids(client, target) == []
+
+
+def test_json_is_json_in_a_terminal_too(embedded: Endpoint, client: Client) -> None:
+    """No colours, no folded lines."""
+    given(client, a_target())
+
+    ended = in_terminal(env_of(embedded, a_target()), "circuit", "show", "--json")
+
+    assert ended.code == 0
+    assert "\x1b" not in ended.out
+    assert '"state": "closed"' in ended.out

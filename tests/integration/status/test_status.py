@@ -1,0 +1,329 @@
+"""The status of an app, as whole values, on every server; and what it costs."""
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from dev.proxy import ErrorReply, Fault, Proxy
+from dev.server import Server
+from reclaim import __version__
+from reclaim.app import App
+from reclaim.circuit import Circuit
+from reclaim.settings import Settings, Target
+from reclaim.status import status
+from tests.support import Client, Endpoint, HasPort, Held, a_target, given, held, raw_client, settings_for, tweet
+
+NAMES = {"valkey-9": ("valkey", "9."), "redis-7.0": ("redis", "7.0."), "redis-6.2": ("redis", "6.2.")}
+NAMES["redis-6.0"] = NAMES["redis-7.0"]
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
+
+
+@asynccontextmanager
+async def an_app(place: HasPort, *targets: Target, **changes: Any) -> AsyncIterator[App]:
+    app = App(settings_for(place, *targets, **changes))
+    try:
+        yield app
+    finally:
+        await app.aclose()
+
+
+async def status_of(settings: Settings) -> dict[str, Any]:
+    app = App(settings)
+    try:
+        return await status(app)
+    finally:
+        await app.aclose()
+
+
+def steady(value: Any) -> Any:
+    """The status without what differs from time to time: moments are ``now``, what idles is rounded to the hour."""
+    if isinstance(value, dict):
+        return {name: round(one, -6) if name == "idle_ms" else steady(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [steady(one) for one in value]
+    return "now" if isinstance(value, str) and MOMENT.fullmatch(value) else value
+
+
+CLOSED = {
+    "state": "closed",
+    "since": None,
+    "seconds_left": None,
+    "by": "",
+    "who": "",
+    "reason": "",
+    "failures": 0,
+    "failed_probes": 0,
+    "probe": None,
+    "limit": 100,
+    "window_sec": 30.0,
+}
+NOTHING = {
+    "target": "s/g",
+    "stream": "s",
+    "group": "g",
+    "consumer": "monitoring_app",
+    "min_idle_ms": 10_000,
+    "tick_sec": 20,
+    "group_missing": False,
+    "pending": {"total": 0, "by_consumer": [], "oldest": None},
+    "circuit": CLOSED,
+    "lease": None,
+    "runs": [],
+    "dead_letters": 0,
+    "dead_letter_maxlen": 100_000,
+    "lost": {"count": 0, "latest": []},
+    "error": None,
+    "health": "warn",
+    "sentence": "No run is on record yet.",
+}
+
+
+async def test_before_the_first_run(server: Endpoint, client: Client) -> None:
+    """A stream with a group and nothing else."""
+    given(client, a_target())
+    kind, version = NAMES[server.kind]
+
+    found = await status_of(settings_for(server))
+
+    assert found["server"].pop("version").startswith(version)
+    assert steady(found) == {
+        "version": __version__,
+        "now": "now",
+        "health": "warn",
+        "error": None,
+        "server": {"address": f"127.0.0.1:{server.port}", "kind": kind, "tls": False},
+        "targets": [NOTHING],
+    }
+    json.dumps(found, allow_nan=False)
+
+
+async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client) -> None:
+    """Entries of two consumers, one lost, one dead letter, one run, a circuit that a person opened, a lease."""
+    target = a_target(max_deliveries=1, dead_letter_maxlen=7)
+    given(
+        client,
+        target,
+        Held(tweet(1), "gone", deliveries=5),
+        Held(tweet(2), "gone"),
+        Held(tweet(3), "b", idle_ms=0),
+        Held(tweet(4), "a", idle_ms=0, deliveries=3),
+        Held(tweet(5), "b", idle_ms=0),
+    )
+    client.execute_command("XDEL", target.stream, "2-0")
+    async with an_app(server, target) as app:
+        (report,) = await app.run()
+        await Circuit(app.server, target).open("the database is being moved", "ann")
+        client.execute_command("SET", target.keys.lease, b"run 1 on host\xff", "PX", 60_000)
+        found = (await status(app))["targets"]
+
+    (run,) = found[0].pop("runs")
+    run_id = run.pop("id")
+    assert run == json.loads(report.to_json()) | {name: run[name] for name in ("seconds", "pending_after")}
+    assert client.execute_command("XRANGE", target.keys.runs, run_id, run_id)
+    sentence = found[0].pop("sentence")
+    assert sentence.startswith("The circuit has been open for 0")
+    assert "(ann opened it: the database is being moved)" in sentence
+    assert "1 dead letter waits for somebody to replay or discard; also, 1 entry trimmed or deleted" in sentence
+    assert steady(found) == [
+        {name: value for name, value in NOTHING.items() if name not in {"runs", "sentence"}}
+        | {
+            "pending": {
+                "total": 3,
+                "by_consumer": [
+                    {"consumer": "b", "pending": 2, "idle_ms": 0},
+                    {"consumer": "a", "pending": 1, "idle_ms": 0},
+                ],
+                "oldest": {"id": "3-0", "consumer": "b", "idle_ms": 0, "deliveries": 1},
+            },
+            "circuit": CLOSED
+            | {"state": "open", "since": "now", "by": "person", "who": "ann", "reason": "the database is being moved"},
+            "lease": "run 1 on host\\xff",
+            "dead_letters": 1,
+            "dead_letter_maxlen": 7,
+            "lost": {
+                "count": 1,
+                "latest": [{"id": "2-0", "consumer": "gone", "deliveries": 1, "idle_ms": 4_000_000, "at": "now"}],
+            },
+            "health": "fail",
+        }
+    ]
+
+
+async def test_the_oldest_is_the_one_idle_longest_among_the_first(server: Endpoint, client: Client) -> None:
+    """The entry with the smallest ID may have been read again only now."""
+    given(client, a_target(), Held(tweet(1), idle_ms=0), Held(tweet(2), "w2", deliveries=4), Held(tweet(3), idle_ms=9))
+
+    found = await status_of(settings_for(server))
+
+    oldest = found["targets"][0]["pending"]["oldest"]
+    assert (oldest["id"], oldest["consumer"], oldest["deliveries"]) == ("2-0", "w2", 4)
+    assert 3_600_000 <= oldest["idle_ms"] < 3_700_000
+
+
+@pytest.mark.parametrize("count", [0, 10, 20_000])
+async def test_one_round_trip_for_the_server_and_one_for_each_target(
+    client: Client, embedded_proxy: Proxy, count: int
+) -> None:
+    """Whatever the backlog; connecting costs redis-py none of its own here that grows with it."""
+    targets = [a_target(), a_target(stream="s2"), a_target(stream="s3")]
+    for target in targets:
+        given(client, target, *held(range(count)))
+    embedded_proxy.reply_delay_sec = 0.005
+    async with an_app(embedded_proxy, *targets) as app:
+        await status(app)  # makes the connections
+        embedded_proxy.forget()
+
+        await status(app)
+
+    assert embedded_proxy.round_trips == 1 + len(targets)
+    assert len(embedded_proxy.commands) == 1 + 9 * len(targets)
+
+
+async def test_it_changes_nothing(server: Endpoint, client: Client) -> None:
+    """Not a key more, no delivery counted, nobody's idle time reset."""
+    target = a_target()
+    given(client, target, *held(range(5)))
+    before = client.execute_command("XPENDING", target.stream, target.group, "-", "+", 10)
+
+    await status_of(settings_for(server))
+
+    after = client.execute_command("XPENDING", target.stream, target.group, "-", "+", 10)
+    assert [row[:2] + row[3:] for row in after] == [row[:2] + row[3:] for row in before]
+    assert all(now[2] >= was[2] for now, was in zip(after, before, strict=True))
+    assert client.execute_command("KEYS", "*") == [b"s"]
+
+
+async def test_what_is_wrong_with_one_target_is_said_there(server: Endpoint, client: Client) -> None:
+    """No stream, no group, a key of another type: the other target is shown all the same."""
+    well, no_group = a_target(), a_target(group="late")
+    no_stream, no_such_type = a_target(stream="none"), a_target(stream="a-string")
+    given(client, well)
+    client.execute_command("SET", "a-string", "x")
+    async with an_app(server, well, no_group, no_stream, no_such_type) as app:
+        found = (await status(app))["targets"]
+
+    assert [(one["target"], one["health"], one["group_missing"]) for one in found] == [
+        ("s/g", "warn", False),
+        ("s/late", "fail", True),
+        ("none/g", "fail", True),
+        ("a-string/g", "fail", False),
+    ]
+    assert [one["error"] is None for one in found] == [True, True, True, False]
+    assert "WRONGTYPE" in found[3]["error"] or "wrong kind of value" in found[3]["error"]
+    assert found[2]["sentence"] == "The stream none or its group g is not there, so nothing can be taken over."
+
+
+async def test_records_of_the_wrong_type_leave_the_rest_readable(server: Endpoint, client: Client) -> None:
+    """Somebody has put strings where our records are, and other things among the reports."""
+    target = a_target()
+    given(client, target, *held(range(3)))
+    for key in (target.keys.dead, target.keys.lost, target.keys.circuit):
+        client.execute_command("SET", key, "x")
+    for report in (b"\xff{", b"[1]", b"null", b'{"outcome": "completed", "seconds": "long"}'):
+        client.execute_command("XADD", target.keys.runs, "*", "report", report)
+
+    (found,) = (await status_of(settings_for(server)))["targets"]
+
+    assert found["pending"]["total"] == 3
+    assert (found["circuit"], found["dead_letters"], found["lost"]) == (None, None, None)
+    assert [run["outcome"] for run in found["runs"]] == ["completed"]
+    assert found["error"]
+    assert found["health"] == "fail"
+
+
+async def test_bytes_that_are_no_text_are_shown_by_their_numbers(server: Endpoint, client: Client) -> None:
+    """A consumer may be called anything."""
+    target = a_target()
+    given(client, target, Held(tweet(1), consumer=None))
+    name = b"\x00\x1b[31m\xff\xe2\x82"
+    client.execute_command("XREADGROUP", "GROUP", target.group, name, "STREAMS", target.stream, ">")
+
+    (found,) = (await status_of(settings_for(server)))["targets"]
+
+    assert [one["consumer"] for one in found["pending"]["by_consumer"]] == ["\x00\x1b[31m\\xff\\xe2\\x82"]
+    assert found["pending"]["oldest"]["consumer"] == "\x00\x1b[31m\\xff\\xe2\\x82"
+    json.dumps(found)
+
+
+async def test_a_server_that_is_away(embedded_proxy: Proxy) -> None:
+    """It is said at the top and for every target; nothing is raised."""
+    embedded_proxy.refuse()
+
+    found = await status_of(settings_for(embedded_proxy, a_target(), a_target(group="h")))
+
+    assert found["error"].startswith(f"no connection to 127.0.0.1:{embedded_proxy.port}")
+    assert (found["health"], found["server"]["version"]) == ("fail", None)
+    assert [one["error"] for one in found["targets"]] == [found["error"]] * 2
+    assert [one["sentence"].startswith("No connection to 127.0.0.1") for one in found["targets"]] == [True, True]
+    assert found["targets"][0]["pending"] is None
+
+
+async def test_a_connection_that_has_died_is_replaced(client: Client, embedded_proxy: Proxy) -> None:
+    """A server that was restarted is not reported as away because old connections are gone."""
+    given(client, a_target())
+    async with an_app(embedded_proxy) as app:
+        await status(app)
+        embedded_proxy.cut()
+
+        found = await status(app)
+
+    assert found["error"] is None
+    assert found["targets"][0]["error"] is None
+
+
+async def test_one_answer_lost_is_asked_for_again(client: Client, embedded_proxy: Proxy) -> None:
+    """Nothing is changed by asking twice."""
+    given(client, a_target())
+    embedded_proxy.when("XINFO", Fault.CUT_AFTER)
+    async with an_app(embedded_proxy) as app:
+        found = await status(app)
+
+    assert found["targets"][0]["error"] is None
+
+
+async def test_what_the_user_may_not_ask_is_left_out(client: Client, embedded_proxy: Proxy) -> None:
+    """Without INFO and XINFO: no version, no idle times of consumers; all else is there."""
+    given(client, a_target(), *held(range(2)))
+    for name in ("INFO", "XINFO"):
+        embedded_proxy.when(
+            name, ErrorReply(f"NOPERM this user has no permissions to run the '{name}' command"), times=None
+        )
+    async with an_app(embedded_proxy) as app:
+        found = await status(app)
+
+    assert (found["server"]["kind"], found["server"]["version"], found["error"]) == (None, None, None)
+    assert found["targets"][0]["pending"]["by_consumer"] == [{"consumer": "worker", "pending": 2, "idle_ms": None}]
+
+
+async def test_a_server_that_hangs_is_given_up_in_time(client: Client, embedded_proxy: Proxy) -> None:
+    """The sentence says that it has not answered."""
+    given(client, a_target())
+    async with an_app(embedded_proxy) as app:
+        app.server._timeout_sec = 0.2
+        embedded_proxy.when("XPENDING", Fault.HANG, times=None)
+        found = await status(app)
+
+    assert found["error"] is None
+    assert "did not answer within" in found["targets"][0]["error"]
+
+
+def wait_for_copy(replica: Server) -> None:
+    with raw_client(replica.port) as client:
+        while b"master_link_status:up" not in client.execute_command("INFO", "replication"):
+            time.sleep(0.01)
+
+
+async def test_on_a_replica_that_takes_no_writes(client: Client, embedded: Endpoint) -> None:
+    """Asking writes nothing, so a replica can be asked."""
+    given(client, a_target(), *held(range(2)))
+    with Server("valkey-9", replicaof=f"127.0.0.1 {embedded.server_port}") as replica:
+        wait_for_copy(replica)
+        async with an_app(replica) as app:
+            found = await status(app)
+
+    assert found["targets"][0]["pending"]["total"] == 2
