@@ -4,13 +4,16 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run serve test check format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv ## reclaim 20,000 abandoned tweets on a server of its own, or on REDIS_HOST
 	@$(BIN)/python -m dev.demo
+
+serve: .venv ## the app at work on http://127.0.0.1:7071, with live tweets (or on REDIS_HOST, without)
+	@$(BIN)/python -m dev.serve
 
 test: .venv ## run all tests, on servers that they start themselves
 	$(BIN)/pytest

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from reclaim import handlers
@@ -15,11 +16,15 @@ from reclaim.circuit import Change, Circuit
 from reclaim.connection import Server, connect
 from reclaim.deadletters import DeadLetters
 from reclaim.errors import RunFailed, SettingsError
+from reclaim.operation import Operation, name_in_log_lines
 from reclaim.replay import Replay
 from reclaim.report import History, Outcome, RunReport
 from reclaim.retry import Deadline
 from reclaim.runner import Runner
 from reclaim.settings import Settings, Target
+
+if TYPE_CHECKING:
+    from reclaim.exports import Exports
 
 logger = logging.getLogger("reclaim")
 
@@ -46,18 +51,21 @@ class App:
         server: the client.
         units: by the target's name, ``stream/group``.
         alerter: tells alerts.
+        exports: exports telemetry; None where it is off.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Build it; nothing is connected yet.
 
         Raises:
-            SettingsError: a HANDLER cannot be loaded.
+            SettingsError: a HANDLER cannot be loaded, or a package that a setting needs is not installed.
         """
+        name_in_log_lines()
         self.settings = settings
         self.server = connect(settings)
         self.units = _units(settings, self.server)
         self.alerter = Alerter(settings, self.server)
+        self.exports = _exports(settings)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "App":
@@ -68,20 +76,25 @@ class App:
         """
         return cls(Settings.from_env(env))
 
-    async def run(self, stop: asyncio.Event | None = None) -> list[RunReport]:
-        """One run of every target, all at once; each report is logged.
+    async def run(self, stop: asyncio.Event | None = None, operation: Operation | None = None) -> list[RunReport]:
+        """One run of every target, all at once, as a part of `operation`; each report is logged.
 
         Raises:
             RunFailed: a target's run failed; the others have run all the same, and all reports are out.
         """
-        reports = await self.reports(stop)
+        reports = await self.reports(stop, operation=operation)
         failed = [report for report in reports if report.outcome is Outcome.FAILED]
         if failed:
             raise RunFailed("; ".join(f"{report.target}: {report.reason}" for report in failed)) from failed[0].error
         return reports
 
     async def reports(
-        self, stop: asyncio.Event | None = None, *, only: str | None = None, budget_sec: float = math.inf
+        self,
+        stop: asyncio.Event | None = None,
+        *,
+        only: str | None = None,
+        budget_sec: float = math.inf,
+        operation: Operation | None = None,
     ) -> list[RunReport]:
         """One run of every target, or of the one named, all at once; each report is logged, a failed one is no error.
 
@@ -89,12 +102,22 @@ class App:
         """
         budget_sec = min(budget_sec, self.settings.run_budget_sec)
         units = [unit for name, unit in self.units.items() if only in {None, name}]
-        return await asyncio.gather(*(self._run(unit, budget_sec, stop) for unit in units))
+        operation = operation or Operation.of()
 
-    async def _run(self, unit: Unit, budget_sec: float, stop: asyncio.Event | None) -> RunReport:
+        async def run(budget_sec: float) -> list[RunReport]:
+            return await asyncio.gather(*(self._run(unit, budget_sec, stop, operation) for unit in units))
+
+        with operation.under_way():
+            if self.exports is None:
+                return await run(budget_sec)
+            targets = [unit.target for unit in units]
+            return await self.exports.around(self.server, targets, operation, budget_sec, run)
+
+    async def _run(self, unit: Unit, budget_sec: float, stop: asyncio.Event | None, operation: Operation) -> RunReport:
         """One run of one target: logged, and told where it is worth telling."""
         report = await unit.runner.run(budget_sec, stop)
-        logger.log(_LEVELS.get(report.outcome, logging.INFO), "reclaim run %s", report.to_json())
+        line = report.to_json(operation_id=operation.trace_id)
+        logger.log(_LEVELS.get(report.outcome, logging.INFO), "reclaim run %s", line)
         alerts = alerts_of(report, unit.target, report.circuit_changes)
         await self.alerter.send(alerts, Deadline(SEND_BUDGET_SEC, time.monotonic))
         return report
@@ -107,6 +130,8 @@ class App:
 
     async def aclose(self) -> None:
         """Close the client."""
+        if self.exports is not None:
+            self.exports.close()
         await self.server.aclose()
 
 
@@ -125,6 +150,14 @@ def app_of_loop() -> App:
     if loop not in _of_loop:
         _of_loop[loop] = App.from_env(os.environ)
     return _of_loop[loop]
+
+
+def _exports(settings: Settings) -> "Exports | None":
+    if settings.insights is None:
+        return None
+    from reclaim.exports import make  # noqa: PLC0415  # every cold start would pay for it
+
+    return make(settings)
 
 
 def _units(settings: Settings, server: Server) -> dict[str, Unit]:

@@ -110,7 +110,8 @@ class Replay:
                 due = Deadline(page / per_second if per_second else 0, self._clock)
                 report = await self._page(chosen[at : at + page], report, held, storing)
                 progress(report)
-                await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
+                if at + page < len(chosen):
+                    await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
             return report
         finally:
             keeper.cancel()

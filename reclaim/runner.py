@@ -24,6 +24,7 @@ from reclaim.handlers import SUPERSEDED, Handler, Keyed
 from reclaim.hands import Hand, Hands
 from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, judge, with_unparked
 from reclaim.lease import Lease
+from reclaim.operation import run_under_way
 from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.passage import Passage
 from reclaim.pending import START, Page, PendingList, Row
@@ -80,7 +81,9 @@ class Runner:
 
         It never raises for what goes wrong with Redis or a handler: the report says it (`Outcome.FAILED`).
         """
-        return await _Run(self, budget_sec, stop or asyncio.Event()).go()
+        run = _Run(self, budget_sec, stop or asyncio.Event())
+        with run_under_way(self.target.name, run.id):
+            return await run.go()
 
 
 class _Run:
@@ -93,7 +96,7 @@ class _Run:
         self._pending = runner.pending
         self._clock = runner.clock
         self._stop = stop
-        run_id = secrets.token_hex(6)
+        self.id = run_id = secrets.token_hex(6)
         self._tally = Tally(run_id, runner.target.name, runner.clock)
         self._lease = Lease(runner.server, runner.target.keys.lease, run_id)
         self._passage = Passage(runner.circuit, runner.server, self._lease, self._tally, self._retrying)

@@ -317,9 +317,8 @@ class _Reader:
             host, port = text, str(default_port)
         valid = re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host) and port.isdecimal() and 0 < int(port) < 65_536
         if text and not valid:
-            self.problem(
-                name, text.rpartition("@")[2] if "@" in text else text, "host or host:port, without scheme or user"
-            )
+            shown = re.sub(r",.*|.*@", "***", text)  # somebody's whole connection string may hold a password
+            self.problem(name, shown, "host or host:port, without scheme, user or options")
             return "", default_port
         return host.strip("[]"), int(port) if text else default_port
 

@@ -25,7 +25,7 @@ async def once(settings: Settings) -> list[RunReport]:
         SettingsError: a handler cannot be loaded.
         RunFailed: a target's run failed.
     """
-    app, stop = App(settings), _stop_on_signals()
+    app, stop = _app(settings), _stop_on_signals()
     try:
         return await app.run(stop)
     finally:
@@ -39,7 +39,7 @@ async def watch(settings: Settings, now: Callable[[], datetime] = lambda: dateti
         SettingsError: a handler cannot be loaded, or the schedule means nothing.
     """
     ticks = _ticks(settings.schedule, now())
-    app, stop = App(settings), _stop_on_signals()
+    app, stop = _app(settings), _stop_on_signals()
     try:
         while not stop.is_set():
             wait_sec = (ticks.get_next(datetime, start_time=now()) - now()).total_seconds()
@@ -59,6 +59,13 @@ def sentence(report: RunReport) -> str:
     counts = ("claimed", "acknowledged", "parked", "retried", "failed", "held", "given_back", "lost")
     told = ", ".join(f"{getattr(report, name)} {name.replace('_', ' ')}" for name in counts if getattr(report, name))
     return f"{report.target}: {outcome}, {told or 'nothing idle'}, {report.seconds:.2f} s"
+
+
+def _app(settings: Settings) -> App:
+    app = App(settings)
+    if app.exports is not None:
+        app.exports.lines_if_asked()
+    return app
 
 
 def _ticks(schedule: str, start: datetime) -> croniter:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,8 +27,8 @@ Timer = Callable[[TimerRequest], Coroutine[Any, Any, object]]
 
 def the_timer() -> Timer:
     """What the host calls at a tick."""
-    function: Timer = functions()["reclaim"].get_user_function()
-    return function
+    context = SimpleNamespace(trace_context=SimpleNamespace(trace_parent=None))
+    return partial(functions()["reclaim"].get_user_function(), context=context)
 
 
 @pytest.fixture

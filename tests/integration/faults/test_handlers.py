@@ -38,56 +38,54 @@ async def test_as_many_entries_are_handled_at_once_as_there_are_lanes(server: En
     assert state(client, target) == State(length=12)
 
 
-async def test_a_handler_that_hangs_is_stopped_in_time_and_charged(server: Endpoint, client: Client) -> None:
-    """The others of its page are done; the run ends inside its budget; the entry has used up a delivery."""
-    target = a_target(lanes=4)
+async def test_a_handler_that_hangs_is_stopped_in_time_and_charged(embedded: Endpoint, client: Client) -> None:
+    """It has half of the run's budget, and uses up a delivery; all others are done, those of later pages too."""
+    target = a_target(lanes=2)
     given(client, target, *by_users(1, 2, 3))
-    seen: list[bytes] = []
 
     async def handle(entry: Entry) -> None:
-        seen.append(entry.id)
         if entry.id == b"1-0":
             await asyncio.sleep(60)
 
     began = time.monotonic()
-    report = await run(server, target, by_function(handle), budget_sec=1.5)
+    report = await run(embedded, target, by_function(handle), budget_sec=2)
 
-    assert time.monotonic() - began < 1.5
-    assert report.outcome is Outcome.COMPLETED  # it had half of the time; the rest was the others'
-    assert (report.failed, b"2-0" in seen) == (1, True)
-    assert report.acknowledged == 2
+    assert 1 <= time.monotonic() - began < 2
+    assert (report.outcome, report.failed, report.acknowledged) == (Outcome.COMPLETED, 1, 2)
     assert state(client, target) == State(pending=pending(1, consumer=OURS, deliveries=2, age="fresh"), length=3)
 
 
-async def test_an_entry_begun_late_is_stopped_and_not_charged(server: Endpoint, client: Client) -> None:
-    """It had less than half of the run: it may well be fine, and begins early another time."""
+async def test_an_entry_begun_late_is_stopped_and_not_charged(embedded: Endpoint, client: Client) -> None:
+    """It had less than half of the budget: it may well be fine, and begins early another time."""
     target = a_target(lanes=1)
     given(client, target, *(of_user(number, "a") for number in (1, 2, 3)))
 
     async def handle(entry: Entry) -> None:
-        await asyncio.sleep(0.5 if entry.id == b"1-0" else 60)
+        await asyncio.sleep(1.3 if entry.id == b"1-0" else 60)
 
-    report = await run(server, target, by_function(handle), budget_sec=1.2)
+    began = time.monotonic()
+    report = await run(embedded, target, by_function(handle), budget_sec=3)
 
+    assert time.monotonic() - began < 3
     assert (report.outcome, report.acknowledged, report.failed) == (Outcome.OUT_OF_TIME, 1, 0)
     after = state(client, target)
     assert (after.pending.keys(), {row[1:] for row in after.pending.values()}) == ({b"2-0", b"3-0"}, {(1, "idle")})
 
 
 async def test_a_slow_handler_keeps_what_it_holds(server: Endpoint, client: Client) -> None:
-    """For three times the least idle time nobody can take its entry, nor the one that waits behind it."""
-    target = a_target(lanes=2, min_idle_ms=300)
+    """For more than twice the least idle time nobody can take its entry, nor the one that waits behind it."""
+    target = a_target(lanes=2, min_idle_ms=600)
     given(client, target, of_user(1, "a"), of_user(2, "a"), of_user(3, "b"))
     taken: list = []
 
     async def handle(_: Entry) -> None:
-        for _ in range(6):
-            await asyncio.sleep(0.1)
+        for _ in range(7):
+            await asyncio.sleep(0.2)
             ids = ("1-0", "2-0", "3-0")
             rows = {row[0]: row for row in client.execute_command("XPENDING", "s", "g", "-", "+", 10)}
             mine = [one for one in ids if rows.get(one.encode(), [b"", b""])[1] == b"monitoring_app"]
             if mine:
-                taken.extend(client.execute_command("XCLAIM", "s", "g", "other", 300, *mine, "JUSTID"))
+                taken.extend(client.execute_command("XCLAIM", "s", "g", "other", 600, *mine, "JUSTID"))
 
     report = await run(server, target, by_function(handle))
 
@@ -99,14 +97,14 @@ async def test_a_slow_handler_keeps_what_it_holds_from_xautoclaim(server: Endpoi
     """The command other reclaimers use finds nothing either."""
     if server.kind == "redis-6.0":
         pytest.skip("Redis 6.0 has no XAUTOCLAIM")
-    target = a_target(lanes=1, min_idle_ms=300)
+    target = a_target(lanes=1, min_idle_ms=600)
     given(client, target, of_user(1, "a"))
     taken: list = []
 
     async def handle(_: Entry) -> None:
-        for _ in range(8):
-            await asyncio.sleep(0.1)
-            taken.extend(client.execute_command("XAUTOCLAIM", "s", "g", "other", 300, "0", "JUSTID")[1])
+        for _ in range(7):
+            await asyncio.sleep(0.2)
+            taken.extend(client.execute_command("XAUTOCLAIM", "s", "g", "other", 600, "0", "JUSTID")[1])
 
     await run(server, target, by_function(handle))
 
@@ -140,7 +138,7 @@ async def test_an_entry_taken_all_the_same_is_reported_and_left_to_the_taker(ser
         seen.append(entry.id)
         if entry.id == b"1-0":
             client.execute_command("XCLAIM", "s", "g", "other", 0, "2-0")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.8)
 
     report = await run(server, target, by_function(handle))
 
@@ -157,7 +155,7 @@ async def test_an_entry_taken_while_it_is_being_handled_is_reported(server: Endp
 
     async def handle(_: Entry) -> None:
         client.execute_command("XCLAIM", "s", "g", "other", 0, "1-0")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.8)
 
     report = await run(server, target, by_function(handle))
 

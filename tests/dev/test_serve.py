@@ -1,0 +1,72 @@
+"""`make serve`: the app at work, with traffic, in the stand-in host or in Core Tools."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from tests.support import ENV_NAMES
+
+ROOT = Path(__file__).parents[2]
+KEY = "function-key-of-the-tests"
+WAIT_SEC = 40.0
+
+
+@contextmanager
+def serving(**env: str) -> Iterator[subprocess.Popen[str]]:
+    """`make serve` on a free port; at the end it is asked to stop, and does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ENV_NAMES)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dev.serve", "--port", "0"],
+        env={**kept, "DEV_FUNCTION_KEY": KEY, **env},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=WAIT_SEC)
+            finally:
+                process.kill()
+
+
+def test_tweets_trickle_in_and_are_reclaimed() -> None:
+    """What flaky processors drop is taken over by the app's own timer; SIGINT ends all of it."""
+    with serving(MIN_IDLE_TIME_SEC="0.5", RECLAIM_SCHEDULE="* * * * * *") as process:
+        assert process.stdout is not None
+        address = next(line.strip() for line in process.stdout if line.startswith("http://"))
+        claimed = 0
+        deadline = time.monotonic() + WAIT_SEC
+        while not claimed and time.monotonic() < deadline:
+            answer = httpx2.get(address.replace("dashboard", "status"), headers={"x-functions-key": KEY}, timeout=20)
+            (target,) = answer.json()["targets"]
+            claimed = sum(run["stored"] for run in target["runs"])
+            time.sleep(0.2)
+
+    assert claimed > 0
+    assert process.returncode == 0
+
+
+def test_core_tools_run_the_app_where_they_are_installed(tmp_path: Path) -> None:
+    """`func start`, with this Python first on the PATH, in the repository, on the same server."""
+    func = tmp_path / "func"
+    func.write_text('#!/bin/sh\necho "func: $* in $PWD on $REDIS_HOST with $(command -v python)"\n')
+    func.chmod(0o755)
+    with serving(PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
+        assert process.stdout is not None
+        line = next(line.strip() for line in process.stdout if line.startswith("func: "))
+
+    assert line.startswith(f"func: start --port 0 in {ROOT} on 127.0.0.1:")
+    assert line.endswith(f"with {Path(sys.executable).parent / 'python'}")

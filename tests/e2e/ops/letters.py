@@ -1,0 +1,17 @@
+"""Dead letters, as the app makes them."""
+
+from typing import Any
+
+from tests.e2e.ops.apps import TARGET
+from tests.support import Client
+
+
+def dead(client: Client, *bodies: list[bytes], target: Any = TARGET) -> list[str]:
+    """Make dead letters with these bodies; return their IDs."""
+    about = [b"reason", b"bad_entry", b"error", b"it is bad", b"consumer", b"worker", b"deliveries", b"1"]
+    ids = []
+    for number, body in enumerate(bodies, 1):
+        fields = [part if at % 2 else b"field:" + part for at, part in enumerate(body)]
+        moment = [b"id", b"%d-0" % number, b"at", b"2026-01-02T03:04:05.678+00:00"]
+        ids.append(client.execute_command("XADD", target.keys.dead, "*", *moment, *about, *fields).decode())
+    return ids

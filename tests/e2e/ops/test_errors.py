@@ -1,0 +1,57 @@
+"""What a caller is told of an error, whatever it was."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import azure.functions as func
+import pytest
+from redis import exceptions as redis_errors
+
+from reclaim import ops
+from reclaim.app import App
+from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, SettingsError, Unreachable
+
+ERRORS = [
+    (Unreachable("no connection to h:1"), 503, "redis_away"),
+    (redis_errors.ConnectionError("closed"), 503, "redis_away"),
+    (redis_errors.BusyLoadingError("LOADING"), 503, "redis_away"),
+    (TimeoutError(), 503, "redis_away"),
+    (redis_errors.OutOfMemoryError("OOM"), 503, "redis_busy"),
+    (redis_errors.ReadOnlyError("READONLY"), 503, "redis_busy"),
+    (redis_errors.ResponseError("MISCONF no disk"), 503, "redis_busy"),
+    (redis_errors.ResponseError("WRONGTYPE of key"), 500, "redis_error"),
+    (redis_errors.NoPermissionError("NOPERM"), 500, "access_denied"),
+    (AccessDenied("h:1 refused"), 500, "access_denied"),
+    (NotTrusted("the certificate of h:1"), 500, "not_trusted"),
+    (SettingsError(["PAGE_SIZE is 'x'; allowed: a number"]), 500, "bad_settings"),
+    (LeaseHeld("s/g: a run has the lease"), 409, "lease_held"),
+    (KeyError("a secret of the code"), 500, "internal"),
+    (asyncio.CancelledError(), 503, "cancelled"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"), ERRORS, ids=[f"{type(error).__name__}-{code}" for error, _, code in ERRORS]
+)
+async def test_every_error_has_a_status_and_a_code(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, code: str
+) -> None:
+    """In the one shape; what passes by itself says when to try again, and nothing leaks to the host."""
+    monkeypatch.setattr(ops, "app_of_loop", lambda: None)
+    request = func.HttpRequest("GET", "http://h/api/status", body=b"")
+
+    async def fails(app: App, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001
+        raise error
+
+    answer = await ops._answer(request, "GET", "/status", fails)
+
+    assert answer.status_code == status
+    told = json.loads(answer.get_body())
+    assert told.keys() == {"error"}
+    assert told["error"]["code"] == code
+    assert told["error"]["message"]
+    assert "secret" not in told["error"]["message"]
+    assert ("Retry-After" in answer.headers) == (status in {409, 503})
+    assert answer.headers["Cache-Control"] == "no-store"

@@ -1,0 +1,70 @@
+"""A program for test_process: a thousand runs with telemetry in one process, and what they leave behind.
+
+Arguments: the port of Redis, the port of the collector, how many runs. Prints what there was after the first 100 runs
+and at the end.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from reclaim import handlers
+from reclaim.connection import connect
+from reclaim.exports import Exports
+from reclaim.measures import Told
+from reclaim.operation import Operation
+from reclaim.runner import Runner
+from reclaim.settings import Insights, Settings, Target
+from reclaim.standing import look
+
+WARM_UP = 100
+
+
+def footprint() -> dict[str, float]:
+    """What a process has that could grow."""
+    gc.collect()
+    resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return {
+        "threads": threading.active_count(),
+        "sockets": sum("socket:" in str(one.readlink()) for one in _descriptors()),
+        "files": sum(1 for _ in _descriptors()),
+        "objects": len(gc.get_objects()),
+        "resident_kb": resident_pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+    }
+
+
+def _descriptors() -> list[Path]:
+    return [one for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+
+
+async def main(redis_port: int, collector_port: int, total: int) -> None:
+    """Run and export."""
+    target = Target("s", "g")
+    server = connect(Settings("127.0.0.1", redis_port, (target,), tls=False))
+    runner = Runner(target, server, handlers.make(server, target))
+    exports = Exports(Insights("00000000-0000-0000-0000-00000000000a", f"http://127.0.0.1:{collector_port}"), "r")
+
+    async def runs(count: int) -> None:
+        for _ in range(count):
+            operation = Operation.of()
+            with operation.under_way():
+                report = await runner.run(30.0)
+                await exports.export([Told(report, "c", await look(server, target, 1.0))], operation)
+
+    await runs(WARM_UP)
+    before = footprint()
+    began = time.monotonic()
+    await runs(total - WARM_UP)
+    seconds = time.monotonic() - began
+    await asyncio.sleep(0.2)  # for the last thread to end
+    seen = {"before": before, "after": footprint(), "seconds": seconds, "dropped": exports.dropped}
+    sys.stdout.write(json.dumps(seen))
+    await server.aclose()
+
+
+asyncio.run(main(*map(int, sys.argv[1:])))
