@@ -71,7 +71,7 @@ def run_in_its_words(arguments: list[str], settings: dict[str, str], embedded: E
     exported = dict(word.split("=", 1) for words in commands() if words[0] == "export" for word in words[1:])
     settings = {**exported, **settings, "REDIS_HOST": f"127.0.0.1:{embedded.port}", "REDIS_TLS": "false"}
     target = Settings.from_env(settings).targets[0]
-    given(client, target, *held(range(3)))
+    given(client, target, *(held(range(3)) if "run" in arguments else held(range(3), idle_ms=0)))
     env = env_for(embedded, target) | settings
     once = [argument for argument in arguments if argument != "--watch"]
     if "--watch" in arguments:  # it would go on for ever
