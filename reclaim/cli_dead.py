@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reclaim import views
+from reclaim.about import readable
 from reclaim.app import App, Unit
 from reclaim.cli_session import JsonOption, TargetOption, exit_if, unit_of, with_app
 from reclaim.deadletters import DeadLetter
@@ -51,7 +52,7 @@ def list_dead(
     unit, count, letters = with_app(look)
     more = letters[-1].id.decode() if len(letters) == limit else None
     if as_json:
-        found = [views.letter_json(letter) for letter in letters]
+        found = [letter.to_dict(readable) for letter in letters]
         show_json({"target": unit.target.name, "count": count, "dead_letters": found, "next": more})
         return
     show_table(views.LETTER_COLUMNS, [views.letter_row(letter) for letter in letters])
@@ -78,7 +79,7 @@ def show_dead(
     letters = with_app(lambda app: unit_of(app, target).dead_letters.show([_id(one) for one in ids]))
     found = [letter for letter in letters if letter is not None]
     if as_json:
-        show_json([views.letter_json(letter) for letter in found])
+        show_json([letter.to_dict(readable) for letter in found])
     for letter in () if as_json else found:
         rows = views.letter_pairs(letter)
         if is_for_a_person():

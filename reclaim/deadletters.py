@@ -1,9 +1,11 @@
 """Owns the dead letters: entries that are not going to be handled, kept with the reason and their bytes untouched."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Any
 
 from reclaim.connection import Command, Server
 from reclaim.entry import Entry, check_id, id_after, id_number
@@ -94,6 +96,24 @@ class DeadLetter:
         entry = Entry(about[b"id"], fields, about[b"consumer"], 0, int(about[b"deliveries"]))
         words = (about[name].decode(errors="replace") for name in (b"reason", b"error", b"at"))
         return cls(letter_id, entry, *words)
+
+    def to_dict(self, shown: Callable[[bytes], str]) -> dict[str, Any]:
+        """The dead letter ready for JSON: bytes as base64, and as the text that they are shown as."""
+
+        def both(value: bytes) -> dict[str, Any]:
+            return {"text": shown(value), "base64": base64.b64encode(value).decode(), "bytes": len(value)}
+
+        names, values = map(both, self.entry.fields[::2]), map(both, self.entry.fields[1::2])
+        return {
+            "id": self.id.decode(),
+            "entry_id": self.entry.id.decode(),
+            "reason": self.reason,
+            "error": self.error,
+            "consumer": self.entry.consumer.decode(errors="backslashreplace"),
+            "deliveries": self.entry.deliveries,
+            "at": self.at,
+            "fields": [{"name": name, "value": value} for name, value in zip(names, values, strict=True)],
+        }
 
 
 class DeadLetters:

@@ -21,7 +21,6 @@ import azure.functions as func
 from redis import exceptions as redis_errors
 
 from reclaim import contract
-from reclaim.about import readable
 from reclaim.app import App, Unit, app_of_loop
 from reclaim.connection import TIMEOUT_SEC
 from reclaim.contract import BadRequest
@@ -94,7 +93,7 @@ async def list_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
     return {
         "target": unit.target.name,
         "count": count,
-        "dead_letters": [_letter(letter) for letter in letters],
+        "dead_letters": [letter.to_dict(_preview) for letter in letters],
         "next": None if after is None else after.decode(),
     }
 
@@ -266,32 +265,11 @@ def _ids(asked: str | list[str]) -> list[bytes] | None:
     return None if isinstance(asked, str) else [one.encode() for one in asked]
 
 
-def _letter(letter: DeadLetter) -> dict[str, Any]:
-    entry = letter.entry
-    return {
-        "id": letter.id.decode(),
-        "entry_id": entry.id.decode(),
-        "reason": letter.reason,
-        "error": letter.error,
-        "consumer": readable(entry.consumer),
-        "deliveries": entry.deliveries,
-        "at": letter.at,
-        "fields": [
-            {"name": _bytes(name), "value": _bytes(value)}
-            for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True)
-        ],
-    }
-
-
-def _bytes(value: bytes) -> dict[str, Any]:
-    """Anybody's bytes: as they are, and as a text that can do no harm where it is shown."""
+def _preview(value: bytes) -> str:
+    """The beginning of anybody's bytes, as a text that can do no harm where it is shown."""
     start = value[: 4 * PREVIEW_CHARS]
     text = getincrementaldecoder("utf-8")("backslashreplace").decode(start, final=len(start) == len(value))
-    return {
-        "text": text[:PREVIEW_CHARS].translate(_VISIBLE),
-        "base64": base64.b64encode(value).decode(),
-        "bytes": len(value),
-    }
+    return text[:PREVIEW_CHARS].translate(_VISIBLE)
 
 
 # Characters that act instead of being seen, as escapes: controls, and marks that turn the direction of text

@@ -1,6 +1,5 @@
 """Owns what a person sees of the status, the circuit, dead letters and findings; and dead letters as JSON."""
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -148,28 +147,6 @@ def shortened(value: Any) -> str:
         return str(value)
     text = visible(value)
     return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(value):,} bytes)"
-
-
-def letter_json(letter: DeadLetter) -> dict[str, Any]:
-    """A dead letter as the HTTP API gives it."""
-    entry = letter.entry
-    return {
-        "id": readable(letter.id),
-        "entry_id": readable(entry.id),
-        "reason": letter.reason,
-        "error": letter.error,
-        "consumer": readable(entry.consumer),
-        "deliveries": entry.deliveries,
-        "at": letter.at,
-        "fields": [
-            {"name": _bytes(name), "value": _bytes(value)}
-            for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True)
-        ],
-    }
-
-
-def _bytes(value: bytes) -> dict[str, Any]:
-    return {"text": readable(value), "base64": base64.b64encode(value).decode(), "bytes": len(value)}
 
 
 def finding_row(finding: Finding) -> Sequence[str]:
