@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from azure.functions.timer import TimerRequest
@@ -34,6 +35,7 @@ COUNT = 20_000
 SEED = 4
 PROCESSORS = 2
 TICK_SEC = 1.0
+_CONTEXT = SimpleNamespace(trace_context=SimpleNamespace(trace_parent=None))  # a call that belongs to no trace
 MAX_TICKS = 60
 BATCH_SIZE = 1000
 
@@ -144,7 +146,7 @@ class Demo:
         with _reports_to(accounts), self._stage("abandoned, now reclaimed", total) as tell:
             for _ in range(MAX_TICKS):
                 await asyncio.sleep(TICK_SEC)
-                await timer(TimerRequest(past_due=False))
+                await timer(TimerRequest(past_due=False), context=_CONTEXT)
                 self._console.print(_line(accounts[-1]), soft_wrap=True)
                 left = sum((await self._pending()).values())
                 tell(total - left)

@@ -186,6 +186,14 @@ async def _read(connection: Connection) -> Reply:
         return exc
 
 
+def raised(replies: list[Reply]) -> list[Reply]:
+    """The same replies; the first that is an error is raised."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
 def _is_denied(exc: Exception) -> bool:
     """Whether the server refused for want of permission; inside a script it says so without the code NOPERM."""
     return isinstance(exc, redis_errors.NoPermissionError) or _DENIED_IN_SCRIPT.search(str(exc)) is not None

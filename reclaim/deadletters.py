@@ -1,21 +1,24 @@
 """Owns the dead letters: entries that are not going to be handled, kept with the reason and their bytes untouched."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from reclaim.connection import Command, Server
-from reclaim.entry import Entry, check_id, id_after, id_number
+from redis.exceptions import ResponseError
+
+from reclaim.connection import Command, Server, raised
+from reclaim.entry import Entry, check_id, id_after
 from reclaim.errors import AccessDenied
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
 
 FIELD_PREFIX = b"field:"
 MAX_ERROR_CHARS = 1000
-DISCARD_AT_ONCE = 100
+MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
+IDS_AT_ONCE = 100
 
 
 # Adds a dead letter and acknowledges its entry. A MULTI would acknowledge it also where XADD fails when it is its turn
@@ -45,6 +48,21 @@ local added = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, 2))
 if type(added) == 'table' then return added end
 redis.call('XDEL', KEYS[1], ARGV[1])
 return added
+"""
+
+
+# The IDs of dead letters, without their bodies.
+# KEYS: the dead letters. ARGV: first ID, last ID, how many. Result: {{ID, the entry's ID}, …}.
+_IDS = """
+local ids = {}
+for _, letter in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])) do
+  local entry = letter[1]
+  for at = 1, #letter[2], 2 do
+    if letter[2][at] == 'id' then entry = letter[2][at + 1] break end
+  end
+  ids[#ids + 1] = {letter[1], entry}
+end
+return ids
 """
 
 
@@ -85,7 +103,7 @@ class DeadLetter:
 
     @classmethod
     def read(cls, letter_id: bytes, flat: Sequence[bytes]) -> "DeadLetter":
-        """The dead letter that a stream entry holds."""
+        """The dead letter that a stream entry holds; what somebody else has put there is read as far as it goes."""
         about: dict[bytes, bytes] = {}
         fields: list[bytes] = []
         for name, value in zip(flat[::2], flat[1::2], strict=True):
@@ -93,8 +111,10 @@ class DeadLetter:
                 fields += (name.removeprefix(FIELD_PREFIX), value)
             else:
                 about[name] = value
-        entry = Entry(about[b"id"], fields, about[b"consumer"], 0, int(about[b"deliveries"]))
-        words = (about[name].decode(errors="replace") for name in (b"reason", b"error", b"at"))
+        entry_id, deliveries = about.get(b"id", letter_id), about.get(b"deliveries", b"0")
+        deliveries = deliveries if deliveries.isdigit() else b"0"
+        entry = Entry(entry_id, fields, about.get(b"consumer", b""), 0, int(deliveries))
+        words = (about.get(name, b"").decode(errors="replace") for name in (b"reason", b"error", b"at"))
         return cls(letter_id, entry, *words)
 
     def to_dict(self, shown: Callable[[bytes], str]) -> dict[str, Any]:
@@ -156,14 +176,35 @@ class DeadLetters:
         return dropped, {}
 
     async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, int | Exception]:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        replies = await self._server.batch([self._parks(parking, at) for parking in parkings])
-        return {parking.entry.id: reply for parking, reply in zip(parkings, replies, strict=True)}
+        flats = {one.entry.id: _flat(one.entry, one.reason.value, one.error, _now()) for one in parkings}
+        narrow = [one for one, flat in flats.items() if len(flat) <= MAX_SCRIPT_VALUES]
+        parks: list[Command] = [
+            ("EVAL", _PARK, 2, self._keys.stream, self._keys.dead, self._group, one, self._maxlen, *flats[one])
+            for one in narrow
+        ]
+        results = dict(zip(narrow, await self._server.batch(parks) if parks else [], strict=True))
+        for one in flats.keys() - results.keys():
+            results[one] = await self._park_wide(one, flats[one])
+        return results
 
-    def _parks(self, parking: Parking, at: str) -> Command:
-        flat = _flat(parking.entry, parking.reason.value, parking.error, at)
-        keys = (self._keys.stream, self._keys.dead)
-        return ("EVAL", _PARK, 2, *keys, self._group, parking.entry.id, self._maxlen, *flat)
+    async def _park_wide(self, entry_id: bytes, flat: Sequence[bytes | str | int]) -> int | Exception:
+        """As `_PARK`, for an entry with more fields than Lua can pass on."""
+        dead, group = self._keys.dead, self._group
+        look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry_id, entry_id, 1)]
+        kind, rows = raised(await self._server.batch(look))
+        if kind not in {b"stream", b"none"}:
+            return ResponseError(f"WRONGTYPE the dead letters' key holds a {kind.decode()}")
+        if not rows:
+            return 0
+        add: Command = ("XADD", dead, "MAXLEN", "~", self._maxlen, "*", *flat)
+        acknowledge: Command = ("XACK", self._keys.stream, group, entry_id)
+        try:
+            before, _, _, after = raised(
+                await self._server.transaction([("XLEN", dead), add, acknowledge, ("XLEN", dead)])
+            )
+        except ResponseError as exc:
+            return exc
+        return int(before) + 1 - int(after)
 
     async def count(self) -> int:
         """How many there are."""
@@ -183,10 +224,7 @@ class DeadLetters:
         """
         for one in ids:
             check_id(one)
-        replies = await self._server.batch([("XRANGE", self._keys.dead, one, one) for one in ids])
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
+        replies = raised(await self._server.batch([("XRANGE", self._keys.dead, one, one) for one in ids]))
         return [DeadLetter.read(*found[0]) if found else None for found in replies]
 
     async def discard(self, ids: Sequence[bytes]) -> int:
@@ -202,20 +240,34 @@ class DeadLetters:
     async def discard_all(self) -> int:
         """Remove every dead letter that there is now; return how many."""
         discarded = 0
-        last = await self._server.call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
-        while last:
-            ids = [letter.id for letter in await self.list(count=DISCARD_AT_ONCE)]
-            ids = [one for one in ids if id_number(one) <= id_number(last[0][0])]
-            if not ids:
-                break
-            discarded += await self.discard(ids)
+        async for some in self.ids():
+            discarded += await self.discard([letter_id for letter_id, _ in some])
         return discarded
+
+    async def ids(self) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
+        """The IDs of all dead letters that there are now, some at a time, each with its entry's ID."""
+        newest = await self._server.call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
+        start = b"-"
+        while newest:
+            last = newest[0][0]
+            found = await self._server.call("EVAL", _IDS, 1, self._keys.dead, start, last, IDS_AT_ONCE)
+            if not found:
+                return
+            yield [(letter_id, entry_id) for letter_id, entry_id in found]
+            start = id_after(found[-1][0])
 
     async def amend(self, letter: DeadLetter, error: str) -> None:
         """Replace a dead letter by one with a new error and time, its bytes untouched."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        flat = _flat(letter.entry, letter.reason, error, at)
-        await self._server.call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
+        flat = _flat(letter.entry, letter.reason, error, _now())
+        if len(flat) <= MAX_SCRIPT_VALUES:
+            await self._server.call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
+        elif (await self.show([letter.id]))[0] is not None:
+            dead = self._keys.dead
+            raised(await self._server.transaction([("XADD", dead, "*", *flat), ("XDEL", dead, letter.id)]))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _flat(entry: Entry, reason: str, error: str, at: str) -> list[bytes | str | int]:

@@ -8,7 +8,7 @@ ReclaimError
 │   └── AccessDenied       wrong password, or no permission for a command
 ├── RunFailed              a target's run failed; raised once every target's report is out
 ├── LeaseHeld             another run is at work on the target, and did not end in time
-├── HandlerTimeout         a handler had not finished when the run's time was up
+├── HandlerTimeout        a handler took so long that it hangs
 ├── HandlerCancelled      a handler raised CancelledError though nobody had cancelled it
 ├── MissingField           a template names a field that the entry does not have
 ├── RejectEntry            raised by a handler: this entry is bad for good, park it
@@ -17,6 +17,7 @@ ReclaimError
 """
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
@@ -62,7 +63,7 @@ class LeaseHeld(ReclaimError):
 
 
 class HandlerTimeout(ReclaimError):
-    """A handler had not finished when the run's time was up."""
+    """A handler took so long that it hangs: half of RUN_BUDGET_SEC."""
 
 
 class HandlerCancelled(ReclaimError):
@@ -109,8 +110,8 @@ class Verdict(Enum):
 _SETTLED = frozenset({Verdict.DONE, Verdict.PARK})
 _REFUNDED = frozenset({Verdict.RETRY, Verdict.HELD, Verdict.STOP})
 
-# Error codes that redis-py leaves in the text of a plain ResponseError (https://redis.io/docs/latest/develop/reference/).
-# or that stand inside the text, where a script of Redis 6 met them.
+# Error codes that redis-py leaves in the text of a plain ResponseError, or that stand inside the text, where a script
+# of Redis 6 met them (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
 _BY_CODE = {
     "WRONGTYPE": Verdict.PARK,
     "CLUSTERDOWN": Verdict.RETRY,
@@ -157,7 +158,46 @@ def classify(exc: Exception) -> Verdict:
     """The verdict for an entry whose handling raised `exc`: that of its nearest class in the table."""
     if type(exc) is redis_errors.ResponseError:
         return _BY_CODE.get(error_code(exc), Verdict.FAIL)
-    return next(_BY_TYPE[cls] for cls in type(exc).__mro__ if cls in _BY_TYPE)
+    if isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS:
+        return Verdict.RETRY
+    for cls in type(exc).__mro__:
+        if cls in _BY_TYPE:
+            return _BY_TYPE[cls]
+        if f"{cls.__module__}.{cls.__qualname__}" in _OF_LIBRARIES:
+            return Verdict.RETRY
+    return Verdict.FAIL
+
+
+# What the operating system says of a network that is away (https://man7.org/linux/man-pages/man3/errno.3.html).
+_NETWORK_ERRNOS = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+    }
+)
+
+# Errors of libraries that handlers may use, by name: what could not be reached is not the entry's fault.
+_OF_LIBRARIES = frozenset(
+    {
+        "aiohttp.client_exceptions.ClientConnectionError",
+        "azure.core.exceptions.ServiceRequestError",
+        "azure.core.exceptions.ServiceResponseError",
+        "httpx.TransportError",
+        "httpx._exceptions.TransportError",
+        "httpx2.TransportError",
+        "httpx2._exceptions.TransportError",
+        "requests.exceptions.ConnectionError",
+        "requests.exceptions.Timeout",
+    }
+)
 
 
 def describe(exc: BaseException) -> str:

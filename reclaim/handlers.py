@@ -60,11 +60,12 @@ if held_ms then
   if held_ms == ms then held_ms, ms = held_seq, seq end
   if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return 0 end
 end
-local call = {'HSET', KEYS[1]}
-for at = 3, #ARGV do call[at] = ARGV[at] end
-call[#call + 1], call[#call + 2] = ARGV[1], ARGV[2]
-local stored = redis.pcall(unpack(call))
-if type(stored) == 'table' and stored.err then return stored end
+for first = 3, #ARGV, 2000 do
+  local stored = redis.pcall('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 1999, #ARGV)))
+  if type(stored) == 'table' then return stored end
+end
+local stored = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
+if type(stored) == 'table' then return stored end
 return 1
 """
 _STORE_NEWER_SHA = hashlib.sha1(_STORE_NEWER.encode(), usedforsecurity=False).hexdigest()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from reclaim.entry import Entry
@@ -23,6 +24,7 @@ class Hand:
         kept_at: when the claim was made or renewed last, by the run's clock.
         settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
+        checking: held while it is found out whose the entries are.
     """
 
     entries: Sequence[Entry]
@@ -30,6 +32,7 @@ class Hand:
     kept_at: float
     settling: bool = False
     taken: set[bytes] = field(default_factory=set)
+    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Hands:
@@ -51,9 +54,11 @@ class Hands:
         self._held.append(hand)
         return hand
 
-    def settled(self, hand: Hand) -> None:
-        """Note that a page is acknowledged and given back."""
-        self._held.remove(hand)
+    def settled(self, hand: Hand, ids: AbstractSet[bytes]) -> None:
+        """Note that these entries of a page are not in our hands any more."""
+        hand.entries = [entry for entry in hand.entries if entry.id not in ids]
+        if not hand.entries:
+            self._held.remove(hand)
 
     async def keep(self) -> None:
         """Renew the claims on pages that take long, well before anybody else may have them, until cancelled."""
@@ -61,25 +66,32 @@ class Hands:
         while True:
             await asyncio.sleep(every_sec)
             for hand in self:
-                if self._clock() - hand.kept_at >= every_sec / 2:
-                    try:
-                        await self._refresh(hand)
-                    except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
-                        logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
+                try:
+                    await self._refresh(hand, every_sec / 2)
+                except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
+                    logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
 
     async def still_ours(self, hand: Hand) -> None:
         """After a stall so long that they may have been taken, look before an old entry is stored over a new one."""
-        if self._clock() - hand.kept_at >= 0.8 * self._target.min_idle_ms / 1000:
-            await self._refresh(hand)
+        await self._refresh(hand, 0.8 * self._target.min_idle_ms / 1000)
 
-    async def _refresh(self, hand: Hand) -> None:
-        """Make a page's entries fresh again; notice those that somebody took all the same."""
-        hand.kept_at = self._clock()
-        gone = await self._pending.keep([entry for entry in hand.entries if entry.id not in hand.taken])
-        if gone and not hand.settling:
-            hand.taken |= gone
-            self._tally.taken += len(gone)
-            logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
+    async def _refresh(self, hand: Hand, after_sec: float) -> None:
+        """Make a page's entries fresh again, if they were so long ago; notice those that somebody took all the same.
+
+        Whoever comes while it is being found out waits for the answer.
+        """
+        if self._clock() - hand.kept_at < after_sec:
+            return
+        async with hand.checking:
+            asked_at = self._clock()
+            if asked_at - hand.kept_at < after_sec:
+                return
+            gone = await self._pending.keep([entry for entry in hand.entries if entry.id not in hand.taken])
+            hand.kept_at = asked_at
+            if gone and not hand.settling:
+                hand.taken |= gone
+                self._tally.taken += len(gone)
+                logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
 
     async def give_back(self) -> None:
         """Refund all that is still in our hands, because the run ends."""

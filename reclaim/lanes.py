@@ -1,13 +1,15 @@
 """Owns the decisions of a page: how its entries are split into lanes, and what becomes of each. Pure functions."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from reclaim.entry import Entry
+from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, Verdict, classify, describe, is_transient
-from reclaim.handlers import Keyed, Stored
+from reclaim.handlers import Keyed, Stored, Superseded
 
 HELD_BACK = "held: an earlier entry of its order key is not done"
+TAKEN = "taken by somebody else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Decision:
     verdict: Verdict
     reason: str
     error: Exception | None = None
+    is_unparked: bool = False  # it was to be a dead letter, and could not be made one
 
 
 def decide(keyed: Sequence[Keyed], stored: Sequence[Stored], max_deliveries: int) -> tuple[list[Keyed], list[Decision]]:
@@ -55,8 +58,48 @@ def judge(key: bytes, entry: Entry, error: Exception, max_deliveries: int) -> De
 
 def failures(decisions: Sequence[Decision]) -> int:
     """How many of them count for the circuit: what raised, but for bad entries and for what was begun too late."""
-    errors = [one.error for one in decisions if one.error is not None and not isinstance(one.error, OutOfTime)]
-    return sum(classify(error) in {Verdict.RETRY, Verdict.FAIL} for error in errors)
+    errors = [one.error for one in decisions if one.error is not None and not one.is_unparked]
+    return sum(classify(error) in {Verdict.RETRY, Verdict.FAIL} for error in errors if not isinstance(error, OutOfTime))
+
+
+def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> tuple[list[Keyed], list[Decision]]:
+    """The lane without what somebody else has taken, and without what comes after it in its order key (G3)."""
+    stuck: set[bytes] = set()
+    left: list[Keyed] = []
+    decisions: list[Decision] = []
+    for key, entry in lane:
+        if entry.id in taken:
+            stuck.add(key)
+        if key in stuck:
+            decisions.append(Decision(key, entry, Verdict.HELD, TAKEN if entry.id in taken else HELD_BACK))
+        else:
+            left.append((key, entry))
+    return left, decisions
+
+
+def superseded_among(done: Sequence[Keyed], lane: Sequence[Keyed], stored: Sequence[Stored]) -> int:
+    """How many of those that are done were superseded."""
+    ids = {entry.id for _, entry in done}
+    pairs = zip(lane, stored, strict=True)
+    return sum(isinstance(outcome, Superseded) and entry.id in ids for (_, entry), outcome in pairs)
+
+
+def in_turn(decisions: Sequence[Decision]) -> list[Decision]:
+    """The same decisions; but what is to be parked without being handled waits for an earlier entry of its key (G3)."""
+    waits_for: dict[bytes, int] = {}
+    for one in decisions:
+        if not one.verdict.settles:
+            waits_for[one.key] = min(waits_for.get(one.key, id_number(one.entry.id)), id_number(one.entry.id))
+    if not waits_for:
+        return list(decisions)
+    return [_held_if_later(one, waits_for.get(one.key)) for one in decisions]
+
+
+def _held_if_later(decision: Decision, earlier: int | None) -> Decision:
+    is_unhandled = decision.verdict is Verdict.PARK and decision.error is None
+    if earlier is None or not is_unhandled or id_number(decision.entry.id) < earlier:
+        return decision
+    return replace(decision, verdict=Verdict.HELD, reason=HELD_BACK)
 
 
 def by_hash(work: Sequence[Keyed], lanes: int) -> list[list[Keyed]]:
@@ -102,4 +145,4 @@ def _not_parked(decision: Decision, unparked: dict[bytes, Exception]) -> Decisio
     error = unparked.get(decision.entry.id)
     if error is None:
         return decision
-    return replace(decision, verdict=Verdict.RETRY, reason=f"no dead letter could be made: {error}", error=error)
+    return replace(decision, verdict=Verdict.RETRY, reason=f"no dead letter could be made: {error}", is_unparked=True)

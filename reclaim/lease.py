@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 
-from reclaim.connection import Command, Reply, Server
+from reclaim.connection import Command, Reply, Server, raised
 
 logger = logging.getLogger("reclaim")
 
@@ -49,10 +49,7 @@ class Lease:
 
         The GET decides, not the SET: a SET whose reply was lost and that is sent again finds our own token.
         """
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        _, holder, ttl_ms = replies
+        _, holder, ttl_ms = raised(replies)
         if holder == self.token:
             return None
         who = "another run" if holder is None else holder.decode(errors="replace")

@@ -40,6 +40,13 @@ class Operation:
 
 
 _operation: ContextVar[Operation | None] = ContextVar("reclaim_operation", default=None)
+
+
+def under_way() -> Operation | None:
+    """The operation that this code runs in; None outside of any."""
+    return _operation.get()
+
+
 _run: ContextVar[tuple[str, str] | None] = ContextVar("reclaim_run", default=None)
 
 
@@ -58,6 +65,9 @@ def span_id(run_id: str, page: int = 0) -> str:
     return f"{run_id}{page:04x}"
 
 
+RUN_LINE = "reclaim run %s"  # the run's own line; its JSON has the names in it, and is to stay JSON to the end
+
+
 def name_in_log_lines() -> None:
     """Have every line of this package name its run, target and operation; to call it again changes nothing."""
     logging.getLogger("reclaim").addFilter(_name)
@@ -71,6 +81,7 @@ def _name(record: logging.LogRecord) -> bool:
     record.target, record.run_id = target, run_id = run or ("", "")
     if run:
         record.parent_id = span_id(run_id)
+    if run and record.msg != RUN_LINE:
         names = f"[target={target} run={run_id} operation={operation.trace_id if operation else ''}]"
         with suppress(Exception):  # a message that cannot be formatted is for the handler to report
             record.msg, record.args = f"{record.getMessage()} {names}", None

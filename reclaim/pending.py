@@ -1,7 +1,7 @@
 """Owns a group's pending list: finds what is idle, claims it, keeps or gives back what is claimed, and acknowledges."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import ClassVar, NamedTuple
@@ -10,18 +10,22 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from reclaim.connection import Command, Reply, Server
+from reclaim.connection import Command, Reply, Server, raised
 from reclaim.entry import Entry, id_after, id_number
 from reclaim.errors import Unreachable, error_code
+from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.settings import Target
 
 START = b"-"
+READ_AT_ONCE = 500
+DOUBT_SEC = 60.0  # how long a claim that was given up is reckoned with
 LOST_MAXLEN = 10_000
 
 # XPENDING … IDLE walks the pending list until it has found enough: 0.07 µs an entry, 72 ms for a million fresh ones.
 # Up to this many entries that is harmless; beyond, a script looks at a bounded window of the list at a time.
 NATIVE_UP_TO = 50_000
 WINDOW = 2_000  # entries that one script looks at: 2 ms on Valkey 9, 4 ms on Redis 6.2
+SWEEP_AT_ONCE = 200  # consumers that one script removes: under 1 ms
 KEEP_AT_ONCE = 500  # entries that one script keeps or gives back: 2 to 4 ms
 
 # Looks at a bounded window of the pending list (and so needs no IDLE, which Redis 6.0 does not have).
@@ -140,17 +144,15 @@ end
 return gone
 """
 
-# Removes consumers that have had nothing pending and have been idle too long.
-# KEYS: the stream. ARGV: group, our own consumer, idle ms. Result: the names removed.
+# Removes consumers that have nothing pending, whatever was true when they were chosen.
+# KEYS: the stream. ARGV: group, then their names. Result: the names removed.
 _SWEEP = """
 if redis.replicate_commands then redis.replicate_commands() end
 local swept = {}
-for _, pairs in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local facts = {}
-  for at = 1, #pairs, 2 do facts[pairs[at]] = pairs[at + 1] end
-  if facts.pending == 0 and facts.idle > tonumber(ARGV[3]) and facts.name ~= ARGV[2] then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], facts.name)
-    swept[#swept + 1] = facts.name
+for at = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[at]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[at])
+    swept[#swept + 1] = ARGV[at]
   end
 end
 return swept
@@ -222,6 +224,7 @@ class PendingList:
         self._tells_backlog = target.alert_backlog_sec > 0
         self._has_idle_option = True  # until the server says otherwise
         self._owed: list[Row] = []
+        self._doubtful: list[tuple[Row, float]] = []  # what a claim may yet take though nobody waits for it any more
 
     def count(self) -> Command:
         """The command that counts what is pending; its reply goes to `counted`."""
@@ -272,7 +275,7 @@ class PendingList:
     async def _find_idle(self, start: bytes, count: int) -> Finding:
         stream, group = self._keys.stream, self._group
         find: Command = ("XPENDING", stream, group, "IDLE", self._min_idle_ms, start, "+", count)
-        found, edges = _raised(await self._server.batch([find, ("EVAL", _EDGES, 1, stream)]))
+        found, edges = raised(await self._server.batch([find, ("EVAL", _EDGES, 1, stream)]))
         rows = [Row(*row) for row in found]
         return Finding(rows, id_after(rows[-1].id) if len(rows) == count else None, _claiming(rows, edges))
 
@@ -282,31 +285,34 @@ class PendingList:
         """One bounded look at the list: rows with an idle time in the range."""
         stream, only = self._keys.stream, () if consumer is None else (consumer,)
         scan: Command = ("EVAL", _SCAN, 1, stream, self._group, start, look, count, least_ms, below_ms, *only)
-        (found, last, ended), edges = _raised(await self._server.batch([scan, ("EVAL", _EDGES, 1, stream)]))
+        (found, last, ended), edges = raised(await self._server.batch([scan, ("EVAL", _EDGES, 1, stream)]))
         rows = [Row(*row) for row in found]
         return Finding(rows, None if ended or last is None else id_after(last), _claiming(rows, edges))
 
-    async def held(self) -> list[Entry]:
-        """The entries that our consumer holds from an earlier run and that are not idle yet."""
+    async def fresh(self) -> AsyncIterator[Entry]:
+        """The entries that our consumer holds from an earlier run and that are not idle yet, without claiming them."""
         start: bytes | None = START
-        entries: list[Entry] = []
         while start is not None:
             finding = await self._scan(
                 start, WINDOW, WINDOW, least_ms=0, below_ms=self._min_idle_ms, consumer=self.consumer
             )
-            entries += await self._read(finding.rows)
+            async for entry in self._read(finding.rows):
+                yield entry
             start = finding.after
-        return entries
 
-    async def _read(self, rows: Sequence[Row]) -> list[Entry]:
-        """The bodies of entries, without claiming them; those no longer in the stream are left out."""
-        reads: list[Command] = [("XRANGE", self._keys.stream, row.id, row.id) for row in rows]
-        replies = _raised(await self._server.batch(reads))
-        return [
-            Entry(row.id, body[0][1], row.consumer, row.idle_ms, row.deliveries)
-            for row, body in zip(rows, replies, strict=True)
-            if body
-        ]
+    async def _read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
+        """The entries, some at a time, as many as their size allows; those no longer in the stream are left out."""
+        pace = Pace(READ_AT_ONCE, FIRST_PAGE, self._min_idle_ms)
+        at = 0
+        while at < len(rows):
+            some = rows[at : at + pace.count]
+            at += len(some)
+            reads: list[Command] = [("XRANGE", self._keys.stream, row.id, row.id) for row in some]
+            bodies = raised(await self._server.batch(reads))
+            entries = [Entry(row.id, body[0][1]) for row, body in zip(some, bodies, strict=True) if body]
+            pace.saw(entries, 0)
+            for entry in entries:
+                yield entry
 
     async def claim(self, finding: Finding) -> Page:
         """Take over the entries found, as far as they are still there and still idle.
@@ -317,7 +323,8 @@ class PendingList:
         try:
             claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
         except BaseException:
-            self._owed += (row._replace(deliveries=row.deliveries + 1) for row in finding.rows)
+            until = time.monotonic() + DOUBT_SEC
+            self._doubtful += ((row._replace(deliveries=row.deliveries + 1), until) for row in finding.rows)
             raise
         entries = []
         for entry_id, fields in claimed:
@@ -343,7 +350,7 @@ class PendingList:
     async def _claim_guarded(self, found: dict[bytes, Row]) -> Claimed:
         claim: Command = ("XCLAIM", self._keys.stream, self._group, self.consumer, self._min_idle_ms, *found)
         replies = await self._server.transaction([self._bury("", found), claim])
-        (lost, _, unrecorded), claimed = _raised(replies)
+        (lost, _, unrecorded), claimed = raised(replies)
         if lost is not None:
             return claimed, [Row(*row) for row in lost], _text(unrecorded)
         seen = {item[0] for item in claimed}
@@ -358,7 +365,7 @@ class PendingList:
         if not missing:
             return []
         stream, ledger = self._keys.stream, self._keys.lost
-        bodies = _raised(await self._server.batch([("XRANGE", stream, row.id, row.id) for row in missing]))
+        bodies = raised(await self._server.batch([("XRANGE", stream, row.id, row.id) for row in missing]))
         dropped = [row for row, body in zip(missing, bodies, strict=True) if not body]
         add: Command = ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*")
         for row in dropped:
@@ -393,13 +400,21 @@ class PendingList:
         self._owed += (Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in entries)
 
     async def settle_debts(self) -> None:
-        """Give back what is owed from this run or an earlier one."""
+        """Give back what is owed from this run or an earlier one.
+
+        A claim whose reply never came may take effect later than this, so what it named is looked at for a while.
+        """
         owed, self._owed = self._owed, []
+        doubtful, self._doubtful = self._doubtful, []
+        rows = owed + [row for row, _ in doubtful]
         try:
-            await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in owed])
+            gone = await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
         except BaseException:
             self._owed += owed
+            self._doubtful += doubtful
             raise
+        now = time.monotonic()
+        self._doubtful += ((row, until) for row, until in doubtful if row.id in gone and now < until)
 
     async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
         gone: set[bytes] = set()
@@ -410,20 +425,20 @@ class PendingList:
 
     async def acknowledge(self, ids: Sequence[bytes], *also: Command) -> list[Reply]:
         """Acknowledge all the entries with one command; return the replies to what else was sent along."""
-        _, *replies = _raised(await self._server.batch([("XACK", self._keys.stream, self._group, *ids), *also]))
+        _, *replies = raised(await self._server.batch([("XACK", self._keys.stream, self._group, *ids), *also]))
         return replies
 
-    def sweep(self, idle_ms: int) -> Command:
-        """The command that removes consumers with nothing pending that have been idle longer."""
-        return ("EVAL", _SWEEP, 1, self._keys.stream, self._group, self.consumer, idle_ms)
-
-
-def _raised(replies: list[Reply]) -> list[Reply]:
-    """The same replies; the first that is an error is raised."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
+    async def sweep(self, idle_ms: int) -> list[str]:
+        """Remove consumers that have nothing pending and have been idle longer; never our own. Return their names."""
+        reply = await self._server.call("XINFO", "CONSUMERS", self._keys.stream, self._group)
+        facts = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
+        names = [one[b"name"] for one in facts if one[b"pending"] == 0 and one[b"idle"] > idle_ms]
+        names = [name for name in names if name != self.consumer]
+        swept: list[bytes] = []
+        for at in range(0, len(names), SWEEP_AT_ONCE):
+            some = names[at : at + SWEEP_AT_ONCE]
+            swept += await self._server.call("EVAL", _SWEEP, 1, self._keys.stream, self._group, *some)
+        return [name.decode(errors="replace") for name in swept]
 
 
 def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:

@@ -40,7 +40,7 @@ _FAILURES: Sequence[Command] = (
     ("DEL",),
 )
 _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-", "-"), ("XREVRANGE", "-", "-"))
-_DEAD: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"))
+_DEAD: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))

@@ -4,21 +4,23 @@ import asyncio
 import math
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reclaim.connection import Server
 from reclaim.deadletters import DeadLetter, DeadLetters
 from reclaim.entry import id_number
-from reclaim.errors import LeaseHeld, MissingField, Verdict, classify, describe
+from reclaim.errors import LeaseHeld, MissingField, OutOfTime, Verdict, classify, describe
 from reclaim.handlers import Handler, Keyed, Stored
-from reclaim.lanes import by_key
 from reclaim.lease import Lease
+from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
 from reclaim.storing import Storing
 
 PAGE = 100
+PATIENCE_MS = 10_000
 WAIT_FOR_LEASE_SEC = 0.5
 
 
@@ -33,7 +35,7 @@ class ReplayReport:
         retried: could not be stored for no fault of their own; nothing about them has changed.
         held: were left alone, because an earlier one of their order key was not stored.
         left: were not begun, because the time was up or the replay was told to stop.
-        missing: IDs asked for that are no dead letters.
+        missing: IDs asked for that are no dead letters, or were removed meanwhile.
     """
 
     chosen: int = 0
@@ -53,6 +55,7 @@ class Replay:
         target: Target,
         server: Server,
         handler: Handler,
+        hangs_sec: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -62,6 +65,7 @@ class Replay:
         self._clock = clock
         self._sleep = sleep
         self._letters = DeadLetters(server, target)
+        self._hangs_sec = hangs_sec
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec, sleep)
 
     async def run(
@@ -100,19 +104,22 @@ class Replay:
         lease = Lease(self._server, self._target.keys.lease, f"replay-{secrets.token_hex(6)}")
         await self._take(lease, deadline)
         keeper = asyncio.create_task(lease.keep())
-        storing = Storing(self._handler, self._retries, deadline, budget_sec)
-        page = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))
+        storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
+        pace = Pace(PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS)
         held: set[bytes] = set()
+        left = deque(chosen)
         try:
-            for at in range(0, len(chosen), page):
-                if deadline.passed() or lease.lost:
-                    return replace(report, left=len(chosen) - at)
-                due = Deadline(page / per_second if per_second else 0, self._clock)
-                report = await self._page(chosen[at : at + page], report, held, storing)
+            while left and not deadline.passed() and not lease.lost:
+                ids = [left.popleft() for _ in range(min(pace.count, len(left)))]
+                due = Deadline(len(ids) / per_second if per_second else 0, self._clock)
+                letters = [letter for letter in await self._letters.show(ids) if letter is not None]
+                pace.saw([letter.entry for letter in letters], 0)
+                report = replace(report, missing=report.missing + len(ids) - len(letters))
+                report = await self._page(letters, report, held, storing)
                 progress(report)
-                if at + page < len(chosen):
+                if left:
                     await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
-            return report
+            return replace(report, left=report.left + len(left))
         finally:
             keeper.cancel()
             await asyncio.wait([keeper])
@@ -123,16 +130,14 @@ class Replay:
         missing = 0
         places: list[tuple[int, bytes]] = []
         if ids is None:
-            letters = await self._letters.list(count=PAGE)
-            while letters:
-                places += ((id_number(letter.entry.id), letter.id) for letter in letters)
-                letters = await self._letters.list(letters[-1].id, count=PAGE)
-        else:
-            for letter in await self._letters.show(list(dict.fromkeys(ids))):
-                if letter is None:
-                    missing += 1
-                else:
-                    places.append((id_number(letter.entry.id), letter.id))
+            async for some in self._letters.ids():
+                places += ((id_number(entry_id), letter_id) for letter_id, entry_id in some)
+        for one in dict.fromkeys(ids or ()):
+            (letter,) = await self._letters.show([one])
+            if letter is None:
+                missing += 1
+            else:
+                places.append((id_number(letter.entry.id), letter.id))
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
 
     async def _take(self, lease: Lease, deadline: Deadline) -> None:
@@ -143,30 +148,29 @@ class Replay:
             await self._sleep(WAIT_FOR_LEASE_SEC)
 
     async def _page(
-        self, ids: Sequence[bytes], report: ReplayReport, held: set[bytes], storing: Storing
+        self, letters: Sequence[DeadLetter], report: ReplayReport, held: set[bytes], storing: Storing
     ) -> ReplayReport:
         """Replay these, at most one of each order key at a time; `held` are the keys of which one was not stored."""
-        letters = [letter for letter in await self._letters.show(ids) if letter is not None]
-        of_entry = {letter.entry.id: letter for letter in letters}
-        work: list[Keyed] = []
+        chains: dict[bytes, list[DeadLetter]] = {}
         for letter in letters:
             try:
-                work.append((self._handler.order_key(letter.entry), letter.entry))
+                chains.setdefault(self._handler.order_key(letter.entry), []).append(letter)
             except MissingField as exc:
                 report = await self._missed(letter, exc, report)
-        chains = by_key(work)
-        for turn in range(max(map(len, chains), default=0)):
-            ready = [chain[turn] for chain in chains if turn < len(chain)]
-            blocked = [keyed for keyed in ready if keyed[0] in held]
-            ready = [keyed for keyed in ready if keyed[0] not in held]
-            report = replace(report, held=report.held + len(blocked))
-            stored = await self._store(ready, storing)
-            done = [of_entry[entry.id].id for (_, entry), one in zip(ready, stored, strict=True) if not _failed(one)]
+        while chains:
+            ready = [(key, chain.pop(0)) for key, chain in chains.items()]
+            chains = {key: chain for key, chain in chains.items() if chain}
+            blocked = sum(key in held for key, _ in ready)
+            report = replace(report, held=report.held + blocked)
+            ready = [(key, letter) for key, letter in ready if key not in held]
+            stored = await self._store([(key, letter.entry) for key, letter in ready], storing)
+            pairs = list(zip(ready, stored, strict=True))
+            done = [letter.id for (_, letter), one in pairs if not isinstance(one, Exception)]
             report = replace(report, replayed=report.replayed + await self._letters.discard(done))
-            for (key, entry), error in zip(ready, stored, strict=True):
+            for (key, letter), error in pairs:
                 if isinstance(error, Exception):
                     held.add(key)
-                    report = await self._missed(of_entry[entry.id], error, report)
+                    report = await self._missed(letter, error, report)
         return report
 
     async def _store(self, keyed: Sequence[Keyed], storing: Storing) -> Sequence[Stored]:
@@ -182,6 +186,8 @@ class Replay:
 
     async def _missed(self, letter: DeadLetter, error: Exception, report: ReplayReport) -> ReplayReport:
         """Write down why a dead letter could not be stored, if it is to blame itself."""
+        if isinstance(error, OutOfTime):
+            return replace(report, left=report.left + 1)
         match classify(error):
             case Verdict.STOP:
                 raise error
@@ -190,7 +196,3 @@ class Replay:
             case _:
                 await self._letters.amend(letter, describe(error))
                 return replace(report, failed=report.failed + 1)
-
-
-def _failed(stored: Stored) -> bool:
-    return isinstance(stored, Exception)

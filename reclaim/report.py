@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from reclaim.pending import Summary
 from reclaim.settings import Target
 
 MAX_REASONS = 20
+OTHER_REASONS = "other reasons"
 MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
 RUNS_MAXLEN = 2_000
 IDLE_EVERY_SEC = 300.0  # a run every 20 s that finds nothing would push all others out within hours
@@ -164,8 +165,8 @@ class Tally:
 
     def because(self, reason: str) -> None:
         """Count a reason for an entry not to be stored."""
-        if reason in self.reasons or len(self.reasons) < MAX_REASONS:
-            self.reasons[reason] += 1
+        is_listed = reason in self.reasons or len(self.reasons) < MAX_REASONS
+        self.reasons[reason if is_listed else OTHER_REASONS] += 1
 
     @contextmanager
     def page(self, claimed: int) -> Iterator[None]:
@@ -224,8 +225,29 @@ class History:
             self._idle_due = self._clock()
         return ("XADD", self._key, "MAXLEN", "~", RUNS_MAXLEN, "*", "report", report.to_json())
 
-    async def latest(self, count: int, before: bytes | None = None) -> list[tuple[bytes, dict[str, Any]]]:
-        """At most `count` reports with their IDs, newest first, from the one before the ID given."""
+    async def latest(
+        self, count: int, before: bytes | None = None
+    ) -> tuple[list[tuple[bytes, dict[str, Any]]], bytes | None]:
+        """At most `count` reports with their IDs, newest first, from the one before the ID given.
+
+        Returns:
+            Those that can be read; and the ID before which to go on, None at the end.
+        """
         end = "+" if before is None else id_before(before)
         found = await self._server.call("XREVRANGE", self._key, end, "-", "COUNT", count)
-        return [(entry_id, json.loads(fields[1])) for entry_id, fields in found]
+        return list(self.read(found)), found[-1][0] if len(found) == count else None
+
+    @staticmethod
+    def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """The reports among stream entries, with their IDs; what somebody else has put among them is passed over."""
+        for entry_id, flat in found:
+            try:
+                report = json.loads(flat[1], parse_constant=_refused)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(report, dict):
+                yield entry_id, report
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number that JSON has")

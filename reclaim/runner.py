@@ -13,16 +13,27 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from reclaim.circuit import Circuit
 from reclaim.connection import Command, Reply, Server
 from reclaim.deadletters import DeadLetters, Parking, Reason
 from reclaim.entry import Entry
-from reclaim.errors import MissingField, Verdict, classify, describe
+from reclaim.errors import MissingField, ServerError, Verdict, classify, describe
 from reclaim.handlers import SUPERSEDED, Handler, Keyed
 from reclaim.hands import Hand, Hands
-from reclaim.lanes import HELD_BACK, Decision, by_hash, by_key, decide, judge, with_unparked
+from reclaim.lanes import (
+    HELD_BACK,
+    Decision,
+    by_hash,
+    by_key,
+    decide,
+    in_turn,
+    judge,
+    superseded_among,
+    with_unparked,
+    without_taken,
+)
 from reclaim.lease import Lease
 from reclaim.operation import run_under_way
 from reclaim.pace import FIRST_PAGE, Pace
@@ -52,6 +63,7 @@ class Runner:
         server: Server,
         handler: Handler,
         history: Callable[[RunReport], Command | None] = lambda _: None,
+        hangs_sec: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -62,10 +74,12 @@ class Runner:
             server: where.
             handler: what is done with each entry.
             history: makes the command that keeps a run's report, where it is to be kept.
+            hangs_sec: a handler that takes so long for an entry hangs; by default half of a run's budget.
             clock: monotonic seconds.
             sleep: waits so many seconds between two attempts.
         """
         self.history = history
+        self.hangs_sec = hangs_sec
         self.target = target
         self.server = server
         self.handler = handler
@@ -105,7 +119,7 @@ class _Run:
         self._retries = Retries(runner.target.retry_attempts, runner.target.retry_max_delay_sec, runner.sleep)
         self._begin_until = Deadline(budget_sec - 2 * reserve_sec, runner.clock)
         work_until = Deadline(budget_sec - reserve_sec, runner.clock)
-        self._storing = Storing(runner.handler, self._retries, work_until, budget_sec)
+        self._storing = Storing(runner.handler, self._retries, work_until, runner.hangs_sec or budget_sec / 2)
         self._end = Deadline(budget_sec - reserve_sec / 2, runner.clock)
         self._close_until = Deadline(budget_sec, runner.clock)
         first = FIRST_PAGE if self._handler.at_once else self._target.lanes
@@ -167,15 +181,18 @@ class _Run:
 
     async def _release_and_count(self) -> None:
         """Release the lease, count what is left, and now and then remove consumers long gone."""
-        commands = [self._lease.release(), self._pending.count()]
-        sweeps = self._sweep_is_due()
-        if sweeps:
-            commands.append(self._pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000)))
+        if self._sweep_is_due():
             self._runner.next_sweep = self._clock() + SWEEP_EVERY_SEC
-        _, counted, *swept = await self._send(commands)
+            self._tally.consumers_removed += await self._swept()
+        _, counted = await self._send([self._lease.release(), self._pending.count()])
         self._tally.after = self._pending.counted(counted)
-        if sweeps and isinstance(swept[0], list):
-            self._tally.consumers_removed += (name.decode(errors="replace") for name in swept[0])
+
+    async def _swept(self) -> list[str]:
+        try:
+            return await self._pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000))
+        except (ServerError, RedisError) as exc:
+            logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, exc)
+            return []
 
     def _sweep_is_due(self) -> bool:
         return self._target.consumer_ttl_hours > 0 and self._clock() >= self._runner.next_sweep
@@ -203,7 +220,7 @@ class _Run:
         try:
             await self._retrying(self._pending.settle_debts)
             if (before.consumers or {}).get(self._target.consumer):
-                await self._hold(await self._retrying(self._pending.held))
+                await self._retrying(self._hold)
             return await self._pages(before.count)
         finally:
             keeper.cancel()
@@ -289,16 +306,18 @@ class _Run:
         """Whether a run of ours may have died of it: then its last delivery is at no other entry's cost (G4)."""
         return row.deliveries >= max(self._target.max_deliveries - 1, 2) and row.consumer == self._pending.consumer
 
-    async def _hold(self, entries: Sequence[Entry]) -> None:
-        """Hold back the order keys of entries that an earlier run left with us (G3)."""
-        for entry in entries:
+    async def _hold(self) -> None:
+        """Hold back the order keys of entries that an earlier run left with us and that are not idle yet (G3)."""
+        async for entry in self._pending.fresh():
             with suppress(MissingField):  # it has no key, and will be parked
                 self._held.add(hash(self._handler.order_key(entry)))
+            if len(self._held) > MAX_HELD_KEYS:
+                return
 
     async def _handle(self, hand: Hand) -> None:
         """Have the page's entries stored, in lanes; then settle what came of it."""
-        began = self._clock()
-        work, decisions = self._plan(hand.entries)
+        began, entries = self._clock(), hand.entries
+        work, decisions = self._plan(entries)
         if self._handler.at_once:
             lanes = [self._lane(lane, hand) for lane in by_hash(work, self._target.lanes)]
         else:
@@ -308,8 +327,8 @@ class _Run:
         for lane_done, lane_decisions in await _all(lanes):
             done += lane_done
             decisions += lane_decisions
-        await self._settle(hand, done, decisions)
-        self._pace.saw(hand.entries, self._clock() - began)
+        await self._settle(hand, done, in_turn(decisions))
+        self._pace.saw(entries, self._clock() - began)
 
     def _plan(self, entries: Sequence[Entry]) -> tuple[list[Keyed], list[Decision]]:
         """Which entries are to be stored, and what is decided already about the others."""
@@ -348,15 +367,13 @@ class _Run:
         """Store a lane's entries, and decide what becomes of each; leave them alone if the run is ending."""
         if self._ending() is not None:
             return [], []
-        await self._hands.still_ours(hand)
-        taken = [
-            Decision(*keyed, Verdict.HELD, "taken by somebody else") for keyed in lane if keyed[1].id in hand.taken
-        ]
-        if taken:
-            lane = [keyed for keyed in lane if keyed[1].id not in hand.taken]
+        await self._retrying(partial(self._hands.still_ours, hand))
+        taken: list[Decision] = []
+        if hand.taken:
+            lane, taken = without_taken(lane, hand.taken)
         stored = await self._storing.store(lane)
         done, decisions = decide(lane, stored, self._target.max_deliveries)
-        superseded = stored.count(SUPERSEDED)
+        superseded = stored.count(SUPERSEDED) and superseded_among(done, lane, stored)
         self._tally.superseded += superseded
         self._tally.stored += len(done) - superseded
         return done, taken + decisions
@@ -369,13 +386,16 @@ class _Run:
             dropped, unparked = await self._runner.dead_letters.park(parkings, self._retries, self._end)
             self._tally.dead_letters_dropped += dropped
             done, decisions = with_unparked(unparked, done, decisions)
+        self._held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
+        charged = [decision for decision in decisions if not decision.verdict.refunds]
+        self._count(charged)
+        self._hands.settled(hand, {decision.entry.id for decision in charged})
         if done:
             await self._acknowledge([entry.id for _, entry in done])
-        if len(done) < len(hand.entries):
-            await self._give_back(hand, done, decisions)
-        self._hands.settled(hand)
-        self._count(done, decisions)
-        self._held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
+            self._tally.acknowledged += len(done)
+            self._hands.settled(hand, {entry.id for _, entry in done})
+        if hand.entries:
+            await self._give_back(hand, [decision for decision in decisions if decision.verdict.refunds])
         await self._passage.tell(done, decisions)
         stops = next((decision.error for decision in decisions if decision.verdict is Verdict.STOP), None)
         if stops is not None:
@@ -386,19 +406,17 @@ class _Run:
         (seen,) = await self._retrying(partial(self._pending.acknowledge, ids, self._passage.look()))
         self._passage.seen(seen)
 
-    async def _give_back(self, hand: Hand, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
-        """Refund what is to be tried again, and what was not begun."""
-        decided = {entry.id for _, entry in done}
-        decided |= {decision.entry.id for decision in decisions if not decision.verdict.refunds}
-        refunded = [entry for entry in hand.entries if entry.id not in decided]
-        self._tally.given_back += len(hand.entries) - len(done) - len(decisions)
-        if refunded:
-            self._pending.owe(refunded)
-            await self._retrying(self._pending.settle_debts)
+    async def _give_back(self, hand: Hand, decisions: Sequence[Decision]) -> None:
+        """Refund what is left of a page: what is to be tried again, and what was not begun."""
+        refunded = hand.entries
+        self._pending.owe(refunded)
+        self._hands.settled(hand, {entry.id for entry in refunded})
+        self._count(decisions)
+        self._tally.given_back += len(refunded) - len(decisions)
+        await self._retrying(self._pending.settle_debts)
 
-    def _count(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
+    def _count(self, decisions: Sequence[Decision]) -> None:
         tally = self._tally
-        tally.acknowledged += len(done)
         for decision in decisions:
             tally.because(decision.reason)
             match decision.verdict:

@@ -106,6 +106,8 @@ class Settings:
         """
         reader = _Reader(env)
         tls = reader.boolean("REDIS_TLS", default=True)
+        reader.not_yet("REDIS_CLUSTER", "false")
+        reader.not_yet("REDIS_AUTH", "password")
         host, port = reader.address("REDIS_HOST", TLS_PORT if tls else PLAIN_PORT)
         settings = cls(
             host=host,
@@ -163,7 +165,7 @@ def _target(reader: "_Reader") -> Target:
     if handler is not None and not re.fullmatch(r"[\w.]+:\w+", handler):
         reader.problem("HANDLER", handler, "module:function, as in my_handlers:handle")
     return Target(
-        stream=reader.required("STREAM_NAME"),
+        stream=reader.stream("STREAM_NAME"),
         group=reader.required("STREAM_CONSUMER_GROUP_NAME"),
         consumer=reader.text("MONITORING_CONSUMER_NAME") or "monitoring_app",
         min_idle_ms=round(1000 * reader.number("MIN_IDLE_TIME_SEC", 10.0, least=0.001, most=604_800)),
@@ -175,7 +177,7 @@ def _target(reader: "_Reader") -> Target:
         lanes=reader.integer("LANES", 4 if handler is None else 32, least=1, most=1024),
         retry_attempts=reader.integer("RETRY_ATTEMPTS", 4, least=1, most=100),
         retry_max_delay_sec=reader.number("RETRY_MAX_DELAY_SEC", 2.0, least=0, most=60),
-        max_deliveries=reader.integer("MAX_DELIVERIES", 5, least=1, most=1_000_000),
+        max_deliveries=reader.integer("MAX_DELIVERIES", 5, least=2, most=1_000_000),
         consumer_ttl_hours=reader.number("CONSUMER_TTL_HOURS", 24.0, least=0, most=87_600),
         dead_letter_maxlen=reader.integer("DEAD_LETTER_MAXLEN", 100_000, least=1, most=1_000_000_000),
         circuit_failures=reader.integer("CIRCUIT_FAILURES", 100, least=1, most=MAX_CIRCUIT_FAILURES),
@@ -279,6 +281,19 @@ class _Reader:
         if value is None:
             self.problems.append(f"{self._where}{name} is missing")
         return value or ""
+
+    def stream(self, name: str) -> str:
+        """A stream's name; one with braces must have a hash tag, else our own keys could not share its slot."""
+        value = self.required(name)
+        if ("{" in value or "}" in value) and not re.match(r"[^{]*\{[^}]+\}", value):
+            self.problem(name, value, "a name without braces, or with a hash tag as in a{tag}")
+        return value
+
+    def not_yet(self, name: str, allowed: str) -> None:
+        """A setting of which only one value works so far."""
+        value = self.text(name)
+        if value is not None and value.lower() != allowed:
+            self.problem(name, value, f"{allowed}; anything else is not supported yet")
 
     def boolean(self, name: str, *, default: bool) -> bool:
         value = self.text(name)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from reclaim.errors import HandlerTimeout, OutOfTime
 from reclaim.handlers import Handler, Keyed, Stored
@@ -11,15 +12,25 @@ from reclaim.retry import Deadline, Retries
 
 logger = logging.getLogger("reclaim")
 
+STOP_SEC = 1.0  # how long a handler may take to be cancelled
+
 
 class Storing:
     """Stores lanes for one run (or one replay), until its deadline."""
 
-    def __init__(self, handler: Handler, retries: Retries, until: Deadline, budget_sec: float) -> None:
+    def __init__(self, handler: Handler, retries: Retries, until: Deadline, hangs_sec: float) -> None:
+        """Make it.
+
+        Args:
+            handler: stores the entries.
+            retries: how often and how patiently.
+            until: nothing is begun or waited for after it.
+            hangs_sec: a handler that has taken so long hangs.
+        """
         self._handler = handler
         self._retries = retries
         self._until = until
-        self._budget_sec = budget_sec
+        self._hangs_sec = hangs_sec
 
     async def store(self, lane: Sequence[Keyed]) -> list[Stored]:
         """What came of each entry, after as many attempts as are allowed.
@@ -43,19 +54,27 @@ class Storing:
         return stored
 
     async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Stored]:
-        """Call the handler once. An entry that takes half of the whole time hangs; others are only begun too late."""
-        left_sec, hangs_sec = self._until.remaining_sec(), self._budget_sec / 2
-        error: Exception
+        """Call the handler once. One that takes too long hangs; others are only begun too late."""
+        left_sec = self._until.remaining_sec()
+        if left_sec <= 0:
+            return [OutOfTime("the run's time was up before the entry was begun")] * len(entries)
+        task = asyncio.ensure_future(self._handler.store(entries))
         try:
-            async with asyncio.timeout(min(left_sec, hangs_sec)) as limit:
-                return await self._handler.store(entries)
-        except TimeoutError as exc:
-            if not limit.expired():
-                error = exc
-            elif hangs_sec <= left_sec:
-                error = HandlerTimeout(f"the handler had not finished after {hangs_sec:g} s, half of the run's budget")
-            else:
-                error = OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun")
+            done, _ = await asyncio.wait({task}, timeout=min(left_sec, self._hangs_sec))
+            if done:
+                return task.result()
         except Exception as exc:
-            error = exc
-        return [error] * len(entries)
+            return [exc] * len(entries)
+        finally:
+            await _stop(task)
+        if self._hangs_sec <= left_sec:
+            return [HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s")] * len(entries)
+        return [OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun")] * len(entries)
+
+
+async def _stop(task: "asyncio.Future[Any]") -> None:
+    """Cancel what has not finished. What will not be cancelled is left behind: the run has to go on without it."""
+    if not task.done():
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_SEC)

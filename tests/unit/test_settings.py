@@ -166,7 +166,7 @@ def test_all_problems_are_named_at_once() -> None:
         ("LANES", "many", "a whole number"),
         ("RETRY_ATTEMPTS", "0", "1 to 100"),
         ("RETRY_MAX_DELAY_SEC", "-1", "0 to 60"),
-        ("MAX_DELIVERIES", "0", "1 to"),
+        ("MAX_DELIVERIES", "1", "2 to"),
         ("CONSUMER_TTL_HOURS", "-0.1", "0 to"),
         ("DEAD_LETTER_MAXLEN", "none", "a whole number"),
     ],

@@ -1,6 +1,7 @@
 """Outages that outlast the delivery budget: nothing is charged, nothing is dead-lettered, all is done in the end."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -100,6 +101,30 @@ async def test_claims_whose_replies_are_lost_run_after_run_cost_nothing(client: 
         await runner.run(30)
 
     assert hurt == State(pending=pending(*range(1, 7), consumer="monitoring_app"), length=6)
+    assert state(client, target) == State(hashes=stored(*ENTRIES), length=6)
+
+
+async def test_claims_that_take_effect_after_they_were_given_up_cost_nothing(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """A server so slow that each claim is executed when nobody waits for it any more, run after run."""
+    target = a_target(max_deliveries=2, retry_attempts=1)
+    given(client, target, *ENTRIES)
+
+    def late() -> None:
+        proxy.request_delay_sec = 0.4
+        threading.Timer(0.1, setattr, (proxy, "request_delay_sec", 0.0)).start()
+
+    name, args = step("begin the claim", server.kind)
+    proxy.when(name, late, args=args, times=3)
+
+    async with a_runner(proxy, target, timeout_sec=0.25) as runner:
+        for _ in range(3):
+            await runner.run(30)
+            await asyncio.sleep(0.5)
+            drop_lease(client, target)
+        await runner.run(30)
+
     assert state(client, target) == State(hashes=stored(*ENTRIES), length=6)
 
 
