@@ -95,9 +95,10 @@ class Hands:
 
     async def give_back(self) -> None:
         """Refund all that is still in our hands, because the run ends."""
+        ids: set[bytes] = set()
         for hand in self._held:
             hand.settling = True
             self._pending.owe(hand.entries)
-            self._tally.given_back += len(hand.entries)
+            ids.update(entry.id for entry in hand.entries)
         self._held.clear()
-        await self._pending.settle_debts()
+        self._tally.given_back += len(ids - await self._pending.settle_debts())

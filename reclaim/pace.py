@@ -21,6 +21,8 @@ class Pace:
 
     def saw(self, entries: Sequence[Entry], seconds: float) -> None:
         """Learn from a page that was handled."""
+        if not entries:
+            return
         size = sum(sum(map(len, entry.fields)) for entry in entries)
         by_size = PAGE_BYTES * len(entries) // max(size, 1)
         by_time = int(self._page_sec * len(entries) / max(seconds, 1e-6))

@@ -326,6 +326,8 @@ class PendingList:
             until = time.monotonic() + DOUBT_SEC
             self._doubtful += ((row._replace(deliveries=row.deliveries + 1), until) for row in finding.rows)
             raise
+        mine = {entry_id for entry_id, _ in claimed}
+        self._doubtful = [doubt for doubt in self._doubtful if doubt[0].id not in mine]
         entries = []
         for entry_id, fields in claimed:
             _, consumer, idle_ms, deliveries = found[entry_id]
@@ -399,8 +401,8 @@ class PendingList:
         """
         self._owed += (Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in entries)
 
-    async def settle_debts(self) -> None:
-        """Give back what is owed from this run or an earlier one.
+    async def settle_debts(self) -> set[bytes]:
+        """Give back what is owed from this run or an earlier one; return the IDs that were no longer ours.
 
         A claim whose reply never came may take effect later than this, so what it named is looked at for a while.
         """
@@ -415,6 +417,7 @@ class PendingList:
             raise
         now = time.monotonic()
         self._doubtful += ((row, until) for row, until in doubtful if row.id in gone and now < until)
+        return gone
 
     async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
         gone: set[bytes] = set()
