@@ -5,19 +5,19 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from reclaim import handlers
 from reclaim.alerts import SEND_BUDGET_SEC, Alerter, alert_of, alerts_of
-from reclaim.circuit import Change, Circuit
+from reclaim.circuit import Change, Circuit, State
 from reclaim.connection import Server, connect
 from reclaim.deadletters import DeadLetters
-from reclaim.errors import RunFailed, SettingsError
-from reclaim.operation import Operation, name_in_log_lines
-from reclaim.replay import Replay
+from reclaim.errors import ReclaimError, RunFailed, SettingsError
+from reclaim.operation import RUN_LINE, Operation, name_in_log_lines, run_under_way
 from reclaim.report import History, Outcome, RunReport
 from reclaim.retry import Deadline
 from reclaim.runner import Runner
@@ -25,22 +25,45 @@ from reclaim.settings import Settings, Target
 
 if TYPE_CHECKING:
     from reclaim.exports import Exports
+    from reclaim.replay import Replay
 
 logger = logging.getLogger("reclaim")
 
 _LEVELS = {Outcome.FAILED: logging.ERROR, Outcome.GROUP_MISSING: logging.WARNING, Outcome.LEASE_LOST: logging.WARNING}
 
 
+class CircuitOpen(ReclaimError):
+    """What was asked for would work on a target whose circuit is open; the message says who opened it, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """All that works on one target."""
+    """All that works on one target.
+
+    Attributes:
+        replay: makes its replay, which few invocations want.
+    """
 
     target: Target
     runner: Runner
-    replay: Replay
+    replay: "Callable[[], Replay]"
     circuit: Circuit
     dead_letters: DeadLetters
     history: History
+
+    async def check_circuit(self) -> None:
+        """Let nothing pass while the circuit is open.
+
+        Raises:
+            CircuitOpen: it is open or half open.
+        """
+        seen = await self.circuit.show()
+        if seen.state is State.CLOSED:
+            return
+        why = seen.reason or "no reason given"
+        if seen.by == "person":
+            why = f"{seen.who or 'somebody'} opened it: {why}"
+        raise CircuitOpen(f"{self.target.name}: the circuit is {seen.state.value.replace('_', ' ')} ({why})")
 
 
 class App:
@@ -117,9 +140,10 @@ class App:
         """One run of one target: logged, and told where it is worth telling."""
         report = await unit.runner.run(budget_sec, stop)
         line = report.to_json(operation_id=operation.trace_id)
-        logger.log(_LEVELS.get(report.outcome, logging.INFO), "reclaim run %s", line)
         alerts = alerts_of(report, unit.target, report.circuit_changes)
-        await self.alerter.send(alerts, Deadline(SEND_BUDGET_SEC, time.monotonic))
+        with run_under_way(report.target, report.run_id):
+            logger.log(_LEVELS.get(report.outcome, logging.INFO), RUN_LINE, line)
+            await self.alerter.send(alerts, Deadline(SEND_BUDGET_SEC, time.monotonic))
         return report
 
     async def tell(self, change: Change, target: Target) -> None:
@@ -160,6 +184,12 @@ def _exports(settings: Settings) -> "Exports | None":
     return make(settings)
 
 
+def _replay(target: Target, server: Server, handler: handlers.Handler, hangs_sec: float) -> "Replay":
+    from reclaim.replay import Replay  # noqa: PLC0415  # every cold start would pay for it
+
+    return Replay(target, server, handler, hangs_sec)
+
+
 def _units(settings: Settings, server: Server) -> dict[str, Unit]:
     """A unit for each target; all the handlers that cannot be loaded are named at once."""
     units: dict[str, Unit] = {}
@@ -171,8 +201,9 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
             problems += exc.problems
             continue
         history = History(server, target)
-        runner = Runner(target, server, handler, history.append)
-        replay, letters = Replay(target, server, handler), DeadLetters(server, target)
+        hangs_sec = settings.run_budget_sec / 2
+        runner = Runner(target, server, handler, history.append, hangs_sec)
+        replay, letters = partial(_replay, target, server, handler, hangs_sec), DeadLetters(server, target)
         units[target.name] = Unit(target, runner, replay, runner.circuit, letters, history)
     if problems:
         raise SettingsError(problems)

@@ -1,6 +1,7 @@
 """Owns the commands for the circuit: show, open, close."""
 
 import getpass
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from reclaim import views
 from reclaim.app import App
 from reclaim.circuit import Change, Circuit, Effect
 from reclaim.cli_session import JsonOption, TargetOption, unit_of, units_of, with_app
+from reclaim.contract import BadRequest, words
 from reclaim.status import circuit_now
 from reclaim.terminal import show_json, show_line, show_table
 
@@ -50,7 +52,8 @@ def open_circuit(
 
     Example: python -m reclaim circuit open --reason "the database is being moved"
     """
-    _set_circuit(target, lambda circuit: circuit.open(reason, who or _me()), as_json=as_json)
+    why, name = _words("--reason", reason), _words("--who", _me() if who is None else who)
+    _set_circuit(target, lambda circuit: circuit.open(why, name), as_json=as_json)
 
 
 @commands.command("close")
@@ -63,7 +66,8 @@ def close_circuit(
 
     Example: python -m reclaim circuit close --reason "the database is back"
     """
-    _set_circuit(target, lambda circuit: circuit.close(reason, who or _me()), as_json=as_json)
+    why, name = _words("--reason", reason), _words("--who", _me() if who is None else who)
+    _set_circuit(target, lambda circuit: circuit.close(why, name), as_json=as_json)
 
 
 _EFFECTS = {
@@ -90,5 +94,16 @@ def _set_circuit(target: str | None, act: Callable[[Circuit], Awaitable[Change]]
         show_line(f"{done['target']}: {_EFFECTS[Effect(done['effect'])]}")
 
 
+def _words(option: str, text: str) -> str:
+    try:
+        return words(option, text)
+    except BadRequest as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
 def _me() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name; before Python 3.13 a KeyError
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

@@ -10,7 +10,7 @@ import typer
 
 from reclaim import views
 from reclaim.about import readable
-from reclaim.app import App, Unit
+from reclaim.app import App, CircuitOpen, Unit
 from reclaim.cli_session import JsonOption, TargetOption, exit_if, unit_of, with_app
 from reclaim.deadletters import DeadLetter
 from reclaim.entry import check_id
@@ -106,11 +106,12 @@ def replay(
     budget_sec: Annotated[
         float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after so long.")
     ] = 600.0,
+    even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay although the circuit is open.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Have dead letters handled once more.
 
-    What is stored then is a dead letter no more. Runs wait meanwhile.
+    What is stored then is a dead letter no more. Runs wait meanwhile. While the circuit is open it is refused.
 
     Exit codes: 0 all of them are stored, 1 it failed or one is not, 2 the settings or the arguments are bad.
 
@@ -124,8 +125,10 @@ def replay(
     async def act(app: App) -> tuple[str, ReplayReport]:
         unit = unit_of(app, target)
         chosen = None if everything else [_id(one) for one in ids or ()]
+        if not (dry_run or even_if_open):
+            await _check_circuit(unit)
         with replay_progress() as progress:
-            report = await unit.replay.run(
+            report = await unit.replay().run(
                 chosen, limit=limit, per_second=per_second, dry_run=dry_run, budget_sec=budget_sec, progress=progress
             )
         return unit.target.name, report
@@ -193,6 +196,13 @@ def _ask_whether_to_discard(target: str | None, count: int | None) -> None:
     what = "1 dead letter" if many == 1 else f"{many:,} dead letters"
     if many:
         typer.confirm(f"Discard {what} of {name} for good?", abort=True, err=True)
+
+
+async def _check_circuit(unit: Unit) -> None:
+    try:
+        await unit.check_circuit()
+    except CircuitOpen as exc:
+        raise CircuitOpen(f"{exc}; close it first, or say --even-if-open") from exc
 
 
 def _id(text: str) -> bytes:

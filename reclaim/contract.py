@@ -8,6 +8,7 @@ maxLength, pattern, minItems, maxItems, uniqueItems, items, properties, required
 import copy
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,20 @@ def check(method: str, path: str, query: Mapping[str, str], body: bytes) -> dict
     return asked
 
 
+def words(name: str, text: str) -> str:
+    """The reason or the name that a person gives, without blanks around it.
+
+    Raises:
+        BadRequest: there is nothing of it, or something that cannot be seen.
+    """
+    found = text.strip()
+    if not found or not found.isprintable():
+        raise BadRequest(
+            f"{name} is {_shown(text)}; allowed: characters that can be seen, on one line, and one at least"
+        )
+    return found
+
+
 def _json(body: bytes) -> Any:
     """The JSON value of a body; an empty object where there is no body."""
     if len(body) > MAX_BODY_BYTES:
@@ -91,11 +106,11 @@ def _refused(constant: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{_shown(name)} occurs twice")
-    return dict(pairs)
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{_shown(name)} occurs twice")
+    return made
 
 
 def _parsed(name: str, text: str, schema: Schema) -> Any:

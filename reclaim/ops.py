@@ -21,13 +21,13 @@ import azure.functions as func
 from redis import exceptions as redis_errors
 
 from reclaim import contract
-from reclaim.app import App, Unit, app_of_loop
+from reclaim.app import App, CircuitOpen, Unit, app_of_loop
 from reclaim.connection import TIMEOUT_SEC
 from reclaim.contract import BadRequest
 from reclaim.deadletters import DeadLetter, DeadLetters
-from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, ServerError, SettingsError, Unreachable, is_transient
+from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, ServerError, SettingsError, is_transient
+from reclaim.operation import Operation, under_way
 from reclaim.report import Outcome
-from reclaim.status import circuit_now, status
 
 logger = logging.getLogger("reclaim")
 
@@ -37,52 +37,60 @@ LETTERS_AT_ONCE = 10
 PREVIEW_CHARS = 1000
 
 Arguments = dict[str, Any]
-Operation = Callable[[App, Arguments], Awaitable[Mapping[str, Any]]]
+Act = Callable[[App, Arguments], Awaitable[Mapping[str, Any]]]
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 
 
-def _operation(method: str, path: str) -> Callable[[Operation], Operation]:
+def _operation(method: str, path: str) -> Callable[[Act], Act]:
     """Make a function of the operation, named as it is, which serves the method and path of the document."""
 
-    def register(operation: Operation) -> Operation:
-        async def serve(req: func.HttpRequest) -> func.HttpResponse:
-            return await _answer(req, method, path, operation)
+    def register(act: Act) -> Act:
+        async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+            with Operation.of(context.trace_context.trace_parent).under_way():
+                return await _answer(req, method, path, act)
 
         route = blueprint.route(
             route=path.removeprefix("/"), methods=[method], auth_level=func.AuthLevel.FUNCTION, trigger_arg_name="req"
         )
-        blueprint.function_name(operation.__name__)(route(serve))
-        return operation
+        blueprint.function_name(act.__name__)(route(serve))
+        return act
 
     return register
 
 
 @_operation("GET", "/status")
 async def get_status(app: App, _: Arguments) -> Mapping[str, Any]:
-    found = await status(app)
-    if found["error"] is not None:
-        raise Unreachable(found["error"])
+    from reclaim.status import look  # noqa: PLC0415  # every cold start would pay for it
+
+    found, error = await look(app)
+    if error is not None:
+        raise error
     return found
 
 
 @_operation("GET", "/runs")
 async def list_runs(app: App, asked: Arguments) -> Mapping[str, Any]:
     unit = _unit(app, asked)
-    found = await unit.history.latest(asked["limit"], _as_bytes(asked.get("before")))
-    runs = [{"id": entry_id.decode(), **report} for entry_id, report in found]
-    return {"target": unit.target.name, "runs": runs, "next": runs[-1]["id"] if len(runs) == asked["limit"] else None}
+    found, before = await unit.history.latest(asked["limit"], _as_bytes(asked.get("before")))
+    runs = [{**report, "id": entry_id.decode()} for entry_id, report in found]
+    return {"target": unit.target.name, "runs": runs, "next": None if before is None else before.decode()}
 
 
 @_operation("POST", "/runs")
 async def run_now(app: App, asked: Arguments) -> Mapping[str, Any]:
     if "target" in asked:
         _unit(app, asked)
-    reports = await app.reports(only=asked.get("target"), budget_sec=asked["budget_sec"])
+    reports = await app.reports(only=asked.get("target"), budget_sec=asked["budget_sec"], operation=under_way())
     errors = [report.error for report in reports if report.outcome is Outcome.FAILED]
-    if len(errors) == len(reports) and errors[0] is not None and is_transient(errors[0]):
+    if len(errors) == len(reports) and errors[0] is not None and _is_of_redis(errors[0]):
         raise errors[0]
     return {"runs": [json.loads(report.to_json()) for report in reports]}
+
+
+def _is_of_redis(error: Exception) -> bool:
+    """Whether it is Redis that cannot be used, which every route answers in the same way."""
+    return isinstance(error, AccessDenied) or is_transient(error)
 
 
 @_operation("GET", "/dead-letters")
@@ -119,7 +127,9 @@ async def _some_letters(letters: DeadLetters, after: bytes | None, limit: int) -
 @_operation("POST", "/dead-letters/replay")
 async def replay_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
     unit = _unit(app, asked)
-    report = await unit.replay.run(
+    if not (asked["dry_run"] or asked["even_if_open"]):
+        await unit.check_circuit()
+    report = await unit.replay().run(
         _ids(asked["ids"]),
         limit=asked.get("limit"),
         per_second=asked.get("rate"),
@@ -139,9 +149,11 @@ async def discard_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
 
 @_operation("POST", "/circuit")
 async def set_circuit(app: App, asked: Arguments) -> Mapping[str, Any]:
+    from reclaim.status import circuit_now  # noqa: PLC0415  # as above
+
     unit = _unit(app, asked)
     act = unit.circuit.open if asked["action"] == "open" else unit.circuit.close
-    change = await act(asked["reason"].strip(), asked["who"])
+    change = await act(contract.words("reason", asked["reason"]), contract.words("who", asked["who"]))
     await app.tell(change, unit.target)
     now = circuit_now(unit.target, await unit.circuit.show())
     return {"target": unit.target.name, "effect": change.effect, "circuit": asdict(now)}
@@ -192,10 +204,10 @@ def _hashes(page: bytes, tag: str) -> str:
     return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one).digest()).decode()}'" for one in found)
 
 
-async def _answer(req: func.HttpRequest, method: str, path: str, operation: Operation) -> func.HttpResponse:
+async def _answer(req: func.HttpRequest, method: str, path: str, act: Act) -> func.HttpResponse:
     try:
         asked = contract.check(method, path, req.params, req.get_body())
-        return _json(200, await operation(app_of_loop(), asked))
+        return _json(200, await act(app_of_loop(), asked))
     except asyncio.CancelledError:  # one that leaks leaves the host's invocation hanging
         return _error(503, "cancelled", "the app is being stopped; what was in work is taken up later")
     except Exception as exc:
@@ -206,6 +218,7 @@ async def _answer(req: func.HttpRequest, method: str, path: str, operation: Oper
 _TOLD: dict[type[BaseException], tuple[int, str]] = {
     BadRequest: (400, "bad_request"),
     LeaseHeld: (409, "lease_held"),
+    CircuitOpen: (409, "circuit_open"),
     SettingsError: (500, "bad_settings"),
     NotTrusted: (500, "not_trusted"),
     AccessDenied: (500, "access_denied"),
@@ -230,6 +243,8 @@ def _told(exc: Exception) -> tuple[int, str, str]:
         bad = ", ".join(problem.partition(" ")[0] for problem in exc.problems)
         logger.error("reclaim: %s", exc)
         return code, name, f"these settings are missing or bad: {bad}; the app's log says what is wrong with each"
+    if name == "circuit_open":
+        return code, name, f"{exc}; close it first, or say even_if_open"
     if name == "internal":
         logger.error("reclaim: an operation failed", exc_info=exc)
         return code, name, f"{type(exc).__name__}; the app's log says more"

@@ -1,7 +1,6 @@
 """Owns the status: everything an operator asks first about the server and each target, read in few round trips."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from reclaim.connection import Command, Reply, Server
 from reclaim.errors import ServerError, error_code
 from reclaim.facts import CircuitNow, Facts, Holder, Lost, LostEntry, Oldest, Pending
 from reclaim.health import Health, judge, worst
+from reclaim.report import History
 from reclaim.schedule import longest_gap_sec
 from reclaim.settings import Settings, Target
 
@@ -34,31 +34,37 @@ async def status(app: App) -> dict[str, Any]:
     read is None (or empty) and explained in the target's `error`; the top-level `error` is set where the server itself
     could not be asked. Bytes that are not UTF-8 are shown as ``\xNN``.
     """
+    found, _ = await look(app)
+    return found
+
+
+async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
+    """The whole status, and why the server itself could not be asked."""
     now = datetime.now(UTC)
-    server, *targets = await asyncio.gather(
+    (server, error), *targets = await asyncio.gather(
         _server(app), *(_target(app.server, app.settings, unit.target, now) for unit in app.units.values())
     )
-    error = server.pop("error")
     health = Health.FAIL if error else worst([Health(one["health"]) for one in targets])
-    return {
+    found = {
         "version": __version__,
         "now": now.isoformat(timespec="milliseconds"),
         "health": health.value,
-        "error": error,
+        "error": str(error) if error else None,
         "server": server,
         "targets": targets,
     }
+    return found, error
 
 
-async def _server(app: App) -> dict[str, Any]:
+async def _server(app: App) -> tuple[dict[str, Any], ServerError | None]:
     about: dict[str, Any] = {"address": app.server.address, "kind": None, "version": None, "tls": app.settings.tls}
     try:
         (reply,) = await ask(app.server, [("INFO", "server")])
     except ServerError as exc:
-        return about | {"error": str(exc)}
+        return about, exc
     if not isinstance(reply, Exception):  # who may not ask need not know
         about["kind"], about["version"] = kind_and_version(info(reply))
-    return about | {"error": None}
+    return about, None
 
 
 async def _target(server: Server, settings: Settings, target: Target, now: datetime) -> dict[str, Any]:
@@ -121,7 +127,8 @@ class _Answers:
             "pending": pending,
             "circuit": self._read(lambda: circuit_now(self._target, Circuit.seen(circuit))),
             "lease": self._read(lambda: readable(_checked(lease)) or None),
-            "runs": self._read(lambda: list(_runs(_checked(runs)))) or [],
+            "runs": self._read(lambda: [{"id": readable(one)} | report for one, report in History.read(_checked(runs))])
+            or [],
             "dead_letters": self._read(lambda: int(_checked(dead))),
             "lost": self._read(lambda: Lost(int(_checked(lost)), list(_lost(_checked(latest))))),
             "error": self._error,
@@ -171,17 +178,6 @@ def circuit_now(target: Target, seen: CircuitStatus) -> CircuitNow:
         limit=target.circuit_failures,
         window_sec=target.circuit_window_sec,
     )
-
-
-def _runs(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterable[dict[str, Any]]:
-    """The reports; what somebody else may have put among them is passed over."""
-    for entry_id, flat in found:
-        try:
-            report = json.loads(readable(flat[1]))
-        except ValueError:
-            continue
-        if isinstance(report, dict):
-            yield {"id": readable(entry_id)} | report
 
 
 def _lost(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterable[LostEntry]:

@@ -24,7 +24,7 @@ from opencensus.ext.azure.common.protocol import (
     RemoteDependency,
     Request,
 )
-from opencensus.ext.azure.common.transport import TransportMixin, TransportStatusCode
+from opencensus.ext.azure.common.transport import _MAX_CONSECUTIVE_REDIRECTS, TransportMixin, TransportStatusCode
 
 from reclaim import __version__
 from reclaim.measures import Item, Line, Metric, Sent, Span
@@ -54,7 +54,7 @@ class Sender(TransportMixin):  # type: ignore[misc]  # opencensus has no types
             endpoint=insights.endpoint, timeout=timeout_sec, proxies="{}", credential=_credential(insights)
         )
         self.storage = self  # where the transport puts what it would send again
-        self._consecutive_redirects = 0
+        self._endpoint = insights.endpoint
         self._key = insights.key
         self._redis = redis
         self._rejected = 0
@@ -87,6 +87,10 @@ class Sender(TransportMixin):  # type: ignore[misc]  # opencensus has no types
 
     def _post(self, items: Sequence[Item]) -> Sent:
         self._rejected = 0
+        self.options.endpoint = self._endpoint
+        # A redirection would take the items, and a bearer token with them, to any host that it names, and there they
+        # would go from then on. The transport takes none once it has counted so many.
+        self._consecutive_redirects = _MAX_CONSECUTIVE_REDIRECTS
         said: list[str] = []
         token = _said.set(said)
         try:

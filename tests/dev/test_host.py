@@ -43,6 +43,20 @@ def an_app(level: func.AuthLevel, serve: Callable[[func.HttpRequest], Any]) -> f
     return app
 
 
+async def test_a_key_that_is_no_text_is_a_wrong_key() -> None:
+    """The bytes of a header may be anything."""
+
+    async def serve(_: func.HttpRequest) -> func.HttpResponse:
+        return func.HttpResponse("in")
+
+    async with serving(an_app(func.AuthLevel.FUNCTION, serve)) as client:
+        answers = [
+            await client.get("/api/things/1", headers={b"x-functions-key": key}) for key in (b"\xff\xfe", b"\xc3")
+        ]
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+
+
 async def test_a_function_gets_a_real_request_and_its_answer_is_passed_on() -> None:
     """Method, address, query, headers, route and body."""
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from dev.proxy import ErrorReply, Proxy
 from reclaim.report import Outcome
-from tests.integration.faults.parts import Recorder, by_function, of_user, pending
+from tests.integration.faults.parts import LOADING, Recorder, by_function, of_user, pending, step
 from tests.support import (
     Client,
     Endpoint,
@@ -149,6 +150,28 @@ async def test_dead_letters_that_cannot_be_made_do_not_open_the_circuit(
     assert [report.acknowledged for report in reports] == [10, 0]
     assert [(report.parked, report.retried) for report in reports] == [(0, 10)] * 2
     assert [report.circuit_changes for report in reports] == [()] * 2
+    assert state(client, target) == State(
+        pending=pending(*range(1, 11), consumer=OURS), hashes=stored(*good), length=20
+    )
+
+
+@pytest.mark.parametrize("error", ["ERR something odd", LOADING], ids=["odd", "loading"])
+async def test_dead_letters_that_are_refused_do_not_open_the_circuit(
+    server: Endpoint, client: Client, proxy: Proxy, error: str
+) -> None:
+    """Whatever the server says to it: it is no failure of the entries or of the handler."""
+    target = a_target(circuit_failures=5, page_size=5, retry_attempts=2)
+    good = held(range(20, 30))
+    given(client, target, *[Held(tweet(1)[2:])] * 10, *good)
+    name, args = step("park")
+    rule = proxy.when(name, ErrorReply(error), args=args, times=None)
+
+    report = await run(proxy, target)
+
+    assert server.port
+    assert rule.hits >= 10
+    assert (report.outcome, report.acknowledged, report.parked, report.retried) == (Outcome.COMPLETED, 10, 0, 10)
+    assert report.circuit_changes == ()
     assert state(client, target) == State(
         pending=pending(*range(1, 11), consumer=OURS), hashes=stored(*good), length=20
     )

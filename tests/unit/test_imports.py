@@ -177,3 +177,5 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "croniter", "requests"} == set()
+    late = {f"reclaim.{name}" for name in ("status", "health", "facts", "schedule", "about", "replay", "exports")}
+    assert late & set(found["modules"]) == set(), "every cold start would pay for them"

@@ -10,7 +10,7 @@ import pytest
 from redis import exceptions as redis_errors
 
 from reclaim import ops
-from reclaim.app import App
+from reclaim.app import App, CircuitOpen
 from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, SettingsError, Unreachable
 
 ERRORS = [
@@ -27,6 +27,7 @@ ERRORS = [
     (NotTrusted("the certificate of h:1"), 500, "not_trusted"),
     (SettingsError(["PAGE_SIZE is 'x'; allowed: a number"]), 500, "bad_settings"),
     (LeaseHeld("s/g: a run has the lease"), 409, "lease_held"),
+    (CircuitOpen("s/g: the circuit is open"), 409, "circuit_open"),
     (KeyError("a secret of the code"), 500, "internal"),
     (asyncio.CancelledError(), 503, "cancelled"),
 ]

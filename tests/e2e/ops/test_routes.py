@@ -154,6 +154,22 @@ def test_runs_come_in_pages_newest_first(app: App, client: Client) -> None:
     assert [[run["run_id"] for run in page["runs"]] for page in pages] == [["r5", "r4"], ["r3", "r2"], ["r1"]]
 
 
+def test_what_is_no_report_is_passed_over(app: App, client: Client) -> None:
+    """Somebody else has written among the reports; the pages go on behind it."""
+    given(client, TARGET)
+    bad = [b"\xff{", b"[1]", b"null", b'{"seconds": NaN}', b"[" * 100_000]
+    for number, report in enumerate([b'{"run_id": "r1"}', *bad, b'{"run_id": "r2", "id": "x"}'], 1):
+        client.execute_command("XADD", TARGET.keys.runs, f"{number}-0", "report", report)
+
+    pages = [app.get("runs", limit=2)]
+    while pages[-1]["next"]:
+        pages.append(app.get("runs", limit=2, before=pages[-1]["next"]))
+
+    assert [run["run_id"] for page in pages for run in page["runs"]] == ["r2", "r1"]
+    assert pages[0]["runs"][0]["id"] == "7-0"
+    assert [run["run_id"] for run in app.get("status")["targets"][0]["runs"]] == ["r2", "r1"]
+
+
 # --- dead letters ----------------------------------------------------------------------------------------------------
 
 
@@ -260,6 +276,22 @@ def test_a_replay_ends_with_its_budget(app: App, client: Client) -> None:
     assert time.monotonic() - began < 4
     assert report["left"] >= 3
     assert report["replayed"] + report["left"] == 6
+
+
+def test_while_the_circuit_is_open_a_replay_is_refused(app: App, client: Client) -> None:
+    """409, who opened it and why, and nothing done, unless it is wanted all the same; a dry run does no harm."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    app.post("circuit", action="open", reason="the database is moved", who="Ada")
+
+    answer = app.ask("POST", "dead-letters/replay", json={"ids": "all"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "circuit_open")
+    assert "Ada opened it: the database is moved" in answer.json()["error"]["message"]
+    assert "even_if_open" in answer.json()["error"]["message"]
+    assert app.post("dead-letters/replay", ids="all", dry_run=True)["chosen"] == 1
+    assert app.get("status")["targets"][0]["dead_letters"] == 1
+    assert app.post("dead-letters/replay", ids="all", even_if_open=True)["replayed"] == 1
 
 
 def test_a_replay_that_a_run_keeps_out_says_so(app: App, client: Client) -> None:
@@ -369,6 +401,9 @@ REFUSED = [
     ("POST", "circuit", b'{"action": "open", "reason": "a\\u0000b"}', "reason"),
     ("POST", "circuit", b'{"action": "open", "reason": "\\ud800"}', "reason"),
     ("POST", "circuit", b'{"action": "open", "reason": "x", "who": null}', "who"),
+    ("POST", "circuit", b'{"action": "open", "reason": "x", "who": " "}', "who"),
+    ("POST", "circuit", b'{"action": "open", "reason": "\\u202ex"}', "reason"),
+    ("POST", "circuit", b'{"action": "open", "reason": "x", "reason": "y"}', "twice"),
 ]
 
 
@@ -474,13 +509,15 @@ def test_bad_settings_are_named_without_what_is_in_them(serve: Callable[..., Any
 
 
 def test_a_wrong_password_is_said(serve: Callable[..., Any]) -> None:
-    """It does not pass by itself, so it is no 503, but for the status, which cannot tell."""
+    """It does not pass by itself, so it is no 503; every route says the same, and names the host."""
     with Server(requirepass="right") as server, serve(server.port, REDIS_PASSWORD="wrong") as app:
-        answer = app.ask("GET", "dead-letters")
+        answers = [app.ask(method, path, **more) for method, path, more in ROUTES[:-1]]
 
-    assert answer.status_code == 500
-    assert answer.json()["error"]["code"] == "access_denied"
-    assert "wrong" not in answer.json()["error"]["message"].replace("WRONGPASS", "").replace("wrong user", "")
+    assert {answer.status_code for answer in answers} == {500}
+    assert {answer.json()["error"]["code"] for answer in answers} == {"access_denied"}
+    for message in {answer.json()["error"]["message"] for answer in answers}:
+        assert f"127.0.0.1:{server.port}" in message
+        assert "wrong" not in message.replace("WRONGPASS", "").replace("wrong user", "")
 
 
 def test_a_key_of_another_type_is_a_redis_error(app: App, client: Client) -> None:

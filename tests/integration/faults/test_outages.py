@@ -128,6 +128,23 @@ async def test_claims_that_take_effect_after_they_were_given_up_cost_nothing(
     assert state(client, target) == State(hashes=stored(*ENTRIES), length=6)
 
 
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=["cut before", "cut after"])
+async def test_a_claim_that_had_to_be_made_again_is_charged_like_any_other(
+    server: Endpoint, client: Client, proxy: Proxy, fault: Fault
+) -> None:
+    """What the first claim may owe is not what the second one took: a failure is charged, and the entry stays fresh."""
+    target = a_target(retry_attempts=2)
+    given(client, target, *(of_user(number, f"user_{number}") for number in (1, 2)))
+    name, args = step("finish the claim", server.kind)
+    proxy.when(name, fault, args=args)
+    record = Recorder(_1=ValueError("no"))
+
+    report = await run(proxy, target, by_function(record))
+
+    assert (report.failed, report.acknowledged) == (1, 1)
+    assert state(client, target).pending == pending(1, consumer="monitoring_app", deliveries=2, age="fresh")
+
+
 async def test_a_page_being_claimed_ahead_when_the_run_is_stopped_is_given_back(
     client: Client, embedded_proxy: Proxy
 ) -> None:

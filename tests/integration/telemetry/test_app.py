@@ -6,16 +6,18 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import azure.functions as func
 import pytest
 
 import function_app
 from reclaim import app as app_module
+from reclaim import ops
 from reclaim.app import App
 from reclaim.errors import RunFailed
 from reclaim.exports import EXPORT_SEC
 from reclaim.settings import Insights
 from tests.integration.telemetry.parts import KEY, NOBODY, OPERATION, a_collector, answer, of_kind, values
-from tests.support import Client, Endpoint, a_target, env_for, given, held, settings_for
+from tests.support import Client, Endpoint, Held, a_target, env_for, given, held, settings_for
 
 TRACE_PARENT = f"00-{OPERATION.trace_id}-{OPERATION.parent_id}-01"
 CONTEXT = SimpleNamespace(trace_context=SimpleNamespace(trace_parent=TRACE_PARENT))
@@ -35,14 +37,51 @@ async def test_an_invocation_is_the_parent_of_its_runs_and_its_log_names_them(
         await app.aclose()
 
     (request,) = of_kind(collector.envelopes, "Request")
-    (line,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("reclaim run")]
-    report = json.loads(line.removeprefix("reclaim run "))
+    (record,) = [one for one in caplog.records if one.getMessage().startswith("reclaim run")]
+    report = json.loads(record.getMessage().removeprefix("reclaim run "))
+    assert (record.__dict__["target"], record.__dict__["run_id"]) == ("s/g", report["run_id"])
     assert request["tags"]["ai.operation.id"] == OPERATION.trace_id == report["operation_id"]
     assert request["tags"]["ai.operation.parentId"] == OPERATION.parent_id
     assert request["tags"]["ai.cloud.role"] == "site"
     assert request["data"]["baseData"]["id"] == report["run_id"] + "0000"
     assert values(collector.envelopes)["reclaim.acknowledged"] == 5
     assert logging.getLogger("reclaim").handlers == []
+
+
+async def test_a_run_by_http_is_a_part_of_the_callers_operation(
+    embedded: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the timer."""
+    given(client, a_target(), *held(range(2)))
+    with a_collector() as collector:
+        app = App.from_env(env_for(embedded, APPLICATIONINSIGHTS_CONNECTION_STRING=collector.connection_string))
+        monkeypatch.setattr(ops, "app_of_loop", lambda: app)
+        (run_now,) = [one for one in function_app.app.get_functions() if one.get_function_name() == "run_now"]
+        request = func.HttpRequest("POST", "http://h/api/runs", body=b"{}")
+        answer = await run_now.get_user_function()(request, CONTEXT)
+        await app.aclose()
+
+    assert answer.status_code == 200
+    (sent,) = of_kind(collector.envelopes, "Request")
+    assert sent["tags"]["ai.operation.id"] == OPERATION.trace_id
+    assert sent["tags"]["ai.operation.parentId"] == OPERATION.parent_id
+
+
+async def test_an_alert_that_does_not_arrive_is_logged_with_its_run(
+    embedded: Endpoint, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reads the line wants to know of which run and target it speaks."""
+    target = a_target(max_deliveries=1)
+    given(client, target, Held([b"user", b"no id"]))
+    settings = replace(settings_for(embedded, target), alert_webhook_url=f"http://127.0.0.1:{NOBODY}/")
+    app = App(settings)
+    (report,) = await app.run(operation=OPERATION)
+    await app.aclose()
+
+    assert report.parked == 1
+    lines = [record for record in caplog.records if "alert" in record.getMessage()]
+    assert lines
+    assert {record.__dict__["run_id"] for record in lines} == {report.run_id}
 
 
 async def test_a_slow_endpoint_delays_the_invocation_by_its_bound(embedded: Endpoint, client: Client) -> None:

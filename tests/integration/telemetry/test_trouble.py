@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from importlib import import_module
 
 import pytest
@@ -89,6 +90,31 @@ async def test_what_is_refused_is_dropped_and_the_next_export_says_how_much(
     ours = [record for record in caplog.records if "telemetry" in record.getMessage()]
     assert [record.levelname for record in ours] == ["WARNING", "INFO"]
     assert [record for record in caplog.records if record.name.startswith("opencensus")] == []
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_redirection_is_not_followed(status: int) -> None:
+    """It would take the items, and the token with them, to any host; the next export goes where it always went."""
+    with a_collector() as other, a_collector() as collector:
+
+        def redirect(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(status)
+            request.send_header("Location", f"http://127.0.0.1:{other.port}/v2.1/track")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+
+        collector.answer = redirect
+        exports = exports_to(collector)
+        for _ in range(12):
+            await exports.export([told()], OPERATION)
+        lost = exports.dropped
+        collector.answer = OK
+        await exports.export([told()], OPERATION)
+
+    assert other.posts == []
+    assert len(collector.posts) == 13
+    assert dropped_told(collector.batches[-1]) == lost == sum(map(len, collector.batches[:-1]))
+    assert exports.dropped == 0
 
 
 async def test_of_a_partial_success_only_the_rest_is_counted() -> None:

@@ -1,0 +1,58 @@
+"""The circuit on the command line: whose name it is given, and what it keeps from being replayed."""
+
+import getpass
+import os
+
+import pytest
+
+from reclaim import cli_circuit
+from tests.integration.cli.parts import dead_ids, env_of, given_dead, in_pipe
+from tests.support import Client, Endpoint, a_target, tweet
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 4711"), OSError("No username set")])
+def test_a_user_without_a_name_is_named_by_the_number(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Containers often run so."""
+
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+
+    assert cli_circuit._me().startswith(f"uid {os.getuid()}@")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--reason", " "],
+        ["--reason", "a\x1b[31mb"],
+        ["--reason", "x", "--who", ""],
+        ["--reason", "x", "--who", "\u202e"],
+    ],
+)
+def test_what_cannot_be_read_is_no_reason_and_no_name(embedded: Endpoint, client: Client, arguments: list[str]) -> None:
+    """Refused before anything is done."""
+    ended = in_pipe(env_of(embedded, a_target()), "circuit", "open", *arguments)
+
+    assert ended.code == 2
+    assert "can be seen" in ended.err
+    assert client.execute_command("KEYS", "*") == []
+
+
+def test_while_the_circuit_is_open_a_replay_has_to_be_meant(embedded: Endpoint, client: Client) -> None:
+    """It ends with 1 and says who opened it and why."""
+    target = a_target()
+    env = env_of(embedded, target)
+    given_dead(client, embedded, target, tweet(1))
+    assert in_pipe(env, "circuit", "open", "--reason", " the database moves ", "--who", "Ada").code == 0
+
+    refused = in_pipe(env, "dead", "replay", "--all")
+    assert (refused.code, refused.out) == (1, "")
+    assert "Ada opened it: the database moves" in refused.err
+    assert "--even-if-open" in refused.err
+    assert len(dead_ids(client, target)) == 1
+    assert in_pipe(env, "dead", "replay", "--all", "--dry-run").code == 0
+
+    assert in_pipe(env, "dead", "replay", "--all", "--even-if-open").code == 0
+    assert dead_ids(client, target) == []

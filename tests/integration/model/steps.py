@@ -1,0 +1,63 @@
+"""What may go wrong, and at which command of a run or of a replay."""
+
+from collections.abc import Callable
+
+from dev.proxy import Action, Command, ErrorReply, Fault
+from reclaim.deadletters import _AMEND, _PARK
+from reclaim.handlers import _STORE_NEWER
+from reclaim.lease import _RELEASE
+from reclaim.pending import _BURY, _KEEP
+
+OUTAGES: dict[str, Action] = {
+    "cut before": Fault.CUT_BEFORE,
+    "cut after": Fault.CUT_AFTER,
+    "reply lost": Fault.DROP_REPLY,
+    "hang": Fault.HANG,
+    "OOM": ErrorReply("OOM command not allowed when used memory > 'maxmemory'."),
+    "LOADING": ErrorReply("LOADING Redis is loading the dataset in memory"),
+    "READONLY": ErrorReply("READONLY You can't write against a read only replica."),
+}
+ERROR = "error"  # one that no table knows: the entry's own fault, where it comes from the store
+FAULTS = {**OUTAGES, ERROR: ErrorReply("ERR odd")}
+SILENT = ["hang", "reply lost"]  # they show in that no answer comes, and so take time
+FAULT_NAMES = SILENT + 3 * [name for name in FAULTS if name not in SILENT]
+
+
+def _script(*texts: str) -> Callable[[Command], bool]:
+    wanted = {text.encode() for text in texts}
+    return lambda args: args[0] in wanted
+
+
+def _any(_: Command) -> bool:
+    return True
+
+
+def _not_the_others(args: Command) -> bool:
+    """A script that finds, buries or claims."""
+    return args[0] not in {text.encode() for text in (_KEEP, _PARK, _RELEASE, _STORE_NEWER, _AMEND)}
+
+
+STEPS: dict[str, list[tuple[str, Callable[[Command], bool]]]] = {
+    "lease": [("SET", _any), ("GET", _any)],
+    "count": [("XPENDING", lambda args: len(args) == 2)],
+    "find": [("XPENDING", lambda args: len(args) > 2)],
+    "scripts of the claim": [("EVAL", _not_the_others)],
+    "claim": [("XCLAIM", _any)],
+    "end of the claim": [("EXEC", _any)],
+    "store": [("HSET", _any), ("EVAL", _script(_STORE_NEWER)), ("EVALSHA", _any)],
+    "park": [("EVAL", _script(_PARK))],
+    "acknowledge": [("XACK", _any)],
+    "refund": [("EVAL", _script(_KEEP))],
+    "release": [("EVAL", _script(_RELEASE))],
+}
+MEDDLING_STEPS = {
+    "claim": [("MULTI", _any), *STEPS["claim"], ("EVAL", _script(_BURY))],
+    **{name: STEPS[name] for name in ("store", "acknowledge", "refund", "park")},
+}
+REPLAY_STEPS = {
+    "read": [("XRANGE", _any)],
+    "store": STEPS["store"],
+    "discard": [("XDEL", _any)],
+    "amend": [("EVAL", _script(_AMEND))],
+    "release": STEPS["release"],
+}

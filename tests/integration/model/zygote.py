@@ -1,0 +1,40 @@
+"""A program that makes runs to be killed: it has everything imported, and forks a child for each run it is asked for.
+
+A line of JSON on its input asks for a run: the port, and what the target has that is not the default. Two lines on its
+output answer: the child's process ID, and once the child is over, how it ended.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+from reclaim import handlers
+from reclaim.connection import connect
+from reclaim.runner import Runner
+from reclaim.settings import Settings, Target
+
+
+async def run(port: int, changes: dict[str, object]) -> None:
+    """One run, on connections of its own."""
+    target = Target(**changes)  # type: ignore[arg-type]
+    server = connect(Settings(host="127.0.0.1", port=port, targets=(target,), tls=False))
+    await Runner(target, server, handlers.make(server, target)).run(30)
+    await server.aclose()
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            asyncio.run(run(asked["port"], asked["target"]))
+            os._exit(0)
+        print(pid, flush=True)  # noqa: T201  # its output is its answer
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
