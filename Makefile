@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format clean
+.PHONY: help run serve test check format bench bench-smoke clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv ## reclaim 20,000 abandoned tweets on a server of its own, or on REDIS_HOST
 	@$(BIN)/python -m dev.demo
@@ -26,6 +26,12 @@ check: .venv ## lint, formatting and types
 format: .venv ## put the code into the house format
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+bench: .venv ## measure it all in some nine minutes, and write docs/benchmarks.md
+	@$(BIN)/python -m bench
+
+bench-smoke: .venv ## the same with little of everything: see that it works
+	@$(BIN)/python -m bench --quick
 
 clean: ## remove the environment and everything that the tools left
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache

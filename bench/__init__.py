@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. Nothing here runs on Azure."""

@@ -1,0 +1,89 @@
+"""Owns what is measured against each other: the published algorithm, the app, and the server's own limit."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+
+from reclaim.app import App
+from reclaim.settings import Settings
+
+POOL_SIZE = 20  # go-redis, which the published program uses, has ten connections for each processor; here are two
+PAGE_SIZE = 500  # as ours
+
+# Finds, claims, stores and acknowledges one page inside the server; no body leaves it.
+# KEYS: the stream. ARGV: group, consumer, least idle ms, entries wanted. Result: how many there were.
+_PAGE = """
+local rows = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', ARGV[4])
+if #rows == 0 then return 0 end
+local ids = {}
+for at, row in ipairs(rows) do ids[at] = row[1] end
+for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], unpack(ids))) do
+  local fields, key = entry[2], nil
+  for at = 1, #fields, 2 do
+    if fields[at] == 'id' then key = 'tweet:' .. fields[at + 1] end
+  end
+  redis.call('HSET', key, unpack(fields))
+end
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
+return #ids
+"""
+
+
+def client_of(settings: Settings) -> Redis:
+    """A client with the library's own defaults but for the size of its pool."""
+    maker: Any = SSLConnection if settings.tls else Connection
+    tls = {"ssl_ca_certs": settings.ca_file} if settings.tls else {}
+    options: dict[str, Any] = {"host": settings.host, "port": settings.port, "connection_class": maker, **tls}
+    pool: Any = BlockingConnectionPool(max_connections=POOL_SIZE, timeout=None, **options)
+    return Redis(connection_pool=pool)
+
+
+async def baseline() -> None:
+    """One run of the published algorithm: list everything, claim everything, a task per entry: HSET, then XACK."""
+    settings = Settings.from_env(os.environ)
+    target = settings.targets[0]
+    client: Any = client_of(settings)
+
+    async def process(entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        await client.hset(b"tweet:" + fields[b"id"], mapping=fields)
+        await client.xack(target.stream, target.group, entry_id)
+
+    summary = await client.xpending(target.stream, target.group)
+    rows = await client.xpending_range(target.stream, target.group, "-", "+", summary["pending"])
+    ids = [row["message_id"] for row in rows]
+    claimed = await client.xclaim(target.stream, target.group, target.consumer, target.min_idle_ms, ids)
+    await asyncio.gather(*(process(entry_id, fields) for entry_id, fields in claimed))
+    await client.aclose()
+
+
+async def limit() -> None:
+    """Everything inside the server: one script for each page, one page after another."""
+    settings = Settings.from_env(os.environ)
+    target = settings.targets[0]
+    client: Any = client_of(settings)
+    script = client.register_script(_PAGE)
+    arguments = [target.group, target.consumer, target.min_idle_ms, PAGE_SIZE]
+    while await script(keys=[target.stream], args=arguments):
+        pass
+    await client.aclose()
+
+
+async def ours() -> None:
+    """One run of the app."""
+    app = App.from_env(os.environ)
+    await app.run()
+    await app.aclose()
+
+
+CONTENDERS: dict[str, Callable[[], Awaitable[None]]] = {"baseline": baseline, "ours": ours, "limit": limit}
+
+
+async def wait(_: object) -> None:
+    """A handler that waits as long as a call over the network may take."""
+    await asyncio.sleep(WAIT_SEC)
+
+
+WAIT_SEC = 0.05

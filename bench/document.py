@@ -1,0 +1,89 @@
+"""Owns docs/benchmarks.md: what was measured, on what machine, with which versions and commands."""
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.bed import Bed
+from bench.section import Goal, Section, Table
+from dev.server import available
+
+CHARTS = "benchmarks"
+HOW = """\
+Figures are medians, with the least and the most in brackets. Contenders run in turn, each run in a process of its
+own, on servers that the benchmark starts. Ratios are taken round by round."""
+PACKAGES = ("redis", "hiredis", "tenacity", "azure-functions")
+
+
+def write(directory: Path, sections: Sequence[Section], command: str, minutes: float, load: float) -> Path:
+    """Write the document and its charts; return where."""
+    charts = directory / CHARTS
+    charts.mkdir(parents=True, exist_ok=True)
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, tuple):
+                (charts / part[0]).write_text(part[1], encoding="utf-8")
+    path = directory / "benchmarks.md"
+    path.write_text(text(sections, command, minutes, load), encoding="utf-8")
+    return path
+
+
+def text(sections: Sequence[Section], command: str, minutes: float, load: float) -> str:
+    """The whole document."""
+    goals = [goal for section in sections for goal in section.goals]
+    reached = sum(goal.reached for goal in goals)
+    blocks = [
+        "# Benchmarks",
+        f"Written by `{command}` in {minutes:.1f} minutes, on {datetime.now(UTC):%Y-%m-%d}. Do not edit: run it again.",
+        HOW,
+        f"## Goals\n\n{reached} of {len(goals)} reached.",
+        table(Table([["", "goal", "measured", ""], *map(_goal, goals)])),
+        *(block for section in sections for block in _blocks(section)),
+        "## Machine and versions",
+        table(Table([["", ""], *machine(load)])),
+        "One part alone, and less of it: `python -m bench --only speed --quick`. A profile: `python -m bench.profile`.",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def table(of: Table) -> str:
+    """A table in Markdown."""
+    head, *rows = of.rows
+    lines = [head, ["---", *("--:" for _ in head[1:])], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+def machine(load: float) -> list[list[str]]:
+    """What it was measured on."""
+    facts = [
+        ["processor", f"{_processor()}, {os.cpu_count()} of them"],
+        ["load before (others' work, 1 minute)", f"{load:.2f}"],
+        ["system", f"{platform.system()} {platform.machine()}"],
+        ["Python", platform.python_version()],
+        *([name, version(name)] for name in PACKAGES),
+    ]
+    for kind in available()[:2]:
+        with Bed.on(kind) as bed:
+            facts.append(["server, plain" if kind == available()[0] else "server, TLS", bed.version()])
+    return facts
+
+
+def _blocks(section: Section) -> list[str]:
+    parts = [
+        table(part) if isinstance(part, Table) else f"![{section.title}]({CHARTS}/{part[0]})" for part in section.parts
+    ]
+    return [f"## {section.title}", section.text.strip(), *parts]
+
+
+def _goal(goal: Goal) -> list[str]:
+    return [goal.what, goal.wanted, goal.measured, "reached" if goal.reached else "**not reached**"]
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,61 @@
+"""Measures a run that finds nothing: round trips on the wire, and what it costs."""
+
+import asyncio
+from collections.abc import Mapping
+
+from bench.bed import Backlog, Bed
+from bench.measuring import Sample, measure
+from bench.section import Goal, Say, Section, Sizes, Table
+from bench.speed import PLAIN
+from dev.proxy import Proxy
+from reclaim.app import App
+
+COUNTED_RUNS = 10
+REPLY_DELAY_SEC = 0.002  # so that no answer overtakes the end of its batch
+
+
+def idle(sizes: Sizes, say: Say) -> Section:
+    """Runs with nothing pending, after a first one that also connects and sweeps."""
+    nothing = Backlog(0)
+    say("a run that finds nothing")
+    with Bed.on(PLAIN) as bed:
+        bed.fill(nothing)
+        with Proxy(bed.server.port) as proxy:
+            proxy.reply_delay_sec = REPLY_DELAY_SEC
+            trips, commands = asyncio.run(_count(proxy, bed.env(nothing, proxy.port)))
+        rounds = [measure(bed.env(nothing), runs=1 + sizes.idle_runs) for _ in range(sizes.rounds)]
+    cpu = Sample([1000 * sum(one.cpu_sec[1:]) / sizes.idle_runs for one in rounds])
+    wall = Sample([1000 * sum(one.seconds[1:]) / sizes.idle_runs for one in rounds])
+    first = Sample([1000 * one.seconds[0] for one in rounds])
+    say(f"  {trips:g} round trips; {cpu.show('.2f')} ms of the processor")
+    rows = [
+        ["", "median (least–most)"],
+        ["round trips a run, counted on the wire", f"{trips:g}"],
+        ["commands a run", f"{commands:g}"],
+        ["of our processor, ms a run", cpu.show(".2f")],
+        ["by the clock, ms a run", wall.show(".2f")],
+        ["by the clock, ms, a process's first run (it connects, and sweeps)", first.show(".1f")],
+    ]
+    text = f"""\
+Round trips are counted by a proxy that reads what passes (`dev/proxy.py`), over {COUNTED_RUNS} runs. Times are of
+{sizes.idle_runs} runs one after another in one process, without the proxy."""
+    reached = trips == 2
+    return Section(
+        "A run that finds nothing",
+        text,
+        [Table(rows)],
+        [Goal("round trips of an idle run", "2", f"{trips:g}", reached)],
+        {"idle ms": wall.median, "idle peak MB": Sample([one.peak_mb for one in rounds]).median},
+    )
+
+
+async def _count(proxy: Proxy, env: Mapping[str, str]) -> tuple[float, float]:
+    """Round trips and commands of one run."""
+    app = App.from_env(env)
+    await app.run()
+    proxy.forget()
+    for _ in range(COUNTED_RUNS):
+        await app.run()
+    counted = proxy.round_trips / COUNTED_RUNS, len(proxy.commands) / COUNTED_RUNS
+    await app.aclose()
+    return counted
