@@ -158,7 +158,7 @@ def classify(exc: Exception) -> Verdict:
     """The verdict for an entry whose handling raised `exc`: that of its nearest class in the table."""
     if type(exc) is redis_errors.ResponseError:
         return _BY_CODE.get(error_code(exc), Verdict.FAIL)
-    if isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS:
+    if isinstance(exc, OSError) and (exc.errno in _NETWORK_ERRNOS or _is_of_several_addresses(exc)):
         return Verdict.RETRY
     for cls in type(exc).__mro__:
         if cls in _BY_TYPE:
@@ -166,6 +166,11 @@ def classify(exc: Exception) -> Verdict:
         if f"{cls.__module__}.{cls.__qualname__}" in _OF_LIBRARIES:
             return Verdict.RETRY
     return Verdict.FAIL
+
+
+def _is_of_several_addresses(exc: OSError) -> bool:
+    """Whether asyncio could connect to none of a name's addresses, which it tells in words only."""
+    return exc.errno is None and str(exc).startswith("Multiple exceptions: ")
 
 
 # What the operating system says of a network that is away (https://man7.org/linux/man-pages/man3/errno.3.html).

@@ -34,7 +34,7 @@ class ReplayReport:
         failed: raised again; they are dead letters still, with the new error.
         retried: could not be stored for no fault of their own; nothing about them has changed.
         held: were left alone, because an earlier one of their order key was not stored.
-        left: were not begun, because the time was up or the replay was told to stop.
+        left: were not begun, or not finished, when the time was up.
         missing: IDs asked for that are no dead letters, or were removed meanwhile.
     """
 

@@ -156,6 +156,8 @@ def _targets(reader: "_Reader") -> tuple[Target, ...]:
     names = [target.name for target in targets if target.stream and target.group]
     for name in sorted({name for name in names if names.count(name) > 1}):
         reader.problem("RECLAIM_TARGETS", name, "each stream and group once")
+    if len({target.keys.lease for target in targets}) < len(set(names)):
+        reader.problem("RECLAIM_TARGETS", ", ".join(names), "streams that differ by more than braces")
     return targets
 
 
