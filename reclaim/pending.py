@@ -1,5 +1,6 @@
 """Owns a group's pending list: finds what is idle, claims it, keeps or gives back what is claimed, and acknowledges."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -223,6 +224,7 @@ class PendingList:
         self._min_idle_ms = target.min_idle_ms
         self._tells_backlog = target.alert_backlog_sec > 0
         self._has_idle_option = True  # until the server says otherwise
+        self._claiming = asyncio.Lock()  # a refund must not meet a claim of the same entry on its way
         self._owed: list[Row] = []
         self._doubtful: list[tuple[Row, float]] = []  # what a claim may yet take though nobody waits for it any more
 
@@ -321,13 +323,14 @@ class PendingList:
         """
         found = {row.id: row for row in finding.rows}
         try:
-            claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
+            async with self._claiming:
+                claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
+                mine = {entry_id for entry_id, _ in claimed}
+                self._doubtful = [doubt for doubt in self._doubtful if doubt[0].id not in mine]
         except BaseException:
             until = time.monotonic() + DOUBT_SEC
             self._doubtful += ((row._replace(deliveries=row.deliveries + 1), until) for row in finding.rows)
             raise
-        mine = {entry_id for entry_id, _ in claimed}
-        self._doubtful = [doubt for doubt in self._doubtful if doubt[0].id not in mine]
         entries = []
         for entry_id, fields in claimed:
             _, consumer, idle_ms, deliveries = found[entry_id]
@@ -406,17 +409,18 @@ class PendingList:
 
         A claim whose reply never came may take effect later than this, so what it named is looked at for a while.
         """
-        owed, self._owed = self._owed, []
-        doubtful, self._doubtful = self._doubtful, []
-        rows = owed + [row for row, _ in doubtful]
-        try:
-            gone = await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
-        except BaseException:
-            self._owed += owed
-            self._doubtful += doubtful
-            raise
-        now = time.monotonic()
-        self._doubtful += ((row, until) for row, until in doubtful if row.id in gone and now < until)
+        if not (self._owed or self._doubtful):
+            return set()
+        async with self._claiming:
+            owed, self._owed = self._owed, []
+            rows = owed + [row for row, _ in self._doubtful]
+            try:
+                gone = await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+            except BaseException:
+                self._owed += owed
+                raise
+            now = time.monotonic()
+            self._doubtful = [(row, until) for row, until in self._doubtful if row.id in gone and now < until]
         return gone
 
     async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
