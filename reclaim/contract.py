@@ -83,12 +83,17 @@ def words(name: str, text: str) -> str:
     Raises:
         BadRequest: there is nothing of it, or something that cannot be seen.
     """
-    found = text.strip()
-    if not found or not found.isprintable():
+    if not _WORDS.fullmatch(text):
         raise BadRequest(
             f"{name} is {_shown(text)}; allowed: characters that can be seen, on one line, and one at least"
         )
-    return found
+    return text.strip()
+
+
+# What can be seen: no controls, no marks that turn the direction of text, not blanks alone. openapi.json says the same.
+_ACTS = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_BLANK = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_WORDS = re.compile(f"[^{_ACTS}]*[^{_ACTS}{_BLANK}][^{_ACTS}]*")
 
 
 def _json(body: bytes) -> Any:
