@@ -61,6 +61,7 @@ async def keep_processor(number: int, server: Server, stream: str, group: str) -
             f"--consumer=processor-{number}",
             f"--seed={life}",
             cwd=ROOT,
+            stdout=asyncio.subprocess.DEVNULL,  # it shares nothing that somebody may wait for after our end
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:

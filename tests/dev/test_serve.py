@@ -15,7 +15,7 @@ from tests.support import ENV_NAMES
 
 ROOT = Path(__file__).parents[2]
 KEY = "function-key-of-the-tests"
-WAIT_SEC = 40.0
+WAIT_SEC = 60.0
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from reclaim.errors import RunFailed
 from reclaim.exports import EXPORT_SEC
 from reclaim.settings import Insights
 from tests.integration.telemetry.parts import KEY, NOBODY, OPERATION, a_collector, answer, of_kind, values
-from tests.support import Client, Endpoint, Held, a_target, env_for, given, held, settings_for
+from tests.support import Client, Endpoint, Held, a_target, env_for, functions, given, held, settings_for
 
 TRACE_PARENT = f"00-{OPERATION.trace_id}-{OPERATION.parent_id}-01"
 CONTEXT = SimpleNamespace(trace_context=SimpleNamespace(trace_parent=TRACE_PARENT))
@@ -56,7 +56,7 @@ async def test_a_run_by_http_is_a_part_of_the_callers_operation(
     with a_collector() as collector:
         app = App.from_env(env_for(embedded, APPLICATIONINSIGHTS_CONNECTION_STRING=collector.connection_string))
         monkeypatch.setattr(ops, "app_of_loop", lambda: app)
-        (run_now,) = [one for one in function_app.app.get_functions() if one.get_function_name() == "run_now"]
+        run_now = functions()["run_now"]
         request = func.HttpRequest("POST", "http://h/api/runs", body=b"{}")
         answer = await run_now.get_user_function()(request, CONTEXT)
         await app.aclose()
