@@ -14,7 +14,7 @@ from reclaim import contract
 from reclaim.report import Outcome
 from tests.e2e.ops.apps import KEY, OTHER, TARGET, App
 from tests.e2e.ops.letters import dead
-from tests.support import Client, State, given, held, pending_count, raw_client, state, stored, tweet
+from tests.support import Client, State, functions, given, held, pending_count, raw_client, state, stored, tweet
 
 NAME = TARGET.name
 BAD = re.compile(r"^(.+) is (.+); allowed: (.+)$|^the body ")
@@ -30,10 +30,8 @@ def hold_lease(client: Client) -> None:
 
 def test_the_document_has_exactly_the_routes_that_the_app_has(app: App) -> None:
     """And names each as the function is named, so that a log line leads to it."""
-    from function_app import app as functions  # noqa: PLC0415  # it reads the environment
-
     indexed = {}
-    for function in functions.get_functions():
+    for function in functions().values():
         trigger = function.get_trigger().get_dict_repr()
         if trigger["type"] == "httpTrigger":
             (method,) = trigger["methods"]
