@@ -40,6 +40,7 @@ def serving(**env: str) -> Iterator[subprocess.Popen[str]]:
                 process.communicate(timeout=WAIT_SEC)
             finally:
                 process.kill()
+                process.wait()
 
 
 def test_tweets_trickle_in_and_are_reclaimed() -> None:
@@ -67,6 +68,7 @@ def test_core_tools_run_the_app_where_they_are_installed(tmp_path: Path) -> None
     with serving(PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
         assert process.stdout is not None
         line = next(line.strip() for line in process.stdout if line.startswith("func: "))
+        assert process.wait(timeout=WAIT_SEC) == 0  # it ends with the program that it runs
 
     assert line.startswith(f"func: start --port 0 in {ROOT} on 127.0.0.1:")
     assert line.endswith(f"with {Path(sys.executable).parent / 'python'}")
