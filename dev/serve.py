@@ -76,7 +76,8 @@ async def keep_processor(number: int, server: Server, stream: str, group: str) -
 
 async def traffic(server: Server, stream: str, group: str) -> None:
     """The producer and the processors, until cancelled."""
-    async with Redis(host=HOST, port=server.port, protocol=2) as client:
+    # Without a timeout of redis-py's: it waits with asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
+    async with Redis(host=HOST, port=server.port, protocol=2, socket_timeout=None) as client:
         try:
             await client.xgroup_create(stream, group, id="0", mkstream=True)
         except ResponseError as exc:

@@ -27,7 +27,9 @@ Reply = Any  # what a command answers: int, bytes, list, None; or the exception 
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
     """A server to talk to; nothing is sent before the first batch. Make it inside the event loop that uses it.
 
-    redis-py's own retry is off (tenacity is the one layer that retries), its timeouts too (a batch has one of its own).
+    redis-py's own retry is off (tenacity is the one layer that retries), its timeouts too: a batch has one of its own,
+    and redis-py waits with asyncio.wait_for, which in Python 3.11 may swallow a cancellation
+    (https://github.com/python/cpython/issues/86296).
     """
     client = Redis(
         host=settings.host,

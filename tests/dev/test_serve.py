@@ -1,4 +1,4 @@
-"""`make serve`: the app at work, with traffic, in the stand-in host."""
+"""`make serve`: the app at work, with traffic, in the stand-in host or in Core Tools."""
 
 import os
 import signal
@@ -58,3 +58,17 @@ def test_tweets_trickle_in_and_are_reclaimed() -> None:
 
     assert claimed > 0
     assert process.returncode == 0
+
+
+def test_core_tools_run_the_app_where_they_are_installed(tmp_path: Path) -> None:
+    """`func start`, with this Python first on the PATH, in the repository, on the same server."""
+    func = tmp_path / "func"
+    func.write_text('#!/bin/sh\necho "func: $* in $PWD on $REDIS_HOST with $(command -v python)"\n')
+    func.chmod(0o755)
+    with serving(PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
+        assert process.stdout is not None
+        line = next(line.strip() for line in process.stdout if line.startswith("func: "))
+        assert process.wait(timeout=WAIT_SEC) == 0  # it ends with the program that it runs
+
+    assert line.startswith(f"func: start --port 0 in {ROOT} on 127.0.0.1:")
+    assert line.endswith(f"with {Path(sys.executable).parent / 'python'}")

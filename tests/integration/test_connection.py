@@ -1,5 +1,6 @@
 """What the run says when Redis cannot be used, and what it insists on: in plain words, with the host or the key."""
 
+import asyncio
 import os
 import socket
 import ssl
@@ -20,6 +21,9 @@ from reclaim.report import Outcome
 from reclaim.runner import Runner
 from reclaim.settings import Settings
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
+
+
+STEPS_OF_A_BATCH = 20  # of the event loop: connecting and sending, and hardly an answer yet
 
 
 async def failure(settings: Settings) -> RunFailed:
@@ -88,6 +92,24 @@ async def test_a_server_that_is_silent_fails_the_run_by_host_and_port(proxy: Pro
 
     assert report.outcome is Outcome.FAILED
     assert f"{HOST}:{proxy.port}" in report.reason
+
+
+async def test_a_batch_is_cancelled_wherever_it_stands(embedded: Endpoint) -> None:
+    """At each of its waits, from connecting on: what is cancelled goes no further."""
+    outcomes: list[type] = []
+    for waits in range(STEPS_OF_A_BATCH):
+        server = connect(settings_for(embedded))
+        task = asyncio.create_task(server.batch([("PING",)]))
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        if not task.done():
+            task.cancel()
+            (outcome,) = await asyncio.gather(task, return_exceptions=True)
+            outcomes.append(type(outcome))
+        await server.aclose()
+
+    assert outcomes
+    assert set(outcomes) == {asyncio.CancelledError}
 
 
 async def test_every_target_is_tried_and_every_failure_named(server: Endpoint, client: Client) -> None:
