@@ -22,7 +22,6 @@ from reclaim.runner import Runner
 from reclaim.settings import Settings
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
 
-
 STEPS_OF_A_BATCH = 20  # of the event loop: connecting and sending, and hardly an answer yet
 
 
