@@ -60,7 +60,7 @@ class Sizes:
     few: int = 10_000
     many: int = 1_000_000
     idle_runs: int = 300
-    waits_a_lane: int = 80
+    waits_a_lane: int = 120
     streams: int = 100
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from redis import exceptions as redis_errors
 
@@ -18,9 +19,9 @@ async def ask(server: Server, commands: Sequence[Command]) -> list[Reply]:
     Raises:
         ServerError: what went wrong, in words that name the server.
     """
+    asking = partial(server.batch, commands, denial_raises=False)
     try:
-        asked = Retries(ATTEMPTS, max_delay_sec=0).until(Deadline(TIMEOUT_SEC, time.monotonic))
-        return await asked(server.batch, commands, denial_raises=False)
+        return await Retries(ATTEMPTS, max_delay_sec=0).attempt(Deadline(TIMEOUT_SEC, time.monotonic), asking)
     except redis_errors.TimeoutError as exc:
         raise Unreachable(str(exc)) from exc
     except (redis_errors.RedisError, OSError) as exc:

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -92,7 +91,7 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     if as_json:
         show_json(found)
     elif is_for_a_person():
-        show(views.status_header(found))
+        show(views.status_header(found), *views.status_checks(found))
         for one in found["targets"]:
             show(*views.status_view(one))
     else:
@@ -110,14 +109,15 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Example: python -m reclaim doctor
     """
-    found = asyncio.run(doctors.doctor(os.environ))
+    findings = asyncio.run(doctors.doctor(os.environ))
+    found = [one.to_dict() for one in findings]
     if as_json:
-        show_json([asdict(one) | {"health": one.health.value} for one in found])
+        show_json(found)
     elif is_for_a_person():
         show(views.finding_view(found))
     else:
         show_table(views.FINDING_COLUMNS, [views.finding_row(one) for one in found])
-    failed = [one for one in found if one.health is Health.FAIL]
+    failed = [one for one in findings if one.health is Health.FAIL]
     if any(one.about == doctors.SETTINGS for one in failed):
         raise typer.Exit(BAD_USAGE)
     exit_if(bool(failed))

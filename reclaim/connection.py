@@ -80,8 +80,7 @@ class Server:
         """
         request = b"".join(map(_pack, commands))
         async with self._lent() as connection:
-            await connection.send_packed_command(request)
-            replies = [await _read(connection) for _ in commands]
+            replies = await _exchange(connection, request, len(commands))
         if denial_raises:
             self._check_allowed(commands, replies)
         return replies
@@ -111,12 +110,11 @@ class Server:
         """
         async with self._lent() as connection:
             try:
-                await connection.send_packed_command(_pack(("MULTI",)))
-                begun = await _read(connection)
+                (begun,) = await _exchange(connection, _pack(("MULTI",)), 1)
                 if isinstance(begun, Exception):
                     raise begun
-                await connection.send_packed_command(b"".join(map(_pack, [*commands, ("DISCARD",)])))
-                return [await _read(connection) for _ in commands]
+                request = b"".join(map(_pack, [*commands, ("DISCARD",)]))
+                return (await _exchange(connection, request, len(commands) + 1))[:-1]
             finally:
                 await connection.disconnect(nowait=True)
 
@@ -181,11 +179,22 @@ class Server:
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
-async def _read(connection: Connection) -> Reply:
-    try:
-        return await connection.read_response(timeout=math.inf)
-    except redis_errors.ResponseError as exc:
-        return exc
+async def _exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
+    """Send a request of so many commands and read their replies.
+
+    redis-py reads one reply at a time, which costs more than all else that is done for an entry. So the head of an
+    array is put in front of the replies, while there is none yet: it reads them as one
+    (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
+    """
+    replies_ahead: Any = connection._reader  # noqa: SLF001 # redis-py has no other name for it
+    replies_ahead.feed_data(b"*%d\r\n" % count)
+    await connection.send_packed_command(request)
+    replies: list[Reply] = await connection.read_response(timeout=math.inf)
+    for reply in replies:
+        if isinstance(reply, redis_errors.ConnectionError):  # LOADING, NOAUTH, …: this connection is of no use
+            await connection.disconnect(nowait=True)
+            raise reply
+    return replies
 
 
 def raised(replies: list[Reply]) -> list[Reply]:

@@ -160,15 +160,18 @@ class DeadLetters:
         """
         dropped, left = 0, {parking.entry.id: parking for parking in parkings}
         errors: dict[bytes, Exception] = {}
+
+        async def attempt() -> None:
+            nonlocal dropped, left, errors
+            replies = await self._park_once(list(left.values()))
+            errors = {one: reply for one, reply in replies.items() if isinstance(reply, Exception)}
+            dropped += sum(reply for reply in replies.values() if isinstance(reply, int))
+            left = {one: left[one] for one in errors}
+            for error in errors.values():
+                raise error
+
         try:
-            async for attempt in retries.until(deadline):
-                with attempt:
-                    replies = await self._park_once(list(left.values()))
-                    errors = {one: reply for one, reply in replies.items() if isinstance(reply, Exception)}
-                    dropped += sum(reply for reply in replies.values() if isinstance(reply, int))
-                    left = {one: left[one] for one in errors}
-                    for error in errors.values():
-                        raise error
+            await retries.attempt(deadline, attempt)
         except AccessDenied:
             raise
         except Exception as exc:

@@ -1,8 +1,11 @@
 """Owns the doctor: looks at settings, server and targets, and says what is wrong and what to do about it."""
 
+import asyncio
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,11 +17,13 @@ from reclaim.connection import Server, connect
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError
 from reclaim.examine import examine
 from reclaim.finding import Finding, fail, ok, warn
+from reclaim.health import Health
 from reclaim.settings import Settings, Target
 
 OLDEST_VERSION = (6, 0)
 MAX_CLOCK_DIFFERENCE_SEC = 1.0
 FULL = 0.9  # of maxmemory
+KEPT_SEC = 60.0  # findings of which none failed
 SETTINGS = "settings"  # what a finding about the settings is about
 SECRETS = frozenset(
     {
@@ -37,15 +42,44 @@ async def doctor(env: Mapping[str, str]) -> list[Finding]:
         settings = Settings.from_env(env)
     except SettingsError as exc:
         return [*(fail(SETTINGS, problem, "set it and start again") for problem in exc.problems), *_misspelt(env)]
-    found = [ok(SETTINGS, _shown(env)), *_misspelt(env)]
     server = connect(settings)
     try:
-        for target in settings.targets:
-            found += _handler(server, target)
+        handlers_found = [finding for target in settings.targets for finding in _handler(server, target)]
+        return [*_given(env), *handlers_found, *await _look(server, settings)]
+    finally:
+        await server.aclose()
+
+
+class Checkup:
+    """The doctor's findings about an app at work, kept for a while: its status is asked for every few seconds."""
+
+    def __init__(self, server: Server, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
+        self._settings = settings
+        self._clock = clock
+        self._due = -math.inf
+        self._findings: list[Finding] = []
+        self.at = datetime.now(UTC)
+
+    async def findings(self, env: Mapping[str, str]) -> list[Finding]:
+        """What was found, at the moment `at`; looked for again where that is too long ago, or something failed."""
+        if self._clock() >= self._due:
+            found = [*_given(env), *await _look(self._server, self._settings)]
+            self.at = datetime.now(UTC)
+            is_bad = any(one.health is Health.FAIL for one in found)
+            self._due = self._clock() + (0 if is_bad else KEPT_SEC)
+            self._findings = found
+        return self._findings
+
+
+async def _look(server: Server, settings: Settings) -> list[Finding]:
+    """What is found out by asking the server: a number of round trips that does not depend on the backlog."""
+    found: list[Finding] = []
+    try:
         found += await _connection(server, settings)
         found += await _server(server)
-        for target in settings.targets:
-            found += await examine(server, target)
+        for some in await asyncio.gather(*(examine(server, target) for target in settings.targets)):
+            found += some
     except NotTrusted as exc:
         todo = "let REDIS_CA_FILE name the CA's certificate, and REDIS_HOST be the name that the certificate is for"
         found.append(fail("connection", str(exc), todo))
@@ -54,8 +88,6 @@ async def doctor(env: Mapping[str, str]) -> list[Finding]:
     except (ServerError, RedisError) as exc:
         todo = "check REDIS_HOST and its port, the firewall, and whether REDIS_TLS is right for that port"
         found.append(fail("connection", str(exc), todo))
-    finally:
-        await server.aclose()
     return found
 
 
@@ -85,6 +117,10 @@ def setting_names() -> set[str]:
 def _shown(env: Mapping[str, str]) -> str:
     given = sorted(name for name in setting_names() if env.get(name))
     return ", ".join(f"{name}={'***' if name in SECRETS else env[name]}" for name in given)
+
+
+def _given(env: Mapping[str, str]) -> list[Finding]:
+    return [ok(SETTINGS, _shown(env)), *_misspelt(env)]
 
 
 def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:

@@ -21,6 +21,10 @@ class Finding:
     what: str
     todo: str = ""
 
+    def to_dict(self) -> dict[str, str]:
+        """The same, ready for JSON."""
+        return {"health": self.health.value, "about": self.about, "what": self.what, "todo": self.todo}
+
 
 def ok(about: str, what: str) -> Finding:
     return Finding(Health.OK, about, what)

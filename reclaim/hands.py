@@ -43,6 +43,7 @@ class Hands:
         self._target = target
         self._tally = tally
         self._clock = clock
+        self._stale_sec = 0.8 * target.min_idle_ms / 1000
         self._held: list[Hand] = []
 
     def __iter__(self) -> Iterator[Hand]:
@@ -71,9 +72,13 @@ class Hands:
                 except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
                     logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
 
+    def is_fresh(self, hand: Hand) -> bool:
+        """Whether a page's entries were ours so short a time ago that nobody else can have taken them."""
+        return self._clock() - hand.kept_at < self._stale_sec
+
     async def still_ours(self, hand: Hand) -> None:
         """After a stall so long that they may have been taken, look before an old entry is stored over a new one."""
-        await self._refresh(hand, 0.8 * self._target.min_idle_ms / 1000)
+        await self._refresh(hand, self._stale_sec)
 
     async def _refresh(self, hand: Hand, after_sec: float) -> None:
         """Make a page's entries fresh again, if they were so long ago; notice those that somebody took all the same.

@@ -8,6 +8,7 @@ from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, Verdict, classify, describe, is_transient
 from reclaim.handlers import Keyed, Stored, Superseded
 
+LEAST_IN_LANE = 100  # entries, about: a batch of its own costs as much as some twenty entries
 HELD_BACK = "held: an earlier entry of its order key is not done"
 TAKEN = "taken by somebody else"
 
@@ -103,7 +104,8 @@ def _held_if_later(decision: Decision, earlier: int | None) -> Decision:
 
 
 def by_hash(work: Sequence[Keyed], lanes: int) -> list[list[Keyed]]:
-    """At most so many lists, the entries of a key in one of them, in their order."""
+    """At most so many lists, fewer for little work, the entries of a key in one of them, in their order."""
+    lanes = min(lanes, len(work) // LEAST_IN_LANE + 1)
     split: list[list[Keyed]] = [[] for _ in range(lanes)]
     for keyed in work:
         split[hash(keyed[0]) % lanes].append(keyed)

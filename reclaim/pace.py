@@ -8,13 +8,23 @@ PAGE_BYTES = 4 * 2**20  # what the bodies of one page may come to
 PAGE_SEC = 2.0  # what handling one page may take, if that is well below the idle time after which others claim
 LEAST_PAGE_SEC = 0.05
 FIRST_PAGE = 20  # entries claimed while nothing is known of them
+GROWTH = 5  # of entries stored at once: most of a quick page's time is not theirs, but the round trip's and other runs'
 
 
 class Pace:
     """How many entries the next page may have: few while nothing is known, then as many as are light and quick."""
 
-    def __init__(self, page_size: int, first: int, min_idle_ms: int) -> None:
+    def __init__(self, page_size: int, first: int, min_idle_ms: int, growth: int = 1) -> None:
+        """Make it.
+
+        Args:
+            page_size: the most entries that a page may have.
+            first: how many the first may have.
+            min_idle_ms: after which others may claim what a page holds.
+            growth: after a quick page the next may have so many times as many, whatever its time says of each entry.
+        """
         self._page_size = page_size
+        self._growth = growth
         self._page_sec = min(PAGE_SEC, max(min_idle_ms / 4000, LEAST_PAGE_SEC))
         self.count = min(page_size, first)
         self.is_quick = False  # until a page was handled in the time it may take
@@ -26,5 +36,7 @@ class Pace:
         size = sum(sum(map(len, entry.fields)) for entry in entries)
         by_size = PAGE_BYTES * len(entries) // max(size, 1)
         by_time = int(self._page_sec * len(entries) / max(seconds, 1e-6))
-        self.count = max(1, min(self._page_size, by_size, by_time))
         self.is_quick = seconds <= self._page_sec
+        if self.is_quick:
+            by_time = max(by_time, self._growth * len(entries))
+        self.count = max(1, min(self._page_size, by_size, by_time))

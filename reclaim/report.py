@@ -169,16 +169,21 @@ class Tally:
         self.reasons[reason if is_listed else OTHER_REASONS] += 1
 
     @contextmanager
-    def page(self, claimed: int) -> Iterator[None]:
-        """Keep account of one page; pages are handled one after another, so what is counted meanwhile is its own."""
-        began, before, error = self.clock(), [getattr(self, name) for name in _OF_A_PAGE], None
+    def page(self, claimed: int) -> Iterator[Callable[[], None]]:
+        """Keep account of one page. What it gives is to be called when the page is about to be settled.
+
+        Pages are settled one after another, so what is counted from then on is the page's own.
+        """
+        began, error = self.clock(), None
+        before: list[int] = []
         try:
-            yield
+            yield lambda: before.extend(getattr(self, name) for name in _OF_A_PAGE)
         except BaseException as exc:
             error = type(exc).__name__
             raise
         finally:
-            counts = {name: getattr(self, name) - was for name, was in zip(_OF_A_PAGE, before, strict=True)}
+            now = [getattr(self, name) for name in _OF_A_PAGE]
+            counts = {name: n - was for name, n, was in zip(_OF_A_PAGE, now, before or now, strict=True)}
             seconds = round(self.clock() - began, 6)
             self.page_reports.append(PageReport(round(began - self.began, 6), seconds, claimed, **counts, error=error))
 

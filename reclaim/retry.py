@@ -55,8 +55,36 @@ class Retries:
     max_delay_sec: float
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    def until(self, deadline: Deadline) -> AsyncRetrying:
-        """A new policy for one use: tasks that share an AsyncRetrying overwrite each other's attempt state."""
+    async def call(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
+        """What the function returns, called again while its error may pass; TimeoutError at the deadline."""
+        async with asyncio.timeout(deadline.remaining_sec()):
+            return await self.attempt(deadline, function)
+
+    async def attempt(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
+        """The same, but nothing is interrupted at the deadline: no attempt is begun after it.
+
+        The first attempt is made without tenacity, whose bookkeeping costs more than most of what is tried here; only
+        when it fails tenacity is told, as of an attempt of its own.
+        """
+        try:
+            return await function()
+        except Exception as exc:
+            failed = exc
+        return await self.again(deadline, failed, function)
+
+    async def again(self, deadline: Deadline, failed: Exception, function: Callable[[], Awaitable[T]]) -> T:
+        """What further attempts come to, after one that failed like this; the same error if there are to be none."""
+        failures = [failed]
+
+        async def attempt() -> T:
+            if failures:
+                raise failures.pop()
+            return await function()
+
+        return await self._policy(deadline)(attempt)
+
+    def _policy(self, deadline: Deadline) -> AsyncRetrying:
+        """A new one for each use: tasks that share an AsyncRetrying overwrite each other's attempt state."""
         return AsyncRetrying(
             retry=retry_if_exception(is_transient),
             wait=wait_random_exponential(multiplier=FIRST_DELAY_SEC, max=self.max_delay_sec),
@@ -64,8 +92,3 @@ class Retries:
             sleep=self.sleep,
             reraise=True,
         )
-
-    async def call(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
-        """What the function returns, called again while its error may pass; TimeoutError at the deadline."""
-        async with asyncio.timeout(deadline.remaining_sec()):
-            return await self.until(deadline)(function)

@@ -8,37 +8,26 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
 from reclaim.circuit import Circuit
 from reclaim.connection import Command, Reply, Server
-from reclaim.deadletters import DeadLetters, Parking, Reason
-from reclaim.entry import Entry
-from reclaim.errors import MissingField, ServerError, Verdict, classify, describe
-from reclaim.handlers import SUPERSEDED, Handler, Keyed
+from reclaim.deadletters import DeadLetters
+from reclaim.errors import MissingField, ServerError, describe
+from reclaim.handlers import Handler
 from reclaim.hands import Hand, Hands
-from reclaim.lanes import (
-    HELD_BACK,
-    Decision,
-    by_hash,
-    by_key,
-    decide,
-    in_turn,
-    judge,
-    superseded_among,
-    with_unparked,
-    without_taken,
-)
 from reclaim.lease import Lease
 from reclaim.operation import run_under_way
-from reclaim.pace import FIRST_PAGE, Pace
+from reclaim.pace import FIRST_PAGE, GROWTH, Pace
+from reclaim.pages import Pages
 from reclaim.passage import Passage
-from reclaim.pending import START, Page, PendingList, Row
+from reclaim.pending import START, Finding, Page, PendingList, Row
 from reclaim.report import Outcome, RunReport, Tally
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
@@ -48,9 +37,10 @@ logger = logging.getLogger("reclaim")
 
 MAX_HELD_KEYS = 100_000
 SWEEP_EVERY_SEC = 3600.0
+PAGES_AT_ONCE = 3  # in work, where a page is mostly round trips; else 2 keep the lanes busy
+FOUND_SEC = 1.0  # for how long what was found is worth a claim
 
 T = TypeVar("T")
-Decided = tuple[list[Keyed], list[Decision]]  # the entries that are done, and the others
 Ending = tuple[Outcome, str, Exception | None]  # how a run ends, why, and with which error
 
 
@@ -100,6 +90,14 @@ class Runner:
             return await run.go()
 
 
+class _Sought(NamedTuple):
+    """A look for idle entries from `start` on, begun at `at` by the run's clock."""
+
+    start: bytes
+    task: asyncio.Task[Finding]
+    at: float
+
+
 class _Run:
     """One run of one target."""
 
@@ -119,14 +117,29 @@ class _Run:
         self._retries = Retries(runner.target.retry_attempts, runner.target.retry_max_delay_sec, runner.sleep)
         self._begin_until = Deadline(budget_sec - 2 * reserve_sec, runner.clock)
         work_until = Deadline(budget_sec - reserve_sec, runner.clock)
-        self._storing = Storing(runner.handler, self._retries, work_until, runner.hangs_sec or budget_sec / 2)
         self._end = Deadline(budget_sec - reserve_sec / 2, runner.clock)
         self._close_until = Deadline(budget_sec, runner.clock)
-        first = FIRST_PAGE if self._handler.at_once else self._target.lanes
-        self._pace = Pace(self._target.page_size, first, self._target.min_idle_ms)
+        first, growth = (FIRST_PAGE, GROWTH) if self._handler.at_once else (self._target.lanes, 1)
+        self._pace = Pace(self._target.page_size, first, self._target.min_idle_ms, growth)
         self._hands = Hands(runner.pending, runner.target, self._tally, runner.clock)
+        self._sought: _Sought | None = None
         self._waits_at: bytes | None = None  # where a suspect waits to be claimed alone
-        self._held: set[int] = set()  # hashes of order keys; should two keys share one, a key waits for nothing
+        self._pages = Pages(
+            target=runner.target,
+            handler=runner.handler,
+            pending=runner.pending,
+            dead_letters=runner.dead_letters,
+            hands=self._hands,
+            storing=Storing(runner.handler, self._retries, work_until, runner.hangs_sec or budget_sec / 2),
+            passage=self._passage,
+            tally=self._tally,
+            pace=self._pace,
+            retries=self._retries,
+            retrying=self._retrying,
+            park_until=self._end,
+            ending=self._ending,
+            clock=runner.clock,
+        )
 
     async def go(self) -> RunReport:
         try:
@@ -221,33 +234,38 @@ class _Run:
             await self._retrying(self._pending.settle_debts)
             if (before.consumers or {}).get(self._target.consumer):
                 await self._retrying(self._hold)
-            return await self._pages(before.count)
+            return await self._work_through(before.count)
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
 
-    async def _pages(self, total: int) -> Ending:
-        """Handle page after page, the next one claimed meanwhile, up to the end of the list or of the run."""
-        ahead: asyncio.Task[Hand | None] | None = None
+    async def _work_through(self, total: int) -> Ending:
+        """Claim page after page, the next one while others are in work, up to the end of the list or of the run."""
+        in_work: deque[asyncio.Task[None]] = deque()
+        beside = PAGES_AT_ONCE - 1 if self._handler.at_once else 1
+        start: bytes | None = START
         try:
-            hand = await self._take(START, total)
-            while hand is not None:
-                if hand.after is not None and self._may_claim_ahead(hand):
-                    ahead = asyncio.create_task(self._take(hand.after, total, ahead=True))
-                with self._tally.page(len(hand.entries)):
-                    await self._handle(hand)
+            while True:
+                hand = await self._take(start, total, ahead=bool(in_work))
+                most = 0
+                if hand is not None and self._ending() is None:
+                    in_work.append(self._pages.begin(hand))
+                    start, most = hand.after, beside if self._may_claim_ahead(hand) else 0
+                while len(in_work) > most:
+                    await in_work.popleft()
                 ending = self._ending()
                 if ending is not None:
+                    await asyncio.gather(*in_work)
                     return ending
-                start, hand = hand.after, await ahead if ahead is not None else None
-                if hand is None and (ahead is None or self._waits_at is not None):
-                    hand = await self._take(self._waits_at or start, total)
-                ahead = None
-            return Outcome.COMPLETED, "", None
+                if hand is None:
+                    if self._waits_at is None:
+                        return Outcome.COMPLETED, "", None
+                    start = self._waits_at
         finally:
-            if ahead is not None:
-                ahead.cancel()  # what it may have claimed is given back
-                await asyncio.gather(ahead, return_exceptions=True)
+            tasks: list[asyncio.Task[Any]] = [*in_work] if self._sought is None else [*in_work, self._sought.task]
+            for task in tasks:
+                task.cancel()  # what is in its hands is given back
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _may_claim_ahead(self, hand: Hand) -> bool:
         """Whether the next page would be handled soon, and not only wait in our hands."""
@@ -265,7 +283,7 @@ class _Run:
             return Outcome.CIRCUIT_OPEN, self._passage.why_not, None
         if self._begin_until.passed():
             return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}", None
-        if len(self._held) > MAX_HELD_KEYS:
+        if len(self._pages.held) > MAX_HELD_KEYS:
             return Outcome.TOO_MANY_HELD, f"over {MAX_HELD_KEYS} order keys wait for an entry not done", None
         return None
 
@@ -294,13 +312,33 @@ class _Run:
 
     async def _claim(self, start: bytes, total: int, *, ahead: bool) -> Page | None:
         """A page, up to the first suspect, or a suspect alone; None if that would be ahead."""
-        finding = await self._pending.find(start, self._passage.at_most(self._pace.count), total)
+        finding = await self._find(start, total)
         suspect = next((at for at, row in enumerate(finding.rows) if self._is_suspect(row)), None)
         if suspect is not None:
             if suspect == 0 and ahead:
                 return None
             finding = finding.first(max(suspect, 1))
-        return await self._pending.claim(finding) if finding.rows else Page((), (), finding.after)
+        if not finding.rows:
+            return Page((), (), finding.after)
+        self._look_ahead(finding.after, total)
+        return await self._pending.claim(finding)
+
+    async def _find(self, start: bytes, total: int) -> Finding:
+        """The next idle entries: those found while the page before was claimed, if that was a moment ago."""
+        count = self._passage.at_most(self._pace.count)
+        sought, self._sought = self._sought, None
+        if sought is not None:
+            (finding,) = await asyncio.gather(sought.task, return_exceptions=True)
+            is_new = sought.start == start and self._clock() - sought.at < FOUND_SEC
+            if is_new and not isinstance(finding, BaseException):  # if it failed, looking again says so
+                return finding if len(finding.rows) <= count else finding.first(count)
+        return await self._pending.find(start, count, total)
+
+    def _look_ahead(self, start: bytes | None, total: int) -> None:
+        """Look for the next entries meanwhile, if they are likely to be claimed at once."""
+        if start is not None and self._handler.at_once and not self._passage.probing:
+            task = asyncio.create_task(self._pending.find(start, self._pace.count, total))
+            self._sought = _Sought(start, task, self._clock())
 
     def _is_suspect(self, row: Row) -> bool:
         """Whether a run of ours may have died of it: then its last delivery is at no other entry's cost (G4)."""
@@ -310,124 +348,9 @@ class _Run:
         """Hold back the order keys of entries that an earlier run left with us and that are not idle yet (G3)."""
         async for entry in self._pending.fresh():
             with suppress(MissingField):  # it has no key, and will be parked
-                self._held.add(hash(self._handler.order_key(entry)))
-            if len(self._held) > MAX_HELD_KEYS:
+                self._pages.held.add(hash(self._handler.order_key(entry)))
+            if len(self._pages.held) > MAX_HELD_KEYS:
                 return
-
-    async def _handle(self, hand: Hand) -> None:
-        """Have the page's entries stored, in lanes; then settle what came of it."""
-        began, entries = self._clock(), hand.entries
-        work, decisions = self._plan(entries)
-        if self._handler.at_once:
-            lanes = [self._lane(lane, hand) for lane in by_hash(work, self._target.lanes)]
-        else:
-            chains = iter(by_key(work))
-            lanes = [self._chains(chains, hand) for _ in range(self._target.lanes)]
-        done: list[Keyed] = []
-        for lane_done, lane_decisions in await _all(lanes):
-            done += lane_done
-            decisions += lane_decisions
-        await self._settle(hand, done, in_turn(decisions))
-        self._pace.saw(entries, self._clock() - began)
-
-    def _plan(self, entries: Sequence[Entry]) -> tuple[list[Keyed], list[Decision]]:
-        """Which entries are to be stored, and what is decided already about the others."""
-        work: list[Keyed] = []
-        decisions: list[Decision] = []
-        for entry in entries:
-            try:
-                key = self._handler.order_key(entry)
-            except MissingField as exc:
-                decisions.append(judge(b"", entry, exc, self._target.max_deliveries))
-                continue
-            if self._held and hash(key) in self._held:
-                decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
-            elif entry.deliveries > self._target.max_deliveries:
-                reason = f"delivered {entry.deliveries} times; MAX_DELIVERIES is {self._target.max_deliveries}"
-                decisions.append(Decision(key, entry, Verdict.PARK, reason))
-            else:
-                work.append((key, entry))
-        return work, decisions
-
-    async def _chains(self, chains: Iterator[list[Keyed]], hand: Hand) -> Decided:
-        """A lane for a handler that takes one entry at a time: it takes up one order key's entries after another's."""
-        done: list[Keyed] = []
-        decisions: list[Decision] = []
-        for chain in chains:
-            for at, keyed in enumerate(chain):
-                entry_done, entry_decisions = await self._lane([keyed], hand)
-                done += entry_done
-                decisions += entry_decisions
-                if any(not decision.verdict.settles for decision in entry_decisions):
-                    decisions += (Decision(*later, Verdict.HELD, HELD_BACK) for later in chain[at + 1 :])
-                    break
-        return done, decisions
-
-    async def _lane(self, lane: Sequence[Keyed], hand: Hand) -> Decided:
-        """Store a lane's entries, and decide what becomes of each; leave them alone if the run is ending."""
-        if self._ending() is not None:
-            return [], []
-        await self._retrying(partial(self._hands.still_ours, hand))
-        taken: list[Decision] = []
-        if hand.taken:
-            lane, taken = without_taken(lane, hand.taken)
-        stored = await self._storing.store(lane)
-        done, decisions = decide(lane, stored, self._target.max_deliveries)
-        superseded = stored.count(SUPERSEDED) and superseded_among(done, lane, stored)
-        self._tally.superseded += superseded
-        self._tally.stored += len(done) - superseded
-        return done, taken + decisions
-
-    async def _settle(self, hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
-        """Park, acknowledge and give back the page's entries, each as was decided. Nothing else in the package does."""
-        hand.settling = True
-        parkings = [_parking(decision) for decision in decisions if decision.verdict is Verdict.PARK]
-        if parkings:
-            dropped, unparked = await self._runner.dead_letters.park(parkings, self._retries, self._end)
-            self._tally.dead_letters_dropped += dropped
-            done, decisions = with_unparked(unparked, done, decisions)
-        self._held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
-        charged = [decision for decision in decisions if not decision.verdict.refunds]
-        self._count(charged)
-        self._hands.settled(hand, {decision.entry.id for decision in charged})
-        if done:
-            await self._acknowledge([entry.id for _, entry in done])
-            self._tally.acknowledged += len(done)
-            self._hands.settled(hand, {entry.id for _, entry in done})
-        if hand.entries:
-            await self._give_back(hand, [decision for decision in decisions if decision.verdict.refunds])
-        await self._passage.tell(done, decisions)
-        stops = next((decision.error for decision in decisions if decision.verdict is Verdict.STOP), None)
-        if stops is not None:
-            raise stops
-
-    async def _acknowledge(self, ids: Sequence[bytes]) -> None:
-        """Acknowledge a page's entries, and see on the way whether the circuit was opened elsewhere."""
-        (seen,) = await self._retrying(partial(self._pending.acknowledge, ids, self._passage.look()))
-        self._passage.seen(seen)
-
-    async def _give_back(self, hand: Hand, decisions: Sequence[Decision]) -> None:
-        """Refund what is left of a page: what is to be tried again, and what was not begun."""
-        refunded = hand.entries
-        self._pending.owe(refunded)
-        self._hands.settled(hand, {entry.id for entry in refunded})
-        self._count(decisions)
-        self._tally.given_back += len(refunded) - len(decisions)
-        await self._retrying(self._pending.settle_debts)
-
-    def _count(self, decisions: Sequence[Decision]) -> None:
-        tally = self._tally
-        for decision in decisions:
-            tally.because(decision.reason)
-            match decision.verdict:
-                case Verdict.PARK:
-                    tally.parked += 1
-                case Verdict.FAIL:
-                    tally.failed += 1
-                case Verdict.HELD:
-                    tally.held += 1
-                case _:
-                    tally.retried += 1
 
     async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
         return await self._retries.call(self._end, call)
@@ -436,24 +359,5 @@ class _Run:
 _NOTHING_DONE = frozenset({Outcome.NOTHING_PENDING, Outcome.CIRCUIT_OPEN})
 
 
-async def _all(lanes: Sequence[Coroutine[Any, Any, Decided]]) -> list[Decided]:
-    """What comes of all the lanes. None goes on if one breaks: it would store what is being given back."""
-    tasks = [asyncio.create_task(lane) for lane in lanes]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-
-
 def _failed(exc: Exception) -> Ending:
     return Outcome.FAILED, describe(exc), exc
-
-
-def _parking(decision: Decision) -> Parking:
-    if decision.error is None:
-        return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
-    reason = Reason.FAILED if classify(decision.error) is Verdict.FAIL else Reason.BAD_ENTRY
-    return Parking(decision.entry, reason, decision.reason)

@@ -1,10 +1,12 @@
 """Owns the status: everything an operator asks first about the server and each target, read in few round trips."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -14,6 +16,7 @@ from reclaim.app import App
 from reclaim.circuit import Circuit
 from reclaim.circuit import Status as CircuitStatus
 from reclaim.connection import Command, Reply, Server
+from reclaim.doctor import Checkup
 from reclaim.errors import ServerError, error_code
 from reclaim.facts import CircuitNow, Facts, Holder, Lost, LostEntry, Oldest, Pending
 from reclaim.health import Health, judge, worst
@@ -30,9 +33,10 @@ T = TypeVar("T")
 async def status(app: App) -> dict[str, Any]:
     r"""The whole status, ready for JSON. It changes nothing and does not raise for what is wrong with Redis.
 
-    One round trip for the server and one for each target, all at the same time, whatever the backlog. What cannot be
-    read is None (or empty) and explained in the target's `error`; the top-level `error` is set where the server itself
-    could not be asked. Bytes that are not UTF-8 are shown as ``\xNN``.
+    One round trip for the server and one for each target, all at the same time, whatever the backlog; and now and then
+    a few more for the doctor's findings, which are kept for a minute. What cannot be read is None (or empty) and
+    explained in the target's `error`; the top-level `error` is set where the server itself could not be asked. Bytes
+    that are not UTF-8 are shown as ``\xNN``.
     """
     found, _ = await look(app)
     return found
@@ -41,8 +45,10 @@ async def status(app: App) -> dict[str, Any]:
 async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
     """The whole status, and why the server itself could not be asked."""
     now = datetime.now(UTC)
-    (server, error), *targets = await asyncio.gather(
-        _server(app), *(_target(app.server, app.settings, unit.target, now) for unit in app.units.values())
+    (server, error), doctor, *targets = await asyncio.gather(
+        _server(app),
+        _doctor(app),
+        *(_target(app.server, app.settings, unit.target, now) for unit in app.units.values()),
     )
     health = Health.FAIL if error else worst([Health(one["health"]) for one in targets])
     found = {
@@ -51,6 +57,7 @@ async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
         "health": health.value,
         "error": str(error) if error else None,
         "server": server,
+        "doctor": doctor,
         "targets": targets,
     }
     return found, error
@@ -65,6 +72,15 @@ async def _server(app: App) -> tuple[dict[str, Any], ServerError | None]:
     if not isinstance(reply, Exception):  # who may not ask need not know
         about["kind"], about["version"] = kind_and_version(info(reply))
     return about, None
+
+
+_checkups: WeakKeyDictionary[App, Checkup] = WeakKeyDictionary()
+
+
+async def _doctor(app: App) -> dict[str, Any]:
+    checkup = _checkups.setdefault(app, Checkup(app.server, app.settings))
+    findings = [one.to_dict() for one in await checkup.findings(os.environ)]
+    return {"at": checkup.at.isoformat(timespec="milliseconds"), "findings": findings}
 
 
 async def _target(server: Server, settings: Settings, target: Target, now: datetime) -> dict[str, Any]:

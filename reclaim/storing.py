@@ -38,19 +38,23 @@ class Storing:
         A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
         have been stored before it, and must be again (G3).
         """
-        stored: list[Stored] = [OutOfTime("not tried")] * len(lane)
-        left: Sequence[int] = range(len(lane))
-        try:
-            async for attempt in self._retries.until(self._until):
-                with attempt:
-                    outcomes = await self._attempt([lane[at] for at in left])
-                    for at, outcome in zip(left, outcomes, strict=True):
-                        stored[at] = outcome
-                    left = again(lane, stored)
-                    if left and isinstance(error := stored[left[0]], Exception):
-                        raise error
-        except Exception as exc:  # no attempts are left; `stored` says where each entry stands
-            logger.debug("reclaim: gave up on %d entries: %s", len(left), exc)
+        stored = list(await self._attempt(lane))
+        left = again(lane, stored)
+
+        async def attempt() -> None:
+            nonlocal left
+            outcomes = await self._attempt([lane[at] for at in left])
+            for at, outcome in zip(left, outcomes, strict=True):
+                stored[at] = outcome
+            left = again(lane, stored)
+            if left and isinstance(error := stored[left[0]], Exception):
+                raise error
+
+        if left and isinstance(error := stored[left[0]], Exception):
+            try:
+                await self._retries.again(self._until, error, attempt)
+            except Exception as exc:  # no attempts are left; `stored` says where each entry stands
+                logger.debug("reclaim: gave up on %d entries: %s", len(left), exc)
         return stored
 
     async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Stored]:
@@ -60,21 +64,39 @@ class Storing:
             return [OutOfTime("the run's time was up before the entry was begun")] * len(entries)
         task = asyncio.ensure_future(self._handler.store(entries))
         try:
-            done, _ = await asyncio.wait({task}, timeout=min(left_sec, self._hangs_sec))
-            if done:
+            if await _ends_within(min(left_sec, self._hangs_sec), task):
                 return task.result()
         except Exception as exc:
             return [exc] * len(entries)
         finally:
-            await _stop(task)
+            if not task.done():
+                await _stop(task)
         if self._hangs_sec <= left_sec:
             return [HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s")] * len(entries)
         return [OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun")] * len(entries)
 
 
+async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:
+    """Whether a task ends in time: what asyncio.wait says of one task, at half the cost. It is left alone if not."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
+    return task.done()
+
+
 async def _stop(task: "asyncio.Future[Any]") -> None:
     """Cancel what has not finished. What will not be cancelled is left behind: the run has to go on without it."""
-    if not task.done():
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
-        task.cancel()
-        await asyncio.wait({task}, timeout=STOP_SEC)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
+    task.cancel()
+    await asyncio.wait({task}, timeout=STOP_SEC)

@@ -8,8 +8,7 @@ from rich.text import Text
 
 from reclaim.about import readable
 from reclaim.deadletters import DeadLetter
-from reclaim.finding import Finding
-from reclaim.health import span
+from reclaim.health import Health, span
 from reclaim.terminal import STYLES, cell, pairs, table, visible
 
 RUNS_SHOWN = 5
@@ -29,6 +28,14 @@ def status_header(status: Mapping[str, Any]) -> Text:
     name = f"{server['kind'].title()} {server['version']}" if server["kind"] else "a server of unknown version"
     tls = "with TLS" if server["tls"] else "without TLS"
     return Text(f"reclaim {status['version']}, {visible(name)} at {visible(server['address'])} {tls}", style="dim")
+
+
+def status_checks(status: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What the doctor found that is not well, if anything."""
+    bad = [one for one in status["doctor"]["findings"] if one["health"] != Health.OK.value]
+    if bad:
+        yield Text()
+        yield finding_view(bad)
 
 
 def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
@@ -67,12 +74,7 @@ def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if target["dead_letters"] is not None:
         yield "dead letters", f"{target['dead_letters']:,} of at most {target['dead_letter_maxlen']:,}"
     if target["lost"] is not None:
-        latest = target["lost"]["latest"]
-        yield (
-            "lost",
-            f"{target['lost']['count']:,}"
-            + (f", the latest {latest[0]['id']} of {latest[0]['consumer']}" if latest else ""),
-        )
+        yield "lost", _lost(target["lost"])
     if target["runs"]:
         yield "last runs", _runs(target["runs"][:RUNS_SHOWN])
 
@@ -149,14 +151,15 @@ def shortened(value: Any) -> str:
     return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(value):,} bytes)"
 
 
-def finding_row(finding: Finding) -> Sequence[str]:
+def finding_row(finding: Mapping[str, str]) -> Sequence[str]:
     """A finding in one line, under FINDING_COLUMNS."""
-    return finding.health.value, finding.about, finding.what, finding.todo
+    return finding["health"], finding["about"], finding["what"], finding["todo"]
 
 
-def finding_view(findings: Sequence[Finding]) -> RenderableType:
+def finding_view(findings: Sequence[Mapping[str, str]]) -> RenderableType:
     """Findings for a person, what to do under what was found."""
     rows = [
-        (one.health.value, one.about, f"{one.what}. To do: {one.todo}." if one.todo else one.what) for one in findings
+        (one["health"], one["about"], f"{one['what']}. To do: {one['todo']}." if one["todo"] else one["what"])
+        for one in findings
     ]
     return table(None, rows)

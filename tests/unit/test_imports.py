@@ -26,9 +26,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("finding", "telemetry"),
     ("examine", "exports"),  # … to here
     ("hands", "passage"),
-    ("runner", "replay"),
+    ("pages",),
+    ("runner", "replay", "doctor"),
     ("app",),
-    ("status", "doctor", "terminal", "watch"),
+    ("status", "terminal", "watch"),
     ("views",),
     ("ops", "cli_session"),  # the front doors, from here …
     ("cli_circuit", "cli_dead"),

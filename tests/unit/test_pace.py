@@ -79,6 +79,16 @@ def test_a_short_idle_time_makes_for_short_pages() -> None:
     assert (pace.count, pace.is_quick) == (20, True)
 
 
+def test_after_a_quick_page_there_may_be_growth_whatever_it_took() -> None:
+    """Stored at once, twenty entries take hardly longer than one; but a page that took too long is too long."""
+    pace = Pace(500, 20, MIN_IDLE_MS, growth=5)
+
+    pace.saw(page(20), PAGE_SEC)
+    assert pace.count == 100
+    pace.saw(page(100), 2 * PAGE_SEC)
+    assert pace.count == 50
+
+
 def test_a_page_that_took_no_time_fills_the_next() -> None:
     """Clocks are coarse."""
     pace = Pace(500, 20, MIN_IDLE_MS)

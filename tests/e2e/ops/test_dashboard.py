@@ -138,6 +138,26 @@ def test_lost_entries_are_listed(app: App, client: Client, visit: Callable[..., 
     expect(dashboard.page.locator("#lost-rows")).to_contain_text("2-0")
 
 
+def test_what_the_doctor_found_is_shown(
+    serve: Callable[..., Any], embedded: Any, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """What is not well stands open, with what to do about it; the rest can be unfolded."""
+    with serve(embedded.port, HASH_KEYS="x") as app:
+        dashboard = visit(app)
+
+        dashboard.enter()
+
+        checks = dashboard.page.locator("#checks")
+        expect(checks).to_contain_text("HASH_KEYS is no setting of ours")
+        expect(checks).to_contain_text("To do: if HASH_KEY is meant, call it that")
+        expect(checks).to_contain_text(f"the stream {TARGET.stream} is not there")
+        given(client, TARGET)
+        expect(checks).to_contain_text(re.compile(r"1 of \d+ checks needs a look"))
+        expect(dashboard.page.locator("#checks-ok")).not_to_be_visible()
+        checks.get_by_text("What was looked at").click()
+        expect(dashboard.page.locator("#checks-ok")).to_contain_text("the user may run every command")
+
+
 def test_older_runs_can_be_had(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
     """Page after page, down to the first."""
     given(client, TARGET)

@@ -14,7 +14,19 @@ from reclaim import contract
 from reclaim.report import Outcome
 from tests.e2e.ops.apps import KEY, OTHER, TARGET, App
 from tests.e2e.ops.letters import dead
-from tests.support import Client, State, functions, given, held, pending_count, raw_client, state, stored, tweet
+from tests.support import (
+    Client,
+    Endpoint,
+    State,
+    functions,
+    given,
+    held,
+    pending_count,
+    raw_client,
+    state,
+    stored,
+    tweet,
+)
 
 NAME = TARGET.name
 BAD = re.compile(r"^(.+) is (.+); allowed: (.+)$|^the body ")
@@ -112,6 +124,21 @@ def test_the_status_says_what_is_pending_and_what_waits_for_a_person(app: App, c
     assert "1 dead letter waits" in target["sentence"]
     assert (target["target"], target["pending"]["total"], target["dead_letters"]) == (NAME, 3, 1)
     assert [(one["consumer"], one["pending"]) for one in target["pending"]["by_consumer"]] == [("worker", 3)]
+
+
+def test_the_status_says_what_the_doctor_found(serve: Callable[..., Any], embedded: Endpoint, client: Client) -> None:
+    """Versions, permissions and settings, but no secret among those."""
+    given(client, TARGET)
+    secret = "a-key-that-is-secret"
+    with serve(embedded.port, ALERT_WEBHOOK_URL="http://127.0.0.1:9", ALERT_WEBHOOK_KEY=secret) as app:
+        answer = app.ask("GET", "status")
+
+    found = {one["about"]: one for one in answer.json()["doctor"]["findings"]}
+    assert {"settings", "connection", "TLS", "user", "server", "memory", "scripts", "clock", NAME} == found.keys()
+    assert {one["health"] for one in found.values()} == {"ok"}
+    assert found["server"]["what"].startswith("Valkey 9.")
+    assert "ALERT_WEBHOOK_KEY=***" in found["settings"]["what"]
+    assert secret not in answer.text
 
 
 def test_a_run_now_reclaims_and_answers_its_report(app: App, client: Client) -> None:

@@ -187,7 +187,7 @@ def test_status_as_json_is_the_whole_status(embedded: Endpoint, client: Client) 
 
     assert (ended.code, ended.err) == (0, "")
     found = as_json(ended.out)
-    assert set(found) == {"version", "now", "health", "error", "server", "targets"}
+    assert set(found) == {"version", "now", "health", "error", "server", "doctor", "targets"}
     assert [run["outcome"] for run in found["targets"][0]["runs"]] == ["nothing_pending"]
     assert found["targets"][0]["sentence"] == "All is well: nothing is pending."
 

@@ -188,7 +188,7 @@ async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client
 
 async def test_connections_cut_again_and_again_lose_nothing(server: Endpoint, client: Client, proxy: Proxy) -> None:
     """Every seventh command loses its connection, for many runs: in the end all is stored and nothing is dead."""
-    target = a_target(page_size=10, retry_attempts=2)
+    target = a_target(page_size=10, retry_attempts=2, circuit_failures=10_000)
     entries = held(range(1, 61))
     given(client, target, *entries)
     proxy.when("HSET", Fault.CUT_AFTER, times=None, args=lambda args: int(args[2]) % 7 == 0 and rolls(args[0]))

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from dev.server import Server
 from reclaim import __version__
 from reclaim.app import App
 from reclaim.circuit import Circuit
+from reclaim.doctor import KEPT_SEC, Checkup
+from reclaim.finding import Finding
+from reclaim.health import Health
 from reclaim.settings import Settings, Target
 from reclaim.status import status
 from tests.support import Client, Endpoint, HasPort, Held, a_target, given, held, raw_client, settings_for, tweet
@@ -91,12 +95,14 @@ async def test_before_the_first_run(server: Endpoint, client: Client) -> None:
     found = await status_of(settings_for(server))
 
     assert found["server"].pop("version").startswith(version)
+    assert {one["health"] for one in found["doctor"].pop("findings")} == {"ok"}
     assert steady(found) == {
         "version": __version__,
         "now": "now",
         "health": "warn",
         "error": None,
         "server": {"address": f"127.0.0.1:{server.port}", "kind": kind, "tls": False},
+        "doctor": {"at": "now"},
         "targets": [NOTHING],
     }
     json.dumps(found, allow_nan=False)
@@ -175,6 +181,7 @@ async def test_one_round_trip_for_the_server_and_one_for_each_target(
         given(client, target, *held(range(count)))
     embedded_proxy.reply_delay_sec = 0.005
     async with an_app(embedded_proxy, *targets) as app:
+        await status(app)  # the doctor looks, and has connections closed
         await status(app)  # makes the connections
         embedded_proxy.forget()
 
@@ -182,6 +189,45 @@ async def test_one_round_trip_for_the_server_and_one_for_each_target(
 
     assert embedded_proxy.round_trips == 1 + len(targets)
     assert len(embedded_proxy.commands) == 1 + 9 * len(targets)
+
+
+async def test_the_doctor_asks_the_same_whatever_the_backlog(client: Client, embedded_proxy: Proxy) -> None:
+    """As many round trips and commands for twenty thousand pending entries as for one."""
+    target = a_target()
+    asked: list[Counter[bytes]] = []
+    for numbers in (range(1), range(1, 20_000)):
+        given(client, target, *held(numbers))
+        embedded_proxy.forget()
+        async with an_app(embedded_proxy) as app:
+            await Checkup(app.server, app.settings).findings({})
+        asked.append(Counter(command[0] for command in embedded_proxy.commands))
+
+    assert asked[0] == asked[1]
+    assert asked[0][b"DISCARD"] == 1
+
+
+async def test_findings_are_kept_for_a_while_unless_something_fails(client: Client, embedded: Endpoint) -> None:
+    """A group that is made is seen at once; that all is well is looked at again after a minute."""
+    target = a_target()
+    clock = [0.0]
+    async with an_app(embedded) as app:
+        checkup = Checkup(app.server, app.settings, lambda: clock[0])
+        failed = wrong(await checkup.findings({}))
+        given(client, target)
+        well = wrong(await checkup.findings({}))
+        client.execute_command("XGROUP", "DESTROY", target.stream, target.group)
+        kept = wrong(await checkup.findings({}))
+        clock[0] = KEPT_SEC
+        looked_again = wrong(await checkup.findings({}))
+
+    assert failed == ["the stream s is not there"]
+    assert well == kept == []
+    assert looked_again == ["the stream is there, but not its group g"]
+
+
+def wrong(findings: list[Finding]) -> list[str]:
+    """What is not well."""
+    return [one.what for one in findings if one.health is not Health.OK]
 
 
 async def test_it_changes_nothing(server: Endpoint, client: Client) -> None:
@@ -258,6 +304,10 @@ async def test_a_server_that_is_away(embedded_proxy: Proxy) -> None:
 
     assert found["error"].startswith(f"no connection to 127.0.0.1:{embedded_proxy.port}")
     assert (found["health"], found["server"]["version"]) == ("fail", None)
+    assert [(one["health"], one["about"]) for one in found["doctor"]["findings"]] == [
+        ("ok", "settings"),
+        ("fail", "connection"),
+    ]
     assert [one["error"] for one in found["targets"]] == [found["error"]] * 2
     assert [one["sentence"].startswith("No connection to 127.0.0.1") for one in found["targets"]] == [True, True]
     assert found["targets"][0]["pending"] is None
