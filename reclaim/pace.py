@@ -8,7 +8,7 @@ PAGE_BYTES = 4 * 2**20  # what the bodies of one page may come to
 PAGE_SEC = 2.0  # what handling one page may take, if that is well below the idle time after which others claim
 LEAST_PAGE_SEC = 0.05
 FIRST_PAGE = 20  # entries claimed while nothing is known of them
-GROWTH = 5  # of entries stored at once: most of a quick page's time is not theirs, but the round trip's and other runs'
+GROWTH = 25  # of entries stored at once: a quick page's time is mostly that of round trips and of other runs
 
 
 class Pace:

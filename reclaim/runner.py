@@ -271,7 +271,7 @@ class _Run:
         """Whether the next page would be handled soon, and not only wait in our hands."""
         on_last_delivery = hand.entries[0].deliveries >= self._target.max_deliveries
         is_free = self._ending() is None and not self._passage.probing and not on_last_delivery
-        return is_free and (self._handler.at_once or self._pace.is_quick)
+        return is_free and self._pace.is_quick
 
     def _ending(self) -> Ending | None:
         """Why the run begins nothing more; None while it goes on."""
@@ -336,7 +336,7 @@ class _Run:
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:
         """Look for the next entries meanwhile, if they are likely to be claimed at once."""
-        if start is not None and self._handler.at_once and not self._passage.probing:
+        if start is not None and self._handler.at_once and self._pace.is_quick and not self._passage.probing:
             task = asyncio.create_task(self._pending.find(start, self._pace.count, total))
             self._sought = _Sought(start, task, self._clock())
 
