@@ -1,6 +1,7 @@
 """Owns the triggers: what Azure Functions calls. All the work is in the package reclaim."""
 
 import asyncio
+import gc
 import os
 
 import azure.functions as func
@@ -26,3 +27,7 @@ async def reclaim(timer: func.TimerRequest, context: func.Context) -> None:  # n
         await app_of_loop().run(operation=Operation.of(context.trace_context.trace_parent))
     except asyncio.CancelledError as exc:  # one that leaks leaves the host's invocation hanging
         raise RunFailed("the run was cancelled; what it held is taken up by the next one") from exc
+
+
+# What has been imported stays: collections of garbage during runs need not look at it again.
+gc.freeze()

@@ -81,7 +81,7 @@ class Server:
         request = b"".join(map(_pack, commands))
         async with self._lent() as connection:
             replies = await _exchange(connection, request, len(commands))
-        if denial_raises:
+        if denial_raises and _any_errors(replies):
             self._check_allowed(commands, replies)
         return replies
 
@@ -187,14 +187,24 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
     (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
     """
     replies_ahead: Any = connection._reader  # noqa: SLF001 # redis-py has no other name for it
+    if replies_ahead.at_eof():
+        raise redis_errors.ConnectionError("the server has closed the connection")
     replies_ahead.feed_data(b"*%d\r\n" % count)
     await connection.send_packed_command(request)
-    replies: list[Reply] = await connection.read_response(timeout=math.inf)
-    for reply in replies:
+    replies: list[Reply] | None = await connection.read_response(timeout=math.inf)
+    if replies is None:  # what redis-py makes of ETIMEDOUT, which the system may say of any connection
+        await connection.disconnect(nowait=True)
+        raise redis_errors.ConnectionError("the connection has timed out")
+    for reply in replies if _any_errors(replies) else ():
         if isinstance(reply, redis_errors.ConnectionError):  # LOADING, NOAUTH, …: this connection is of no use
             await connection.disconnect(nowait=True)
             raise reply
     return replies
+
+
+def _any_errors(replies: Sequence[Reply]) -> bool:
+    """Whether any reply is an error: of many replies, hardly any are of different types."""
+    return any(issubclass(kind, Exception) for kind in set(map(type, replies)))
 
 
 def raised(replies: list[Reply]) -> list[Reply]:

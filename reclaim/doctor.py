@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from reclaim import handlers
 from reclaim.about import ask, info, kind_and_version, readable
 from reclaim.connection import Server, connect
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, describe
 from reclaim.examine import examine
 from reclaim.finding import Finding, fail, ok, warn
 from reclaim.health import Health
@@ -23,7 +23,7 @@ from reclaim.settings import Settings, Target
 OLDEST_VERSION = (6, 0)
 MAX_CLOCK_DIFFERENCE_SEC = 1.0
 FULL = 0.9  # of maxmemory
-KEPT_SEC = 60.0  # findings of which none failed
+KEPT_SEC, BAD_KEPT_SEC = 60.0, 10.0  # findings of which none failed; of which one did
 SETTINGS = "settings"  # what a finding about the settings is about
 SECRETS = frozenset(
     {
@@ -58,17 +58,24 @@ class Checkup:
         self._settings = settings
         self._clock = clock
         self._due = -math.inf
+        self._looking = asyncio.Lock()
         self._findings: list[Finding] = []
         self.at = datetime.now(UTC)
 
     async def findings(self, env: Mapping[str, str]) -> list[Finding]:
-        """What was found, at the moment `at`; looked for again where that is too long ago, or something failed."""
-        if self._clock() >= self._due:
-            found = [*_given(env), *await _look(self._server, self._settings)]
-            self.at = datetime.now(UTC)
-            is_bad = any(one.health is Health.FAIL for one in found)
-            self._due = self._clock() + (0 if is_bad else KEPT_SEC)
-            self._findings = found
+        """What was found, at the moment `at`; looked for again where that is too long ago. It does not raise."""
+        async with self._looking:
+            if self._clock() >= self._due:
+                try:
+                    found = [*_given(env), *await _look(self._server, self._settings)]
+                except Exception as exc:
+                    found = [
+                        fail("doctor", f"could not finish: {describe(exc)}", "report it, with python -m reclaim doctor")
+                    ]
+                self.at = datetime.now(UTC)
+                is_bad = any(one.health is Health.FAIL for one in found)
+                self._due = self._clock() + (BAD_KEPT_SEC if is_bad else KEPT_SEC)
+                self._findings = found
         return self._findings
 
 

@@ -1,11 +1,10 @@
 """Owns the Entry: one stream entry as Redis delivered it, bytes and all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One claimed stream entry.
 
     Attributes:
@@ -26,11 +25,10 @@ class Entry:
     def get(self, name: str | bytes) -> bytes | None:
         """The value of a field; the last one where a name occurs twice (as HSET would keep); None without the field."""
         wanted = name.encode() if isinstance(name, str) else name
-        fields = self.fields
-        for at in range(len(fields) - 2, -1, -2):
-            if fields[at] == wanted:
-                return fields[at + 1]
-        return None
+        names_from_the_end = self.fields[-2::-2]
+        if wanted not in names_from_the_end:
+            return None
+        return self.fields[-1 - 2 * names_from_the_end.index(wanted)]
 
 
 def id_after(entry_id: bytes) -> bytes:

@@ -89,6 +89,8 @@ class HashHandler:
         """One pipeline: HSET for each entry, or with a version field a script for each."""
         if self._version_field is None:
             replies = await self._server.batch([("HSET", key, *entry.fields) for key, entry in entries])
+            if set(map(type, replies)) == {int}:  # every one of them was stored
+                return [None] * len(replies)
             return [reply if isinstance(reply, Exception) else None for reply in replies]
         replies = await self._server.batch(self._versioned(entries, self._version_field))
         return [reply if isinstance(reply, Exception) else None if reply else SUPERSEDED for reply in replies]

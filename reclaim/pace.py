@@ -1,6 +1,7 @@
 """Owns the pace: how many entries a page has, by how large and how slow those before were."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from reclaim.entry import Entry
 
@@ -33,7 +34,7 @@ class Pace:
         """Learn from a page that was handled."""
         if not entries:
             return
-        size = sum(sum(map(len, entry.fields)) for entry in entries)
+        size = sum(map(len, chain.from_iterable(entry.fields for entry in entries)))
         by_size = PAGE_BYTES * len(entries) // max(size, 1)
         by_time = int(self._page_sec * len(entries) / max(seconds, 1e-6))
         self.is_quick = seconds <= self._page_sec

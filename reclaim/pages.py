@@ -48,7 +48,7 @@ class _Work:
     Attributes:
         hand: its entries, as far as they are in our hands.
         keyed: its entries with their order keys; without those that have none.
-        keys: the hashes of its order keys; should two keys share one, an entry waits for nothing.
+        keys: its order keys.
         decisions: what was decided before anything was stored.
         before: the pages before it that were not settled when it was begun, as long as one of them is not.
         draining: set when nothing of it is left to be begun.
@@ -58,7 +58,7 @@ class _Work:
 
     hand: Hand
     keyed: list[Keyed]
-    keys: set[int]
+    keys: set[bytes]
     decisions: list[Decision]
     before: "list[_Work]"
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,15 +110,15 @@ class Pages:
             except MissingField as exc:
                 decisions.append(judge(b"", entry, exc, self.target.max_deliveries))
         self._unsettled = [one for one in self._unsettled if not one.settled.is_set()]
-        work = _Work(hand, keyed, {hash(key) for key, _ in keyed}, decisions, list(self._unsettled))
+        work = _Work(hand, keyed, {key for key, _ in keyed}, decisions, list(self._unsettled))
         self._unsettled.append(work)
         return asyncio.create_task(self._handle(work))
 
     async def _handle(self, work: _Work) -> None:
         """Have the page's entries stored, in lanes; then settle what came of it."""
-        shared = work.keys.intersection(key for one in work.before for key in one.keys)
-        later = [one for one in work.keyed if hash(one[0]) in shared] if shared else []
-        now = self._split([one for one in work.keyed if hash(one[0]) not in shared] if shared else work.keyed, work)
+        shared = set().union(*(work.keys & one.keys for one in work.before))
+        later = [one for one in work.keyed if one[0] in shared] if shared else []
+        now = self._split([one for one in work.keyed if one[0] not in shared] if shared else work.keyed, work)
         if work.before:
             await work.before[-1].draining.wait()
         began, entries = self.clock(), work.hand.entries
@@ -129,6 +129,8 @@ class Pages:
                 work.before.clear()
             if later:
                 done += await self._store(self._split(later, work), work, drains=True)
+            if self.ending() is not None:
+                work.decisions = [decision for decision in work.decisions if not _is_unhandled(decision)]
             settling()
             await self._settle(work.hand, done, in_turn(work.decisions))
         work.settled.set()
@@ -153,10 +155,12 @@ class Pages:
             work.decisions += decisions
         return done
 
-    def _plan(self, keyed: Sequence[Keyed], decisions: list[Decision]) -> list[Keyed]:
+    def _plan(self, keyed: Sequence[Keyed], decisions: list[Decision]) -> Sequence[Keyed]:
         """Which entries are to be stored; what is decided already about the others is added to the decisions."""
-        to_store: list[Keyed] = []
         most = self.target.max_deliveries
+        if not self.held and all(entry.deliveries <= most for _, entry in keyed):
+            return keyed
+        to_store: list[Keyed] = []
         for one in keyed:
             key, entry = one
             if self.held and hash(key) in self.held:
@@ -282,6 +286,11 @@ async def _all(lanes: Sequence[Coroutine[Any, Any, Decided]]) -> list[Decided]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def _is_unhandled(decision: Decision) -> bool:
+    """Whether an entry is to be parked without being handled: as the run ends, an earlier one may not be done (G3)."""
+    return decision.verdict is Verdict.PARK and decision.error is None
 
 
 def _parking(decision: Decision) -> Parking:

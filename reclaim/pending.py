@@ -278,7 +278,7 @@ class PendingList:
         stream, group = self._keys.stream, self._group
         find: Command = ("XPENDING", stream, group, "IDLE", self._min_idle_ms, start, "+", count)
         found, edges = raised(await self._server.batch([find, ("EVAL", _EDGES, 1, stream)]))
-        rows = [Row(*row) for row in found]
+        rows = list(map(Row._make, found))
         return Finding(rows, id_after(rows[-1].id) if len(rows) == count else None, _claiming(rows, edges))
 
     async def _scan(
@@ -288,7 +288,7 @@ class PendingList:
         stream, only = self._keys.stream, () if consumer is None else (consumer,)
         scan: Command = ("EVAL", _SCAN, 1, stream, self._group, start, look, count, least_ms, below_ms, *only)
         (found, last, ended), edges = raised(await self._server.batch([scan, ("EVAL", _EDGES, 1, stream)]))
-        rows = [Row(*row) for row in found]
+        rows = list(map(Row._make, found))
         return Finding(rows, None if ended or last is None else id_after(last), _claiming(rows, edges))
 
     async def fresh(self) -> AsyncIterator[Entry]:
@@ -325,8 +325,9 @@ class PendingList:
         try:
             async with self._claiming:
                 claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
-                mine = {entry_id for entry_id, _ in claimed}
-                self._doubtful = [doubt for doubt in self._doubtful if doubt[0].id not in mine]
+                if self._doubtful:
+                    mine = {entry_id for entry_id, _ in claimed}
+                    self._doubtful = [doubt for doubt in self._doubtful if doubt[0].id not in mine]
         except BaseException:
             until = time.monotonic() + DOUBT_SEC
             self._doubtful += ((row._replace(deliveries=row.deliveries + 1), until) for row in finding.rows)

@@ -91,11 +91,10 @@ class Runner:
 
 
 class _Sought(NamedTuple):
-    """A look for idle entries from `start` on, begun at `at` by the run's clock."""
+    """A look for idle entries from `start` on; it tells when it was over, by the run's clock."""
 
     start: bytes
-    task: asyncio.Task[Finding]
-    at: float
+    task: asyncio.Task[tuple[Finding, float]]
 
 
 class _Run:
@@ -246,16 +245,15 @@ class _Run:
         start: bytes | None = START
         try:
             while True:
-                hand = await self._take(start, total, ahead=bool(in_work))
+                hand = await self._take_beside(in_work, start, total)
                 most = 0
                 if hand is not None and self._ending() is None:
                     in_work.append(self._pages.begin(hand))
                     start, most = hand.after, beside if self._may_claim_ahead(hand) else 0
-                while len(in_work) > most:
-                    await in_work.popleft()
+                await _until_left(most, in_work)
                 ending = self._ending()
                 if ending is not None:
-                    await asyncio.gather(*in_work)
+                    await _until_left(0, in_work)
                     return ending
                 if hand is None:
                     if self._waits_at is None:
@@ -266,6 +264,32 @@ class _Run:
             for task in tasks:
                 task.cancel()  # what is in its hands is given back
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take_beside(self, in_work: deque[asyncio.Task[None]], start: bytes | None, total: int) -> Hand | None:
+        """Claim the next page while others are in work, which end in their own way though the claim should fail.
+
+        None also if they have ended, and the run is to end.
+        """
+        if not in_work:
+            return await self._take(start, total)
+        take = asyncio.create_task(self._take(start, total, ahead=True))
+        try:
+            while in_work and not take.done():
+                await asyncio.wait({take, in_work[0]}, return_when=asyncio.FIRST_COMPLETED)
+                if in_work[0].done():
+                    await in_work.popleft()
+            if not take.done() and self._ending() is not None:
+                return None
+            await asyncio.wait({take})
+        finally:
+            take.cancel()  # what it may have claimed is given back
+            await asyncio.wait({take})
+        if take.exception() is None:
+            return take.result()
+        await _until_left(0, in_work)
+        if self._ending() is None:
+            return take.result()  # which raises
+        return None
 
     def _may_claim_ahead(self, hand: Hand) -> bool:
         """Whether the next page would be handled soon, and not only wait in our hands."""
@@ -313,7 +337,7 @@ class _Run:
     async def _claim(self, start: bytes, total: int, *, ahead: bool) -> Page | None:
         """A page, up to the first suspect, or a suspect alone; None if that would be ahead."""
         finding = await self._find(start, total)
-        suspect = next((at for at, row in enumerate(finding.rows) if self._is_suspect(row)), None)
+        suspect = self._first_suspect(finding.rows)
         if suspect is not None:
             if suspect == 0 and ahead:
                 return None
@@ -327,22 +351,25 @@ class _Run:
         """The next idle entries: those found while the page before was claimed, if that was a moment ago."""
         count = self._passage.at_most(self._pace.count)
         sought, self._sought = self._sought, None
-        if sought is not None:
-            (finding,) = await asyncio.gather(sought.task, return_exceptions=True)
-            is_new = sought.start == start and self._clock() - sought.at < FOUND_SEC
-            if is_new and not isinstance(finding, BaseException):  # if it failed, looking again says so
-                return finding if len(finding.rows) <= count else finding.first(count)
+        if sought is not None and sought.start == start:
+            with suppress(RedisError, ServerError, OSError):  # looking again says what is wrong
+                finding, at = await sought.task
+                if not finding.rows or self._clock() - at < min(FOUND_SEC, self._target.min_idle_ms / 1000):
+                    return finding if len(finding.rows) <= count else finding.first(count)
         return await self._pending.find(start, count, total)
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:
         """Look for the next entries meanwhile, if they are likely to be claimed at once."""
         if start is not None and self._handler.at_once and self._pace.is_quick and not self._passage.probing:
-            task = asyncio.create_task(self._pending.find(start, self._pace.count, total))
-            self._sought = _Sought(start, task, self._clock())
+            self._sought = _Sought(start, asyncio.create_task(self._found(start, total)))
 
-    def _is_suspect(self, row: Row) -> bool:
-        """Whether a run of ours may have died of it: then its last delivery is at no other entry's cost (G4)."""
-        return row.deliveries >= max(self._target.max_deliveries - 1, 2) and row.consumer == self._pending.consumer
+    async def _found(self, start: bytes, total: int) -> tuple[Finding, float]:
+        return await self._pending.find(start, self._pace.count, total), self._clock()
+
+    def _first_suspect(self, rows: Sequence[Row]) -> int | None:
+        """Where the first entry is that a run of ours may have died of: its last delivery costs no other one (G4)."""
+        least, ours = max(self._target.max_deliveries - 1, 2), self._pending.consumer
+        return next((at for at, row in enumerate(rows) if row.deliveries >= least and row.consumer == ours), None)
 
     async def _hold(self) -> None:
         """Hold back the order keys of entries that an earlier run left with us and that are not idle yet (G3)."""
@@ -357,6 +384,12 @@ class _Run:
 
 
 _NOTHING_DONE = frozenset({Outcome.NOTHING_PENDING, Outcome.CIRCUIT_OPEN})
+
+
+async def _until_left(most: int, in_work: deque[asyncio.Task[None]]) -> None:
+    """Let pages come to their end, one after another, until no more than so many are left."""
+    while len(in_work) > most:
+        await in_work.popleft()
 
 
 def _failed(exc: Exception) -> Ending:

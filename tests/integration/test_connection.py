@@ -1,21 +1,24 @@
 """What the run says when Redis cannot be used, and what it insists on: in plain words, with the host or the key."""
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.proxy import Fault, Proxy
 from dev.server import HOST, Server, available
 from reclaim import handlers
 from reclaim.app import App
-from reclaim.connection import connect
+from reclaim.connection import _exchange, connect
 from reclaim.errors import AccessDenied, NotTrusted, RunFailed, Unreachable
 from reclaim.report import Outcome
 from reclaim.runner import Runner
@@ -109,6 +112,24 @@ async def test_a_batch_is_cancelled_wherever_it_stands(embedded: Endpoint) -> No
 
     assert outcomes
     assert set(outcomes) == {asyncio.CancelledError}
+
+
+async def test_a_connection_that_times_out_in_the_system_is_an_error(
+    embedded: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ETIMEDOUT while a reply is read: redis-py makes None of it, and None is what an empty hash looks like."""
+    server = connect(settings_for(embedded))
+    async with server._lent() as connection:
+        reader: Any = connection._reader
+
+        async def send(_: bytes) -> None:
+            reader.set_exception(TimeoutError(errno.ETIMEDOUT, "timed out"))
+
+        monkeypatch.setattr(connection, "send_packed_command", send)
+        with pytest.raises(RedisConnectionError, match="timed out"):
+            await _exchange(connection, b"", 1)
+        assert not connection.is_connected
+    await server.aclose()
 
 
 async def test_every_target_is_tried_and_every_failure_named(server: Endpoint, client: Client) -> None:

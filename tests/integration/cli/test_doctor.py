@@ -10,7 +10,7 @@ import trustme
 
 from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import HOST, Server, available
-from reclaim.doctor import _clock, doctor, setting_names
+from reclaim.doctor import SECRETS, _clock, doctor, setting_names
 from reclaim.finding import Finding
 from reclaim.health import Health
 from reclaim.permissions import _uses
@@ -397,3 +397,12 @@ async def test_a_server_that_does_not_say_which_it_is(client: Client, embedded_p
     assert [one[0] for one in wrong(found)] == ["server"]
     assert of(found, "user") == [("ok", "default, without a password", "")]
     assert of(found, "s/g")[-1][0] == "ok"
+
+
+def test_every_secret_setting_is_masked() -> None:
+    """Those that the settings read as secrets, as a header's value, or as something that may have a key in it."""
+    source = (PACKAGE / "settings.py").read_text(encoding="utf-8")
+    read = re.findall(r'reader\.(?:secret|header|webhook|connection_string)\("([A-Z_]+)"\)', source)
+
+    assert len(read) > 3
+    assert set(read) <= SECRETS

@@ -1,6 +1,7 @@
 """Pages in work at the same time: lanes are never idle, and yet no order key overtakes itself (G3)."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -209,3 +210,70 @@ async def test_an_error_of_one_page_gives_back_all_that_is_in_hand(client: Clien
     left = state(client, target).pending
     assert {count for _, count, _ in left.values()} == {1}
     assert len(left) == 30
+
+
+async def test_nothing_is_parked_unhandled_before_an_earlier_entry_of_its_key_that_was_not_begun(
+    server: Endpoint, client: Client
+) -> None:
+    """The run is asked to stop: 5 was not begun, so 7, delivered too often, stays behind it, though in work already."""
+    target = a_target(lanes=2, page_size=3)
+    users = ["x", "y", "z", "a", "a", "b", "a", "c", "d"]
+    entries = [of_user(number, user) for number, user in enumerate(users, 1)]
+    entries[6] = replace(entries[6], deliveries=7)
+    given(client, target, *entries)
+    begun, stop = Begun(), asyncio.Event()
+
+    async def handle(entry: Entry) -> None:
+        if begun.note(entry) == 4:
+            await begun.wait_for(8)
+            stop.set()
+
+    async with a_runner(server, target, by_function(handle)) as runner:
+        report = await runner.run(30, stop)
+
+    assert (report.outcome, report.parked) == (Outcome.STOPPED, 0)
+    left = state(client, target)
+    assert {b"5-0", b"7-0"} <= left.pending.keys()
+    assert left.dead == []
+
+
+async def test_pages_in_work_come_to_their_end_though_the_claim_of_the_next_fails(
+    client: Client, embedded_proxy: Proxy
+) -> None:
+    """No handler is cancelled for it; what was stored is acknowledged; then the run fails."""
+    target = a_target(lanes=2, page_size=2)
+    given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 9)))
+    seen: list[int] = []
+
+    async def handle(entry: Entry) -> None:
+        await asyncio.sleep(0.5 if (number := int(entry.get("id") or b"")) in {3, 4} else 0)
+        seen.append(number)
+
+    loading = embedded_proxy.when("XPENDING", ErrorReply(LOADING), args=lambda args: b"IDLE" in args, skip=2, times=4)
+
+    report = await run(embedded_proxy, target, by_function(handle))
+
+    assert loading.hits == 4
+    assert (report.outcome, report.acknowledged) == (Outcome.FAILED, 4)
+    assert seen == [1, 2, 3, 4]
+    assert state(client, target) == State(pending=pending(5, 6, 7, 8), length=8)
+
+
+async def test_a_claim_that_hangs_does_not_keep_a_run_from_stopping(client: Client, embedded_proxy: Proxy) -> None:
+    """When the pages in work are over, it is given up."""
+    target = a_target(lanes=2, page_size=2)
+    given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 9)))
+    begun, stop = Begun(), asyncio.Event()
+    hanging = embedded_proxy.when("XPENDING", Fault.HANG, args=lambda args: b"IDLE" in args, skip=2)
+
+    async def handle(entry: Entry) -> None:
+        if begun.note(entry) == 4:
+            while not hanging.hits:  # noqa: ASYNC110 # the proxy has no event
+                await asyncio.sleep(0.01)
+            stop.set()
+
+    async with a_runner(embedded_proxy, target, by_function(handle)) as runner:
+        report = await runner.run(30, stop)
+
+    assert (report.outcome, report.acknowledged) == (Outcome.STOPPED, 4)
+    assert report.seconds < runner.server._timeout_sec

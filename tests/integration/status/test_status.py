@@ -15,7 +15,7 @@ from dev.server import Server
 from reclaim import __version__
 from reclaim.app import App
 from reclaim.circuit import Circuit
-from reclaim.doctor import KEPT_SEC, Checkup
+from reclaim.doctor import BAD_KEPT_SEC, KEPT_SEC, Checkup
 from reclaim.finding import Finding
 from reclaim.health import Health
 from reclaim.settings import Settings, Target
@@ -206,18 +206,19 @@ async def test_the_doctor_asks_the_same_whatever_the_backlog(client: Client, emb
     assert asked[0][b"DISCARD"] == 1
 
 
-async def test_findings_are_kept_for_a_while_unless_something_fails(client: Client, embedded: Endpoint) -> None:
-    """A group that is made is seen at once; that all is well is looked at again after a minute."""
+async def test_findings_are_kept_for_a_while_and_shorter_if_something_fails(client: Client, embedded: Endpoint) -> None:
+    """A group that is made is seen after ten seconds; that all is well is looked at again after a minute."""
     target = a_target()
     clock = [0.0]
     async with an_app(embedded) as app:
         checkup = Checkup(app.server, app.settings, lambda: clock[0])
         failed = wrong(await checkup.findings({}))
         given(client, target)
+        clock[0] = BAD_KEPT_SEC
         well = wrong(await checkup.findings({}))
         client.execute_command("XGROUP", "DESTROY", target.stream, target.group)
         kept = wrong(await checkup.findings({}))
-        clock[0] = KEPT_SEC
+        clock[0] += KEPT_SEC
         looked_again = wrong(await checkup.findings({}))
 
     assert failed == ["the stream s is not there"]
