@@ -27,7 +27,7 @@ format: .venv ## put the code into the house format
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: .venv ## measure it all in some nine minutes, and write docs/benchmarks.md
+bench: .venv ## measure it all in some thirteen minutes, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
 
 bench-smoke: .venv ## the same with little of everything: see that it works
