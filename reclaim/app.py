@@ -20,7 +20,7 @@ from reclaim.errors import ReclaimError, RunFailed, SettingsError
 from reclaim.operation import RUN_LINE, Operation, name_in_log_lines, run_under_way
 from reclaim.report import History, Outcome, RunReport
 from reclaim.retry import Deadline
-from reclaim.runner import Runner
+from reclaim.runner import PAGES_AT_ONCE, Runner
 from reclaim.settings import Settings, Target
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("reclaim")
 
+PAGES_AT_ONCE_IN_ALL = 24  # about: targets wait for each other's round trips, and more would only take memory
 _LEVELS = {Outcome.FAILED: logging.ERROR, Outcome.GROUP_MISSING: logging.WARNING, Outcome.LEASE_LOST: logging.WARNING}
 
 
@@ -192,6 +193,7 @@ def _replay(target: Target, server: Server, handler: handlers.Handler, hangs_sec
 
 def _units(settings: Settings, server: Server) -> dict[str, Unit]:
     """A unit for each target; all the handlers that cannot be loaded are named at once."""
+    pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // len(settings.targets)))
     units: dict[str, Unit] = {}
     problems: list[str] = []
     for target in settings.targets:
@@ -202,7 +204,7 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
             continue
         history = History(server, target)
         hangs_sec = settings.run_budget_sec / 2
-        runner = Runner(target, server, handler, history.append, hangs_sec)
+        runner = Runner(target, server, handler, history.append, hangs_sec, pages_at_once)
         replay, letters = partial(_replay, target, server, handler, hangs_sec), DeadLetters(server, target)
         units[target.name] = Unit(target, runner, replay, runner.circuit, letters, history)
     if problems:

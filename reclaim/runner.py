@@ -54,6 +54,7 @@ class Runner:
         handler: Handler,
         history: Callable[[RunReport], Command | None] = lambda _: None,
         hangs_sec: float | None = None,
+        pages_at_once: int = PAGES_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -65,11 +66,13 @@ class Runner:
             handler: what is done with each entry.
             history: makes the command that keeps a run's report, where it is to be kept.
             hangs_sec: a handler that takes so long for an entry hangs; by default half of a run's budget.
+            pages_at_once: how many may be in work where entries are stored at once.
             clock: monotonic seconds.
             sleep: waits so many seconds between two attempts.
         """
         self.history = history
         self.hangs_sec = hangs_sec
+        self.pages_at_once = pages_at_once
         self.target = target
         self.server = server
         self.handler = handler
@@ -241,7 +244,7 @@ class _Run:
     async def _work_through(self, total: int) -> Ending:
         """Claim page after page, the next one while others are in work, up to the end of the list or of the run."""
         in_work: deque[asyncio.Task[None]] = deque()
-        beside = PAGES_AT_ONCE - 1 if self._handler.at_once else 1
+        beside = self._runner.pages_at_once - 1 if self._handler.at_once else 1
         start: bytes | None = START
         try:
             while True:
@@ -360,7 +363,8 @@ class _Run:
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:
         """Look for the next entries meanwhile, if they are likely to be claimed at once."""
-        if start is not None and self._handler.at_once and self._pace.is_quick and not self._passage.probing:
+        beside = self._handler.at_once and self._runner.pages_at_once > 1
+        if start is not None and beside and self._pace.is_quick and not self._passage.probing:
             self._sought = _Sought(start, asyncio.create_task(self._found(start, total)))
 
     async def _found(self, start: bytes, total: int) -> tuple[Finding, float]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dev.proxy import ErrorReply, Fault, Proxy
+from reclaim.app import App
 from reclaim.entry import Entry
 from reclaim.report import Outcome
 from tests.integration.faults.parts import LOADING, by_function, of_user, pending
@@ -21,6 +22,7 @@ from tests.support import (
     given,
     pending_rows,
     run,
+    settings_for,
     state,
     stored,
     tweet,
@@ -277,3 +279,20 @@ async def test_a_claim_that_hangs_does_not_keep_a_run_from_stopping(client: Clie
 
     assert (report.outcome, report.acknowledged) == (Outcome.STOPPED, 4)
     assert report.seconds < runner.server._timeout_sec
+
+
+async def test_among_many_targets_each_has_one_page_at_a_time(client: Client, embedded_proxy: Proxy) -> None:
+    """Nothing is looked for or claimed before the page before is acknowledged; every target comes to its end."""
+    targets = [a_target(stream=f"stream_{number}", page_size=20) for number in range(24)]
+    for target in targets:
+        given(client, target, *(Held(tweet(number)) for number in range(1, 51)))
+    app = App(settings_for(embedded_proxy, *targets))
+    try:
+        reports = await app.run()
+    finally:
+        await app.aclose()
+
+    assert {(report.outcome, report.acknowledged, report.pages) for report in reports} == {(Outcome.COMPLETED, 50, 3)}
+    of_one = [command for command in embedded_proxy.commands if targets[0].keys.stream in command[1:2]]
+    steps = [command[0] for command in of_one if command[0] != b"XPENDING" or b"IDLE" in command]
+    assert steps[:9] == [b"XPENDING", b"XCLAIM", b"XACK"] * 3
