@@ -105,7 +105,8 @@ class Bed:
         replies: list[Any] = []
         left = iter(commands)
         while some := list(islice(left, AT_ONCE)):
-            self._connection.send_packed_command([b"".join(map(hiredis.pack_command, some))])  # type: ignore[arg-type]
+            packed = map(hiredis.pack_command, some)  # type: ignore[arg-type]  # its type says that a command is one word
+            self._connection.send_packed_command([b"".join(packed)])
             replies += [self._connection.read_response() for _ in some]
         return replies
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from bench.bed import Backlog, Bed
+from bench.bed import Backlog, Bed, CheckFailed
 from bench.charts import BOUND, OTHERS, OURS, Bar, chart
 from bench.collector import KEY
 from bench.contenders import POOL_SIZE
@@ -76,7 +76,7 @@ def speed(sizes: Sizes, say: Say) -> Section:
             figures[f"{link} entries/s"] = rates[link]["ours"].median
             figures[f"{link} peak MB"] = Sample([one.peak_mb for one in taken["ours"]]).median
     if collector.last == "0":
-        notes.append("The app sent no telemetry though it was asked to: it is not wired yet.")
+        raise CheckFailed("the app sent no telemetry though it was asked to")
     bars = [
         (f"{link} ({versions[link]})", [Bar(NAMES[name], rate, COLOURS[name]) for name, rate in some.items()])
         for link, some in rates.items()

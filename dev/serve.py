@@ -42,7 +42,8 @@ async def trickle(client: Redis, stream: str, seed: int) -> None:
         for tweet in islice(tweets(10_000, rng.randrange(2**31)), 10_000):
             fields = tweet[2:] if not rng.randrange(BAD_ONE_IN) else tweet
             try:
-                await client.execute_command("XADD", stream, "MAXLEN", "~", MAXLEN, "*", *fields)  # type: ignore[no-untyped-call]
+                add = ("XADD", stream, "MAXLEN", "~", MAXLEN, "*", *fields)
+                await client.execute_command(*add)  # type: ignore[no-untyped-call]  # redis-py gives it no types
             except RedisError as exc:
                 say_now(f"no tweet: {exc}")
                 await asyncio.sleep(1)

@@ -235,7 +235,7 @@ class Alerter:
             await retries.call(until, partial(self._attempt, client, event))
         except Exception as exc:  # its words, or its traceback's, may hold the key, unless they are ours
             words = str(exc) if isinstance(exc, _NotTaken) else type(exc).__name__
-            logger.error("reclaim alert not sent, %s: %s", words, event.decode())  # noqa: TRY400
+            logger.error("reclaim alert not sent, %s: %s", words, event.decode())  # noqa: TRY400  # see above
             await self._markers.drop(alert.marker)
         else:
             await self._told(alert)
@@ -247,7 +247,7 @@ class Alerter:
             _TryAgain: it may work the next time.
             _NotTaken: it will not.
         """
-        import httpx2  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415  # as above
 
         headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
         if self._key:
@@ -268,7 +268,7 @@ class Alerter:
     def _event(self, alert: Alert) -> bytes:
         """The event in JSON (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)."""
         from cloudevents.core.formats.json import JSONFormat  # noqa: PLC0415  # only an alert is worth the import
-        from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415
+        from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415  # as above
 
         attributes = {
             "id": alert.id,

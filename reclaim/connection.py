@@ -176,7 +176,7 @@ class Server:
 
 
 # hiredis packs three times as fast as redis-py's connection does; its type says that a command is one word.
-_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # see above
 
 
 async def _exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:

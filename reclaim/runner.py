@@ -1,4 +1,4 @@
-"""Owns the run: pages, lanes and verdicts, from the lease to the report.
+"""Owns the run, from the lease to the report.
 
 One run finds idle entries page by page, claims them, has the handler store them, and only then acknowledges them.
 What it must not do is in the promises G1 to G6; where one of them decides how a line is written, the line says so.

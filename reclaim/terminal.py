@@ -35,7 +35,7 @@ def is_for_a_person() -> bool:
 
 def say(text: str) -> None:
     """Tell the person on standard error."""
-    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr)  # noqa: T201
+    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr)  # noqa: T201  # that is what it is for
 
 
 def show(*what: RenderableType) -> None:
@@ -47,12 +47,13 @@ def show(*what: RenderableType) -> None:
 
 def show_line(*values: Any) -> None:
     """Print a line for a pipe, the values with tabs between them."""
-    print("\t".join(visible(value if isinstance(value, bytes) else str(value)) for value in values))  # noqa: T201
+    shown = (visible(value if isinstance(value, bytes) else str(value)) for value in values)
+    print("\t".join(shown))  # noqa: T201  # that is what it is for
 
 
 def show_json(value: Any, indent: int | None = 2) -> None:
     """Print for a program. All that is not ASCII is escaped, so that it comes through any encoding."""
-    print(json.dumps(value, indent=indent))  # noqa: T201
+    print(json.dumps(value, indent=indent))  # noqa: T201  # that is what it is for
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

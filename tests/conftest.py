@@ -12,8 +12,8 @@ import pytest
 pytest.register_assert_rewrite("tests.support")
 
 from dev.proxy import Proxy, redis_6_0_commands  # noqa: E402  # after the rewriting is asked for
-from dev.server import KINDS, Server, available  # noqa: E402
-from tests.support import Client, Endpoint, raw_client  # noqa: E402
+from dev.server import KINDS, Server, available  # noqa: E402  # as above
+from tests.support import Client, Endpoint, raw_client  # noqa: E402  # as above
 
 REDIS_6_0 = "redis-6.0"  # redis-7.0 behind a proxy that refuses what 6.0 does not know
 EMBEDDED = KINDS[0]

@@ -195,7 +195,10 @@ def _read(client: Client, target: Target, consumer: str, count: int) -> None:
 
 def age(client: Client, target: Target, entries: Mapping[bytes, Held]) -> None:
     """Give pending entries the consumer, idle time and delivery count asked for."""
-    alike = lambda pair: (str(pair[1].consumer), pair[1].idle_ms, pair[1].deliveries)  # noqa: E731
+
+    def alike(pair: tuple[bytes, Held]) -> tuple[str, int, int]:
+        return str(pair[1].consumer), pair[1].idle_ms, pair[1].deliveries
+
     with client.pipeline(transaction=False) as pipeline:
         for (consumer, idle_ms, deliveries), group in groupby(sorted(entries.items(), key=alike), key=alike):
             for some in _chunks([entry_id for entry_id, _ in group], AT_ONCE):

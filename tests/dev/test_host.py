@@ -110,7 +110,7 @@ async def test_keys_open_what_is_theirs(level: func.AuthLevel, key: str | None, 
 async def test_a_function_that_raises_is_a_500(error: BaseException) -> None:
     """Without a body; the host goes on."""
 
-    async def serve(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    async def serve(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # the host passes it so
         raise error
 
     said: list[str] = []
@@ -162,7 +162,7 @@ async def test_a_timer_is_started_by_hand_with_the_master_key() -> None:
     """202 at once, and the function runs; nothing happens without the key, or for a name that is not there."""
     ran = asyncio.Event()
 
-    async def tick(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    async def tick(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it so
         ran.set()
 
     async with serving(a_timer_app(tick, "0 0 0 1 1 *")) as client:
@@ -184,7 +184,7 @@ async def test_a_timer_is_started_by_hand_with_the_master_key() -> None:
 async def test_a_timer_that_returns_a_value_fails() -> None:
     """As in the host, where there is no binding for it."""
 
-    async def tick(timer: func.TimerRequest) -> int:  # noqa: ARG001
+    async def tick(timer: func.TimerRequest) -> int:  # noqa: ARG001  # the host passes it so
         return 1
 
     said: asyncio.Queue[str] = asyncio.Queue()

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import trustme
@@ -48,9 +49,9 @@ async def client(proxy: Proxy, direct: redis.Redis) -> AsyncIterator[redis.Redis
         yield client
 
 
-def connect(proxy: Proxy, **options: object) -> redis.Redis:
-    no_retry = Retry(NoBackoff(), 0)
-    return redis.Redis(port=proxy.port, protocol=2, retry=no_retry, socket_timeout=0.5, **options)  # type: ignore[arg-type]
+def connect(proxy: Proxy, **options: Any) -> redis.Redis:
+    kept: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": 0.5}
+    return redis.Redis(port=proxy.port, **kept, **options)
 
 
 async def set_abc(client: redis.Redis) -> list[object]:

@@ -83,7 +83,7 @@ RETRY = [
     NotTrusted("certificate"),
     *(
         redis_errors.ResponseError(f"{code} whatever")
-        for code in "OOM LOADING READONLY CLUSTERDOWN MASTERDOWN MISCONF BUSY NOREPLICAS UNBLOCKED".split()  # noqa: SIM905
+        for code in "OOM LOADING READONLY CLUSTERDOWN MASTERDOWN MISCONF BUSY NOREPLICAS UNBLOCKED".split()  # noqa: SIM905  # a list of nine is no clearer
     ),
     redis_errors.ResponseError(IN_SCRIPT_OF_6 % "OOM command not allowed when used memory > 'maxmemory'."),
     redis_errors.ResponseError(IN_SCRIPT_OF_6 % "READONLY You can't write against a read only replica."),

@@ -43,7 +43,7 @@ async def test_every_error_has_a_status_and_a_code(
     monkeypatch.setattr(ops, "app_of_loop", lambda: None)
     request = func.HttpRequest("GET", "http://h/api/status", body=b"")
 
-    async def fails(app: App, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001
+    async def fails(app: App, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001  # as the routes are called
         raise error
 
     answer = await ops._answer(request, "GET", "/status", fails)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from dev.proxy import Command, Proxy, Rule
 from dev.server import Server, available
@@ -94,9 +95,9 @@ def a_server(kind: str, **config: str) -> Iterator[Server]:
         yield server
 
 
-def of_user(number: int, user: str, **how: object) -> Held:
+def of_user(number: int, user: str, **how: Any) -> Held:
     """A held tweet of this user; tests with a custom handler order by the user."""
-    return Held(tweet(number, user=user.encode()), **how)  # type: ignore[arg-type]
+    return Held(tweet(number, user=user.encode()), **how)
 
 
 def pending(*numbers: int, consumer: str = "worker", deliveries: int = 1, age: str = "idle") -> dict[bytes, tuple]:

@@ -174,7 +174,7 @@ async def test_a_fault_while_the_run_is_closed_costs_the_lease_at_most(
     assert state(client, target) == ALL_DONE
 
 
-async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client, proxy: Proxy) -> None:  # noqa: ARG001
+async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client, proxy: Proxy) -> None:
     """Latency in both directions is no fault."""
     target = a_target(page_size=2)
     given(client, target, *ENTRIES)
@@ -182,6 +182,7 @@ async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client
 
     report = await run(proxy, target)
 
+    assert server.kind
     assert report.outcome is Outcome.COMPLETED
     assert state(client, target) == ALL_DONE
 

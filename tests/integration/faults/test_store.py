@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -210,8 +211,7 @@ async def test_a_master_demoted_mid_run_costs_nothing(
 
     async with a_runner(wire, target) as runner:
         for _ in range(3):
-            demote = lambda: direct.execute_command("REPLICAOF", *NOWHERE)  # noqa: E731
-            wire.when(action=demote, **at_the_store(version_field))
+            wire.when(action=partial(direct.execute_command, "REPLICAOF", *NOWHERE), **at_the_store(version_field))
             await runner.run(30)
             direct.execute_command("REPLICAOF", "NO", "ONE")
             drop_lease(direct, target)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+from typing import Any
 
 from reclaim import handlers
 from reclaim.connection import connect
@@ -15,9 +16,9 @@ from reclaim.runner import Runner
 from reclaim.settings import Settings, Target
 
 
-async def run(port: int, changes: dict[str, object]) -> None:
+async def run(port: int, changes: dict[str, Any]) -> None:
     """One run, on connections of its own."""
-    target = Target(**changes)  # type: ignore[arg-type]
+    target = Target(**changes)
     server = connect(Settings(host="127.0.0.1", port=port, targets=(target,), tls=False))
     await Runner(target, server, handlers.make(server, target)).run(30)
     await server.aclose()
@@ -33,7 +34,7 @@ def main() -> None:
             os._exit(0)
         print(pid, flush=True)  # noqa: T201  # its output is its answer
         _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201  # as above
 
 
 if __name__ == "__main__":
