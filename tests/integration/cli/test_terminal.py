@@ -42,6 +42,19 @@ def test_the_status_is_read_at_a_glance(embedded: Endpoint, client: Client) -> N
     ]
 
 
+def test_the_status_names_what_the_doctor_found_wrong(embedded: Endpoint, client: Client) -> None:
+    """With what to do; what is well it leaves to the doctor."""
+    given(client, a_target())
+
+    ended = in_terminal(env_of(embedded, a_target(), HASH_KEYS="x"), "status")
+
+    seen = plain(ended.out)
+    assert re.search(
+        r"^WARN  settings +HASH_KEYS is no setting of ours\. To do: if HASH_KEY is meant, call", seen, re.M
+    )
+    assert "the user may run every command" not in seen
+
+
 def test_the_doctor_is_a_table_that_fits(embedded: Endpoint, client: Client) -> None:
     """A line for each finding, what to do beside it."""
     given(client, a_target())
