@@ -50,7 +50,7 @@ def test_the_status_names_what_the_doctor_found_wrong(embedded: Endpoint, client
 
     seen = plain(ended.out)
     assert re.search(
-        r"^WARN  settings +HASH_KEYS is no setting of ours\. To do: if HASH_KEY is meant, call", seen, re.M
+        r"^WARN  settings +HASH_KEYS is no setting of ours\. To do: if HASH_KEY is meant, call", seen, re.MULTILINE
     )
     assert "the user may run every command" not in seen
 
