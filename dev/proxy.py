@@ -46,7 +46,8 @@ class Fault(enum.Enum):
 class ErrorReply:
     """The command is not executed, and answered with this error (``ErrorReply("OOM no memory")``).
 
-    Inside MULTI it makes EXEC fail, as an error does that a server finds while queueing.
+    Inside MULTI it makes EXEC fail, as an error does that a server finds while queueing; in EXEC's own place it ends
+    the transaction, and nothing of it is executed.
     """
 
     text: str
@@ -232,6 +233,7 @@ class Proxy:
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _UNKNOWN_COMMAND = b"*1\r\n$17\r\nREPLACED-BY-PROXY\r\n"
+_REPLACED = {b"EXEC": b"*1\r\n$7\r\nDISCARD\r\n"}  # what leaves the connection as the command would have
 
 
 class _Connection:
@@ -284,7 +286,8 @@ class _Connection:
         # so that the server refuses the transaction): that is when the error is due, or the cut.
         is_replaced = fault is Fault.CUT_BEFORE or isinstance(fault, ErrorReply)
         self._awaited.append(fault)
-        self._to_server.send(_UNKNOWN_COMMAND if is_replaced else frame.data, self._proxy.request_delay_sec)
+        data = _REPLACED.get(frame.strings[0].upper(), _UNKNOWN_COMMAND) if is_replaced else frame.data
+        self._to_server.send(data, self._proxy.request_delay_sec)
 
     async def _forward_replies(self) -> None:
         async for frame in _frames(self._server_reader):

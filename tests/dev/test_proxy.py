@@ -186,6 +186,18 @@ async def test_an_error_inside_multi_aborts_the_transaction(
     assert await direct.keys() == []
 
 
+async def test_an_error_in_the_place_of_exec_ends_the_transaction(
+    proxy: Proxy, client: redis.Redis, direct: redis.Redis
+) -> None:
+    proxy.when("EXEC", ErrorReply("OOM no memory"))
+
+    with pytest.raises(OutOfMemoryError):
+        await client.pipeline(transaction=True).set("a", 1).execute()
+
+    assert await client.set("b", 2)  # on the same connection, and at once
+    assert await direct.mget("a", "b") == [None, b"2"]
+
+
 async def test_a_function_is_called_before_the_command_passes(client: redis.Redis, proxy: Proxy) -> None:
     called: list[int] = []
     proxy.when("SET", lambda: called.append(proxy.count("SET")), skip=1)
