@@ -26,9 +26,10 @@ class Oldest:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What is pending in the group."""
+    """What is pending in the group: in all, held by how many consumers, and by those of them that hold most."""
 
     total: int
+    consumers: int = 0
     by_consumer: Sequence[Holder] = ()
     oldest: Oldest | None = None
 

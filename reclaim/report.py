@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import Enum
+from heapq import nlargest
 from typing import Any
 
 from reclaim.circuit import Change
@@ -18,6 +19,8 @@ from reclaim.settings import Target
 
 MAX_REASONS = 20
 OTHER_REASONS = "other reasons"
+MAX_CONSUMERS = 50  # named in a report or a status: there may be thousands, and a history holds 2,000 reports
+OTHER_CONSUMERS = "other consumers"
 MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
 RUNS_MAXLEN = 2_000
 IDLE_EVERY_SEC = 300.0  # a run every 20 s that finds nothing would push all others out within hours
@@ -71,6 +74,7 @@ class RunReport:
         started_at: ISO 8601, UTC.
         seconds: how long it took.
         pending_before, pending_after: pending in the group, by consumer; None where it was not asked or not answered.
+            The 50 that hold most are named, the rest are one: ``other consumers``.
         pages: how many times entries were claimed.
         claimed: taken over.
         stored: handled without an error.
@@ -194,14 +198,24 @@ class Tally:
             reason=reason,
             error=error,
             seconds=round(self.clock() - self.began, 6),
-            pending_before=None if self.before is None else self.before.consumers or {},
-            pending_after=None if self.after is None else self.after.consumers or {},
+            pending_before=_by_consumer(self.before),
+            pending_after=_by_consumer(self.after),
             consumers_removed=tuple(self.consumers_removed),
             reasons=dict(self.reasons),
             circuit_changes=tuple(self.circuit_changes),
             page_reports=tuple(self.page_reports),
             **{name: getattr(self, name) for name in _AS_COUNTED},
         )
+
+
+def _by_consumer(summary: Summary | None) -> dict[str, int] | None:
+    if summary is None:
+        return None
+    held = summary.consumers or {}
+    if len(held) <= MAX_CONSUMERS:
+        return held
+    most = nlargest(MAX_CONSUMERS, held.items(), key=lambda one: one[1])
+    return dict([*most, (OTHER_CONSUMERS, summary.count - sum(count for _, count in most))])
 
 
 _OF_A_PAGE = ("acknowledged", "parked", "retried", "failed", "held")

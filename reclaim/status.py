@@ -20,7 +20,7 @@ from reclaim.doctor import Checkup
 from reclaim.errors import ServerError, error_code
 from reclaim.facts import CircuitNow, Facts, Holder, Lost, LostEntry, Oldest, Pending
 from reclaim.health import Health, judge, worst
-from reclaim.report import History
+from reclaim.report import MAX_CONSUMERS, History
 from reclaim.schedule import longest_gap_sec
 from reclaim.settings import Settings, Target
 
@@ -137,7 +137,7 @@ class _Answers:
         """What Facts wants to know."""
         summary, rows, consumers, circuit, lease, runs, dead, lost, latest = self._replies
         group_missing = isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP"
-        pending = Pending(0, []) if group_missing else self._read(lambda: _pending(summary, rows, consumers))
+        pending = Pending(0) if group_missing else self._read(lambda: _pending(summary, rows, consumers))
         return {
             "group_missing": group_missing,
             "pending": pending,
@@ -170,7 +170,10 @@ def _pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
     by_consumer = [Holder(readable(name), int(held), idle_ms.get(name)) for name, held in holders or ()]
     by_consumer.sort(key=lambda holder: (-holder.pending, holder.consumer))
     oldest = max(_checked(rows), key=lambda row: row[2], default=None)
-    return Pending(total, by_consumer, oldest and Oldest(readable(oldest[0]), readable(oldest[1]), *oldest[2:]))
+    shown = by_consumer[:MAX_CONSUMERS]
+    return Pending(
+        total, len(by_consumer), shown, oldest and Oldest(readable(oldest[0]), readable(oldest[1]), *oldest[2:])
+    )
 
 
 def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:

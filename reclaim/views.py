@@ -66,7 +66,7 @@ def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if target["pending"] is not None:
         yield "pending", _pending(target["pending"])
         if target["pending"]["by_consumer"]:
-            yield "", _consumers(target["pending"]["by_consumer"])
+            yield "", _consumers(target["pending"])
     if target["circuit"] is not None:
         yield "circuit", circuit_sentence(target["circuit"])
     if target["lease"]:
@@ -97,14 +97,15 @@ def _pending(pending: Mapping[str, Any]) -> str:
     )
 
 
-def _consumers(holders: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _consumers(pending: Mapping[str, Any]) -> RenderableType:
+    shown = pending["by_consumer"][:CONSUMERS_SHOWN]
     rows = [
         (one["consumer"], one["pending"], "?" if one["idle_ms"] is None else span(one["idle_ms"] / 1000))
-        for one in holders[:CONSUMERS_SHOWN]
+        for one in shown
     ]
-    if len(holders) > CONSUMERS_SHOWN:
-        others = holders[CONSUMERS_SHOWN:]
-        rows.append((f"and {len(others)} more", sum(one["pending"] for one in others), ""))
+    others = pending["consumers"] - len(shown)
+    if others:
+        rows.append((f"and {others:,} more", pending["total"] - sum(one["pending"] for one in shown), ""))
     return table(("consumer", "pending", "idle"), rows)
 
 

@@ -52,6 +52,18 @@ async def test_idle_entries_are_stored_and_acknowledged_and_fresh_ones_left_alon
     assert report.pending_after == {"worker-1": 1, "worker-2": 1}
 
 
+async def test_a_report_names_the_fifty_consumers_that_hold_most(server: Endpoint, client: Client) -> None:
+    """Where there are thousands, the history of 2,000 reports would not be small any more."""
+    target = a_target()
+    for number in range(60):
+        given(client, target, *held(range(1 if number < 10 else 3), consumer=f"w{number}", idle_ms=0))
+
+    report = await run(server, target)
+
+    most = {f"w{number}": 3 for number in range(10, 60)}
+    assert report.pending_before == report.pending_after == most | {"other consumers": 10}
+
+
 async def test_least_idle_time_is_the_targets(server: Endpoint, client: Client) -> None:
     """An entry that is idle for less than MIN_IDLE_TIME_SEC is not taken, however close it is."""
     target = a_target(min_idle_ms=600_000)

@@ -22,7 +22,7 @@ def a_run(seconds_ago: float = 10, outcome: str = "completed", **more: Any) -> d
 
 def pending(total: int, idle_sec: float, deliveries: int = 1) -> Pending:
     oldest = Oldest("1-0", "worker", round(1000 * idle_sec), deliveries)
-    return Pending(total, (Holder("worker", total, 5),), oldest)
+    return Pending(total, 1, (Holder("worker", total, 5),), oldest)
 
 
 def lost(*seconds_ago: float, count: int | None = None) -> Lost:

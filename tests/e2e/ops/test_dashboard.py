@@ -125,6 +125,20 @@ def test_the_page_is_live(app: App, client: Client, visit: Callable[..., Dashboa
     expect(dashboard.page).to_have_title("Needs a look \N{EN DASH} reclaim")
 
 
+def test_of_very_many_consumers_the_rest_is_one_row(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Those that hold most have rows of their own."""
+    for number in range(60):
+        given(client, TARGET, *held(range(1 if number < 10 else 3), consumer=f"w{number}"))
+    dashboard = visit(app)
+    dashboard.enter()
+
+    rows = dashboard.page.locator("#consumers tr")
+    expect(rows).to_have_count(51)
+    expect(rows.last).to_contain_text("10 other consumers")
+    expect(rows.last.locator(".num").first).to_have_text("10")
+    expect(dashboard.page.locator("#tile-pending")).to_contain_text("held by 60 consumers")
+
+
 def test_lost_entries_are_listed(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
     """Which, whose, and what that means."""
     ids = given(client, TARGET, *held(range(3)))

@@ -42,6 +42,18 @@ def test_the_status_is_read_at_a_glance(embedded: Endpoint, client: Client) -> N
     ]
 
 
+def test_the_status_sums_up_what_many_consumers_hold(embedded: Endpoint, client: Client) -> None:
+    """The ten that hold most have a line of their own."""
+    for number in range(60):
+        given(client, a_target(), *held(range(2 if number < 10 else 1), consumer=f"w{number}"))
+
+    ended = in_terminal(env_of(embedded, a_target()), "status")
+
+    seen = plain(ended.out)
+    assert re.findall(r"^ +(w\d+) +2 ", seen, re.MULTILINE) == [f"w{number}" for number in range(10)]
+    assert re.search(r"^ +and 50 more +50 *$", seen, re.MULTILINE)
+
+
 def test_the_status_names_what_the_doctor_found_wrong(embedded: Endpoint, client: Client) -> None:
     """With what to do; what is well it leaves to the doctor."""
     given(client, a_target())

@@ -74,7 +74,7 @@ NOTHING = {
     "min_idle_ms": 10_000,
     "tick_sec": 20,
     "group_missing": False,
-    "pending": {"total": 0, "by_consumer": [], "oldest": None},
+    "pending": {"total": 0, "consumers": 0, "by_consumer": [], "oldest": None},
     "circuit": CLOSED,
     "lease": None,
     "runs": [],
@@ -140,6 +140,7 @@ async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client
         | {
             "pending": {
                 "total": 3,
+                "consumers": 2,
                 "by_consumer": [
                     {"consumer": "b", "pending": 2, "idle_ms": 0},
                     {"consumer": "a", "pending": 1, "idle_ms": 0},
@@ -158,6 +159,17 @@ async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client
             "health": "fail",
         }
     ]
+
+
+async def test_of_many_consumers_those_that_hold_most_are_named(server: Endpoint, client: Client) -> None:
+    """And it says how many there are."""
+    for number in range(60):
+        given(client, a_target(), *held(range(1 if number < 10 else 3), consumer=f"w{number}"))
+
+    pending = (await status_of(settings_for(server)))["targets"][0]["pending"]
+
+    assert (pending["total"], pending["consumers"]) == (160, 60)
+    assert {one["consumer"]: one["pending"] for one in pending["by_consumer"]} == {f"w{n}": 3 for n in range(10, 60)}
 
 
 async def test_the_oldest_is_the_one_idle_longest_among_the_first(server: Endpoint, client: Client) -> None:
