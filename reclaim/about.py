@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from redis import exceptions as redis_errors
@@ -31,6 +32,11 @@ async def ask(server: Server, commands: Sequence[Command]) -> list[Reply]:
 def readable(value: bytes | None) -> str:
     r"""Anybody's bytes as text, those that are not UTF-8 as ``\xNN``."""
     return "" if value is None else value.decode(errors="backslashreplace")
+
+
+def moment(unix_ms: int) -> str:
+    """A time in milliseconds since 1970 as ISO 8601, UTC."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def info(reply: bytes) -> dict[str, str]:

@@ -5,18 +5,21 @@ import json
 import logging
 import os
 import sys
+from dataclasses import asdict, astuple
 from typing import Annotated, Any
 
 import typer
 
 from reclaim import cli_circuit, cli_dead, views, watch
 from reclaim import doctor as doctors
-from reclaim.app import App
-from reclaim.cli_session import BAD_USAGE, JsonOption, TargetOption, exit_if, told, units_of, with_app
+from reclaim.app import App, Unit
+from reclaim.cli_session import BAD_USAGE, JsonOption, TargetOption, exit_if, told, unit_of, units_of, with_app
+from reclaim.facts import LostEntry
 from reclaim.health import Health
+from reclaim.lost import LostEntries
 from reclaim.settings import Settings
 from reclaim.status import status
-from reclaim.terminal import is_for_a_person, show, show_json, show_line, show_table
+from reclaim.terminal import is_for_a_person, say, show, show_json, show_line, show_table
 
 cli = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, name="reclaim"
@@ -97,6 +100,30 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     else:
         show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
     exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
+
+
+@cli.command("lost")
+def list_lost(
+    target: TargetOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most so many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List lost entries: trimmed or deleted while they were pending. The one found last comes first.
+
+    Example: python -m reclaim lost --limit 10
+    """
+
+    async def look(app: App) -> tuple[Unit, int, list[LostEntry]]:
+        unit = unit_of(app, target)
+        entries = LostEntries(app.server, unit.target)
+        return unit, await entries.count(), (await entries.latest(limit))[0]
+
+    unit, count, found = with_app(look)
+    if as_json:
+        show_json({"target": unit.target.name, "count": count, "lost": [asdict(one) for one in found]})
+        return
+    show_table(views.LOST_COLUMNS, [astuple(one) for one in found])
+    say(f"{unit.target.name}: {len(found):,} of {count:,} lost entries")
 
 
 @cli.command()

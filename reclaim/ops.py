@@ -147,6 +147,22 @@ async def discard_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
     return {"target": unit.target.name, "discarded": discarded}
 
 
+@_operation("GET", "/lost")
+async def list_lost(app: App, asked: Arguments) -> Mapping[str, Any]:
+    from reclaim.lost import LostEntries  # noqa: PLC0415  # every cold start would pay for it
+
+    unit = _unit(app, asked)
+    entries = LostEntries(app.server, unit.target)
+    count = await entries.count()
+    found, before = await entries.latest(asked["limit"], _as_bytes(asked.get("before")))
+    return {
+        "target": unit.target.name,
+        "count": count,
+        "lost": [asdict(one) for one in found],
+        "next": None if before is None else before.decode(),
+    }
+
+
 @_operation("POST", "/circuit")
 async def set_circuit(app: App, asked: Arguments) -> Mapping[str, Any]:
     from reclaim.status import circuit_now  # noqa: PLC0415  # as above

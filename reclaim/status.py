@@ -11,15 +11,16 @@ from weakref import WeakKeyDictionary
 from redis.exceptions import RedisError, ResponseError
 
 from reclaim import __version__
-from reclaim.about import ask, info, kind_and_version, readable
+from reclaim.about import ask, info, kind_and_version, moment, readable
 from reclaim.app import App
 from reclaim.circuit import Circuit
 from reclaim.circuit import Status as CircuitStatus
 from reclaim.connection import Command, Reply, Server
 from reclaim.doctor import Checkup
 from reclaim.errors import ServerError, error_code
-from reclaim.facts import CircuitNow, Facts, Holder, Lost, LostEntry, Oldest, Pending
+from reclaim.facts import CircuitNow, Facts, Holder, Lost, Oldest, Pending
 from reclaim.health import Health, judge, worst
+from reclaim.lost import LostEntries
 from reclaim.report import MAX_CONSUMERS, History
 from reclaim.schedule import longest_gap_sec
 from reclaim.settings import Settings, Target
@@ -146,7 +147,7 @@ class _Answers:
             "runs": self._read(lambda: [{"id": readable(one)} | report for one, report in History.read(_checked(runs))])
             or [],
             "dead_letters": self._read(lambda: int(_checked(dead))),
-            "lost": self._read(lambda: Lost(int(_checked(lost)), list(_lost(_checked(latest))))),
+            "lost": self._read(lambda: Lost(int(_checked(lost)), list(LostEntries.read(_checked(latest))))),
             "error": self._error,
         }
 
@@ -186,7 +187,7 @@ def circuit_now(target: Target, seen: CircuitStatus) -> CircuitNow:
     """The circuit as the status tells it."""
     return CircuitNow(
         state=seen.state.value,
-        since=None if seen.since_ms is None else _moment(seen.since_ms),
+        since=None if seen.since_ms is None else moment(seen.since_ms),
         seconds_left=seen.seconds_left,
         by=seen.by,
         who=seen.who,
@@ -197,15 +198,3 @@ def circuit_now(target: Target, seen: CircuitStatus) -> CircuitNow:
         limit=target.circuit_failures,
         window_sec=target.circuit_window_sec,
     )
-
-
-def _lost(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterable[LostEntry]:
-    for _, flat in found:
-        facts = dict(zip(flat[::2], flat[1::2], strict=True))
-        entry_id, consumer = readable(facts[b"id"]), readable(facts[b"consumer"])
-        deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
-        yield LostEntry(entry_id, consumer, deliveries, idle_ms, _moment(at_ms))
-
-
-def _moment(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")

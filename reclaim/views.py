@@ -16,6 +16,7 @@ CONSUMERS_SHOWN = 10
 VALUE_CHARS = 2000  # of a field's value, for a person
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
+LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
 FINDING_COLUMNS = ("health", "about", "what", "what to do")
 

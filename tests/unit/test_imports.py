@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings",),
     ("connection",),  # capabilities, from here …
     ("handlers", "pending", "lease", "deadletters", "circuit", "standing", "about", "permissions"),
-    ("lanes", "report"),
+    ("lanes", "report", "lost"),
     ("storing", "health", "alerts", "measures"),
     ("finding", "telemetry"),
     ("examine", "exports"),  # … to here

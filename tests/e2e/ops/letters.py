@@ -1,4 +1,4 @@
-"""Dead letters, as the app makes them."""
+"""Dead letters and lost entries, as the app records them."""
 
 from typing import Any
 
@@ -15,3 +15,10 @@ def dead(client: Client, *bodies: list[bytes], target: Any = TARGET) -> list[str
         moment = [b"id", b"%d-0" % number, b"at", b"2026-01-02T03:04:05.678+00:00"]
         ids.append(client.execute_command("XADD", target.keys.dead, "*", *moment, *about, *fields).decode())
     return ids
+
+
+def lose(client: Client, *numbers: int, target: Any = TARGET) -> None:
+    """Record the entries of these numbers as lost."""
+    about = ["consumer", "gone", "idle_ms", 60_000, "deliveries", 2, "at", 1_767_323_045_678]
+    for number in numbers:
+        client.execute_command("XADD", target.keys.lost, "*", "id", f"{number}-0", *about)

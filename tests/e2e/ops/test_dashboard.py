@@ -12,7 +12,7 @@ from playwright.sync_api import Route, expect
 from dev.server import Server
 from tests.e2e.ops.apps import KEY, OTHER, TARGET, App
 from tests.e2e.ops.browser import Dashboard, browsing, program, violations
-from tests.e2e.ops.letters import dead
+from tests.e2e.ops.letters import dead, lose
 from tests.support import Client, given, held, pending_count, raw_client, state, stored, tweet
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
@@ -150,6 +150,28 @@ def test_lost_entries_are_listed(app: App, client: Client, visit: Callable[..., 
 
     dashboard.sees("1 entry was trimmed from the stream or deleted")
     expect(dashboard.page.locator("#lost-rows")).to_contain_text("2-0")
+
+
+def test_earlier_lost_entries_can_be_had(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Page after page, down to the first; what is lost meanwhile comes on top."""
+    given(client, TARGET)
+    lose(client, *range(1, 151))
+    dashboard = visit(app)
+    dashboard.enter()
+    rows = dashboard.page.locator("#lost-rows tr")
+    dashboard.sees("150 entries were trimmed")
+    expect(rows).to_have_count(20)
+
+    dashboard.press("Earlier ones")
+    expect(rows).to_have_count(100)
+    lose(client, 151)
+    dashboard.sees("151 entries were trimmed")
+    dashboard.press("Earlier ones")
+
+    expect(rows).to_have_count(151)
+    expect(rows.first).to_contain_text("151-0")
+    expect(rows.last).to_contain_text("1-0")
+    expect(dashboard.page.locator("#lost-older")).to_be_hidden()
 
 
 def test_what_the_doctor_found_is_shown(

@@ -13,7 +13,7 @@ from dev.server import Server
 from reclaim import contract
 from reclaim.report import Outcome
 from tests.e2e.ops.apps import KEY, OTHER, TARGET, App
-from tests.e2e.ops.letters import dead
+from tests.e2e.ops.letters import dead, lose
 from tests.support import (
     Client,
     Endpoint,
@@ -75,6 +75,7 @@ ROUTES = [
     ("GET", "status", {}),
     ("GET", "runs", {}),
     ("POST", "runs", {"json": {}}),
+    ("GET", "lost", {}),
     ("GET", "dead-letters", {}),
     ("POST", "dead-letters/replay", {"json": {"ids": "all"}}),
     ("DELETE", "dead-letters", {"params": {"ids": "all"}}),
@@ -193,6 +194,25 @@ def test_what_is_no_report_is_passed_over(app: App, client: Client) -> None:
     assert [run["run_id"] for page in pages for run in page["runs"]] == ["r2", "r1"]
     assert pages[0]["runs"][0]["id"] == "7-0"
     assert [run["run_id"] for run in app.get("status")["targets"][0]["runs"]] == ["r2", "r1"]
+
+
+# --- lost entries ----------------------------------------------------------------------------------------------------
+
+
+def test_lost_entries_come_in_pages_the_last_found_first(app: App, client: Client) -> None:
+    """Whose they were, and when that was found; the cursor of a page leads to the next."""
+    given(client, TARGET)
+    lose(client, *range(1, 6))
+
+    pages = [app.get("lost", limit=2)]
+    while pages[-1]["next"]:
+        pages.append(app.get("lost", limit=2, before=pages[-1]["next"]))
+
+    assert [[one["id"] for one in page["lost"]] for page in pages] == [["5-0", "4-0"], ["3-0", "2-0"], ["1-0"]]
+    assert {page["count"] for page in pages} == {5}
+    assert pages[-1]["lost"] == [
+        {"id": "1-0", "consumer": "gone", "deliveries": 2, "idle_ms": 60_000, "at": "2026-01-02T03:04:05.678+00:00"}
+    ]
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------

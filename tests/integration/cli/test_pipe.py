@@ -37,6 +37,7 @@ def as_json(text: str) -> Any:
         "",
         "run",
         "status",
+        "lost",
         "doctor",
         "dead",
         "dead list",
@@ -224,6 +225,28 @@ def test_a_circuit_is_opened_shown_and_closed(embedded: Endpoint, client: Client
     assert as_json(closed.out)["circuit"]["state"] == "closed"
     assert "@" in as_json(closed.out)["circuit"]["who"]
     assert is_closed.out == "s/g: the circuit was closed already\n"
+
+
+# --- lost entries ----------------------------------------------------------------------------------------------------
+
+
+def test_lost_entries_are_listed_the_last_found_first(embedded: Endpoint, client: Client) -> None:
+    """Lines or JSON, with how many there are."""
+    target = a_target()
+    given(client, target, *held(range(3)))
+    client.execute_command("XDEL", target.stream, "1-0", "3-0")
+    env = env_of(embedded, target)
+    in_pipe(env, "run")
+
+    listed, one = in_pipe(env, "lost"), in_pipe(env, "lost", "--limit", "1", "--json")
+
+    assert (listed.code, one.code) == (0, 0)
+    rows = lines(listed.out)
+    assert rows[0] == ["entry", "consumer", "deliveries", "idle ms", "found lost"]
+    assert [row[:3] for row in rows[1:]] == [["3-0", "worker", "1"], ["1-0", "worker", "1"]]
+    assert listed.err == "s/g: 2 of 2 lost entries\n"
+    found = as_json(one.out)
+    assert (found["target"], found["count"], [entry["id"] for entry in found["lost"]]) == ("s/g", 2, ["3-0"])
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------

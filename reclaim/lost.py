@@ -1,0 +1,40 @@
+"""Owns the ledger of lost entries as it is read; pending.py writes it, together with its claims."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from reclaim.about import moment, readable
+from reclaim.connection import Server
+from reclaim.entry import id_before
+from reclaim.facts import LostEntry
+from reclaim.settings import Target
+
+
+class LostEntries:
+    """A target's lost entries: about the latest 10,000."""
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._server = server
+        self._key = target.keys.lost
+
+    async def count(self) -> int:
+        """How many the ledger holds."""
+        found: int = await self._server.call("XLEN", self._key)
+        return found
+
+    async def latest(self, count: int, before: bytes | None = None) -> tuple[list[LostEntry], bytes | None]:
+        """At most `count` of them, the one found last first, from the one before the place given.
+
+        Returns:
+            The entries; and the place before which to go on, None at the end.
+        """
+        end = "+" if before is None else id_before(before)
+        found = await self._server.call("XREVRANGE", self._key, end, "-", "COUNT", count)
+        return list(self.read(found)), found[-1][0] if len(found) == count else None
+
+    @staticmethod
+    def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[LostEntry]:
+        """The lost entries that the ledger's entries tell of."""
+        for _, flat in found:
+            facts = dict(zip(flat[::2], flat[1::2], strict=True))
+            deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
+            yield LostEntry(readable(facts[b"id"]), readable(facts[b"consumer"]), deliveries, idle_ms, moment(at_ms))
