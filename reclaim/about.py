@@ -8,6 +8,7 @@ from functools import partial
 from redis import exceptions as redis_errors
 
 from reclaim.connection import TIMEOUT_SEC, Command, Reply, Server
+from reclaim.entry import readable
 from reclaim.errors import Unreachable
 from reclaim.retry import Deadline, Retries
 
@@ -27,11 +28,6 @@ async def ask(server: Server, commands: Sequence[Command]) -> list[Reply]:
         raise Unreachable(str(exc)) from exc
     except (redis_errors.RedisError, OSError) as exc:
         raise Unreachable(f"{server.address} does not answer: {exc}") from exc
-
-
-def readable(value: bytes | None) -> str:
-    r"""Anybody's bytes as text, those that are not UTF-8 as ``\xNN``."""
-    return "" if value is None else value.decode(errors="backslashreplace")
 
 
 def moment(unix_ms: int) -> str:

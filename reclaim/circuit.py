@@ -28,7 +28,8 @@ import secrets
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from reclaim.connection import Command, Reply, Server
+from reclaim.connection import Command, Reply, Server, checked
+from reclaim.entry import by_name, readable
 from reclaim.settings import Target
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
@@ -300,9 +301,7 @@ class Circuit:
     @staticmethod
     def admitted(reply: Reply) -> Admission:
         """Whether the run may work, or is to probe."""
-        if isinstance(reply, Exception):
-            raise reply
-        if reply[0] == b"go":
+        if checked(reply)[0] == b"go":
             return Admission(go=True)
         word, wait_ms, facts = reply
         probing = word == b"probe"
@@ -316,9 +315,7 @@ class Circuit:
     @staticmethod
     def is_open(reply: Reply) -> bool:
         """Whether a run that does not probe has to stop."""
-        if isinstance(reply, Exception):
-            raise reply
-        return reply in {b"open", b"half_open"}
+        return checked(reply) in {b"open", b"half_open"}
 
     def record(self, failures: int, run_id: str) -> Command:
         """The command that counts failures; `changed` tells OPENED (by this call), IS_OPEN or IS_CLOSED.
@@ -349,9 +346,8 @@ class Circuit:
     @staticmethod
     def changed(reply: Reply) -> Change:
         """What a call did."""
-        if isinstance(reply, Exception):
-            raise reply
-        return _change(Effect(reply[0].decode()), reply[1])
+        effect, facts = checked(reply)
+        return _change(Effect(effect.decode()), facts)
 
     async def open(self, reason: str, who: str) -> Change:
         """Open it for a person, until a person closes it: OPENED, HELD (it was open already) or IS_OPEN."""
@@ -370,11 +366,9 @@ class Circuit:
     @staticmethod
     def seen(reply: Reply) -> Status:
         """What the circuit is."""
-        if isinstance(reply, Exception):
-            raise reply
-        word, now_ms, failures, flat = reply
+        word, now_ms, failures, flat = checked(reply)
         state = State(word.decode())
-        facts = {name.decode(): _text(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        facts = {name.decode(): readable(value) for name, value in by_name(flat).items()}
         return Status(
             state=state,
             since_ms=int(facts["since_ms"]) if "since_ms" in facts else None,
@@ -396,12 +390,8 @@ def _new_id() -> str:
     return secrets.token_hex(8)
 
 
-def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode(errors="replace")
-
-
 def _change(effect: Effect, facts: list[bytes | None]) -> Change:
-    change_id, since_ms, by, who, reason, until_ms, failures = map(_text, facts)
+    change_id, since_ms, by, who, reason, until_ms, failures = map(readable, facts)
     ends_ms = int(until_ms or 0) or None
     return Change(effect, change_id, int(since_ms or 0), by, who, reason, ends_ms, int(failures or 0))
 

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from reclaim import views
-from reclaim.about import readable
 from reclaim.app import App, CircuitOpen, Unit
 from reclaim.cli_session import JsonOption, TargetOption, exit_if, unit_of, with_app
 from reclaim.deadletters import DeadLetter
-from reclaim.entry import check_id
+from reclaim.entry import check_id, readable
 from reclaim.replay import ReplayReport
 from reclaim.terminal import is_for_a_person, pairs, replay_progress, say, show, show_json, show_line, show_table
 

@@ -14,6 +14,7 @@ from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from reclaim.entry import readable
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unreachable
 from reclaim.settings import Settings
 
@@ -64,9 +65,7 @@ class Server:
             redis.exceptions.ResponseError: the command's own error; and whatever `batch` raises.
         """
         (reply,) = await self.batch([command])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return checked(reply)
 
     async def batch(self, commands: Sequence[Command], *, denial_raises: bool = True) -> list[Reply]:
         """Send all commands at once, and return one reply for each; a command's error stands in its reply's place.
@@ -110,9 +109,7 @@ class Server:
         """
         async with self._lent() as connection:
             try:
-                (begun,) = await _exchange(connection, _pack(("MULTI",)), 1)
-                if isinstance(begun, Exception):
-                    raise begun
+                raised(await _exchange(connection, _pack(("MULTI",)), 1))
                 request = b"".join(map(_pack, [*commands, ("DISCARD",)]))
                 return (await _exchange(connection, request, len(commands) + 1))[:-1]
             finally:
@@ -207,12 +204,16 @@ def _any_errors(replies: Sequence[Reply]) -> bool:
     return any(issubclass(kind, Exception) for kind in set(map(type, replies)))
 
 
+def checked(reply: Reply) -> Reply:
+    """The same reply; raised if it is an error."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 def raised(replies: list[Reply]) -> list[Reply]:
     """The same replies; the first that is an error is raised."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
+    return [checked(reply) for reply in replies]
 
 
 def _is_denied(exc: Exception) -> bool:
@@ -225,7 +226,7 @@ _DENIED_IN_SCRIPT = re.compile("NOPERM|ACL failure in script|The user executing 
 
 def _shown(command: Command) -> str:
     """The name of a command, and its key where it has one."""
-    words = [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in command[:4]]
+    words = [readable(word) if isinstance(word, bytes) else str(word) for word in command[:4]]
     if words[0] == "EVAL":
         return f"EVAL on {words[3]!r}"
     return f"{words[0]} on {words[1]!r}" if len(words) > 1 else words[0]

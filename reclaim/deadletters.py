@@ -10,7 +10,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from reclaim.connection import Command, Server, raised
-from reclaim.entry import Entry, check_id, id_after
+from reclaim.entry import Entry, check_id, id_after, readable
 from reclaim.errors import AccessDenied
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
@@ -114,7 +114,7 @@ class DeadLetter:
         entry_id, deliveries = about.get(b"id", letter_id), about.get(b"deliveries", b"0")
         deliveries = deliveries if deliveries.isdigit() else b"0"
         entry = Entry(entry_id, fields, about.get(b"consumer", b""), 0, int(deliveries))
-        words = (about.get(name, b"").decode(errors="replace") for name in (b"reason", b"error", b"at"))
+        words = (readable(about.get(name)) for name in (b"reason", b"error", b"at"))
         return cls(letter_id, entry, *words)
 
     def to_dict(self, shown: Callable[[bytes], str]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class DeadLetter:
             "entry_id": self.entry.id.decode(),
             "reason": self.reason,
             "error": self.error,
-            "consumer": self.entry.consumer.decode(errors="backslashreplace"),
+            "consumer": readable(self.entry.consumer),
             "deliveries": self.entry.deliveries,
             "at": self.at,
             "fields": [{"name": name, "value": value} for name, value in zip(names, values, strict=True)],

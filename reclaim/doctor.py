@@ -12,8 +12,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from reclaim import handlers
-from reclaim.about import ask, info, kind_and_version, readable
+from reclaim.about import ask, info, kind_and_version
 from reclaim.connection import Server, connect
+from reclaim.entry import readable
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, describe
 from reclaim.examine import examine
 from reclaim.finding import Finding, fail, ok, warn

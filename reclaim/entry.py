@@ -1,7 +1,7 @@
-"""Owns the Entry: one stream entry as Redis delivered it, bytes and all."""
+"""Owns the Entry, one stream entry as Redis delivered it, bytes and all; and how IDs, names and values are read."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
@@ -29,6 +29,16 @@ class Entry(NamedTuple):
         if wanted not in names_from_the_end:
             return None
         return self.fields[-1 - 2 * names_from_the_end.index(wanted)]
+
+
+def readable(value: bytes | None) -> str:
+    r"""Anybody's bytes as text, those that are not UTF-8 as ``\xNN``."""
+    return "" if value is None else value.decode(errors="backslashreplace")
+
+
+def by_name(flat: Sequence[Any]) -> dict[bytes, Any]:
+    """Names and values in turn, as Redis gives them, as values by name."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def id_after(entry_id: bytes) -> bytes:
@@ -61,7 +71,7 @@ def check_id(entry_id: bytes) -> bytes:
     """
     ms, dash, seq = entry_id.partition(b"-")
     if not (dash and ms.isdigit() and seq.isdigit() and max(int(ms), int(seq)) <= _MAX_PART):
-        raise ValueError(f"{entry_id.decode(errors='replace')!r} is not an entry ID; allowed: as in 1700000000000-0")
+        raise ValueError(f"{readable(entry_id)!r} is not an entry ID; allowed: as in 1700000000000-0")
     return entry_id
 
 

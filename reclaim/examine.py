@@ -5,9 +5,9 @@ from string import Formatter
 
 from redis.exceptions import ResponseError
 
-from reclaim.about import ask, readable
+from reclaim.about import ask
 from reclaim.connection import Command, Reply, Server
-from reclaim.entry import Entry, id_number
+from reclaim.entry import Entry, id_number, readable
 from reclaim.errors import MissingField, error_code
 from reclaim.finding import Finding, fail, ok, warn
 from reclaim.keys import Template

@@ -7,6 +7,7 @@ import secrets
 import socket
 
 from reclaim.connection import Command, Reply, Server, raised
+from reclaim.entry import readable
 
 logger = logging.getLogger("reclaim")
 
@@ -52,7 +53,7 @@ class Lease:
         _, holder, ttl_ms = raised(replies)
         if holder == self.token:
             return None
-        who = "another run" if holder is None else holder.decode(errors="replace")
+        who = "another run" if holder is None else readable(holder)
         return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
 
     async def renew(self) -> None:
@@ -67,7 +68,7 @@ class Lease:
             try:
                 await self.renew()
             except Exception as exc:
-                logger.warning("reclaim: lease %s not renewed: %s", self._key.decode(errors="replace"), exc)
+                logger.warning("reclaim: lease %s not renewed: %s", readable(self._key), exc)
 
     def release(self) -> Command:
         """The command that gives it back, if it is still ours."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from reclaim.about import moment, readable
+from reclaim.about import moment
 from reclaim.connection import Server
-from reclaim.entry import id_before
+from reclaim.entry import by_name, id_before, readable
 from reclaim.facts import LostEntry
 from reclaim.settings import Target
 
@@ -35,6 +35,6 @@ class LostEntries:
     def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[LostEntry]:
         """The lost entries that the ledger's entries tell of."""
         for _, flat in found:
-            facts = dict(zip(flat[::2], flat[1::2], strict=True))
+            facts = by_name(flat)
             deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
             yield LostEntry(readable(facts[b"id"]), readable(facts[b"consumer"]), deliveries, idle_ms, moment(at_ms))

@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from reclaim.connection import Command, Reply, Server, raised
-from reclaim.entry import Entry, id_after, id_number
+from reclaim.connection import Command, Reply, Server, checked, raised
+from reclaim.entry import Entry, by_name, id_after, id_number, readable
 from reclaim.errors import Unreachable, error_code
 from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.settings import Target
@@ -27,6 +27,7 @@ LOST_MAXLEN = 10_000
 NATIVE_UP_TO = 50_000
 WINDOW = 2_000  # entries that one script looks at: 2 ms on Valkey 9, 4 ms on Redis 6.2
 SWEEP_AT_ONCE = 200  # consumers that one script removes: under 1 ms
+CAREFUL_AT_ONCE = 100  # entries that one script claims, whose bodies pass through Lua: 2 ms, and 11 ms for 500
 KEEP_AT_ONCE = 500  # entries that one script keeps or gives back: 2 to 4 ms
 
 # Looks at a bounded window of the pending list (and so needs no IDLE, which Redis 6.0 does not have).
@@ -237,10 +238,8 @@ class PendingList:
         """What the reply to `count` says."""
         if isinstance(reply, ResponseError) and error_code(reply) == "NOGROUP":
             return Summary(group_missing=str(reply))
-        if isinstance(reply, Exception):
-            raise reply
-        count, _, _, consumers = reply
-        return Summary(count, {name.decode(errors="replace"): int(held) for name, held in consumers or ()})
+        count, _, _, consumers = checked(reply)
+        return Summary(count, {readable(name): int(held) for name, held in consumers or ()})
 
     def oldest(self) -> list[Command]:
         """The command, if alerts want to know, that asks for the entry pending with the smallest ID."""
@@ -358,7 +357,7 @@ class PendingList:
         replies = await self._server.transaction([self._bury("", found), claim])
         (lost, _, unrecorded), claimed = raised(replies)
         if lost is not None:
-            return claimed, [Row(*row) for row in lost], _text(unrecorded)
+            return claimed, [Row(*row) for row in lost], None if unrecorded is None else readable(unrecorded)
         seen = {item[0] for item in claimed}
         missing = [row for one, row in found.items() if one not in seen] if len(seen) < len(found) else []
         return claimed, await self._dropped(missing), None
@@ -380,8 +379,12 @@ class PendingList:
         return dropped
 
     async def _claim_carefully(self, found: dict[bytes, Row]) -> Claimed:
-        lost, claimed, unrecorded = await self._server.call(*self._bury("claim", found))
-        return claimed, [Row(*row) for row in lost], _text(unrecorded)
+        ids = list(found)
+        some = [ids[at : at + CAREFUL_AT_ONCE] for at in range(0, len(ids), CAREFUL_AT_ONCE)]
+        parts = raised(await self._server.batch([self._bury("claim", one) for one in some]))
+        claimed = [item for _, items, _ in parts for item in items]
+        lost = [Row(*row) for rows, _, _ in parts for row in rows]
+        return claimed, lost, next((readable(why) for _, _, why in parts if why is not None), None)
 
     def _bury(self, claim: str, ids: Iterable[bytes]) -> Command:
         about = (self._group, self.consumer, self._min_idle_ms, _now_ms(), LOST_MAXLEN, claim)
@@ -439,14 +442,14 @@ class PendingList:
     async def sweep(self, idle_ms: int) -> list[str]:
         """Remove consumers that have nothing pending and have been idle longer; never our own. Return their names."""
         reply = await self._server.call("XINFO", "CONSUMERS", self._keys.stream, self._group)
-        facts = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
+        facts = [by_name(flat) for flat in reply]
         names = [one[b"name"] for one in facts if one[b"pending"] == 0 and one[b"idle"] > idle_ms]
         names = [name for name in names if name != self.consumer]
         swept: list[bytes] = []
         for at in range(0, len(names), SWEEP_AT_ONCE):
             some = names[at : at + SWEEP_AT_ONCE]
             swept += await self._server.call("EVAL", _SWEEP, 1, self._keys.stream, self._group, *some)
-        return [name.decode(errors="replace") for name in swept]
+        return [readable(name) for name in swept]
 
 
 def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:
@@ -460,7 +463,3 @@ def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode(errors="replace")

@@ -11,12 +11,13 @@ from weakref import WeakKeyDictionary
 from redis.exceptions import RedisError, ResponseError
 
 from reclaim import __version__
-from reclaim.about import ask, info, kind_and_version, moment, readable
+from reclaim.about import ask, info, kind_and_version, moment
 from reclaim.app import App
 from reclaim.circuit import Circuit
 from reclaim.circuit import Status as CircuitStatus
-from reclaim.connection import Command, Reply, Server
+from reclaim.connection import Command, Reply, Server, checked
 from reclaim.doctor import Checkup
+from reclaim.entry import by_name, readable
 from reclaim.errors import ServerError, error_code
 from reclaim.facts import CircuitNow, Facts, Holder, Lost, Oldest, Pending
 from reclaim.health import Health, judge, worst
@@ -143,11 +144,11 @@ class _Answers:
             "group_missing": group_missing,
             "pending": pending,
             "circuit": self._read(lambda: circuit_now(self._target, Circuit.seen(circuit))),
-            "lease": self._read(lambda: readable(_checked(lease)) or None),
-            "runs": self._read(lambda: [{"id": readable(one)} | report for one, report in History.read(_checked(runs))])
+            "lease": self._read(lambda: readable(checked(lease)) or None),
+            "runs": self._read(lambda: [{"id": readable(one)} | report for one, report in History.read(checked(runs))])
             or [],
-            "dead_letters": self._read(lambda: int(_checked(dead))),
-            "lost": self._read(lambda: Lost(int(_checked(lost)), list(LostEntries.read(_checked(latest))))),
+            "dead_letters": self._read(lambda: int(checked(dead))),
+            "lost": self._read(lambda: Lost(int(checked(lost)), list(LostEntries.read(checked(latest))))),
             "error": self._error,
         }
 
@@ -159,18 +160,12 @@ class _Answers:
             return None
 
 
-def _checked(reply: Reply) -> Reply:
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
-
-
 def _pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
-    total, _, _, holders = _checked(summary)
+    total, _, _, holders = checked(summary)
     idle_ms = {} if isinstance(consumers, Exception) else dict(_idle_ms(consumers))
     by_consumer = [Holder(readable(name), int(held), idle_ms.get(name)) for name, held in holders or ()]
     by_consumer.sort(key=lambda holder: (-holder.pending, holder.consumer))
-    oldest = max(_checked(rows), key=lambda row: row[2], default=None)
+    oldest = max(checked(rows), key=lambda row: row[2], default=None)
     shown = by_consumer[:MAX_CONSUMERS]
     return Pending(
         total, len(by_consumer), shown, oldest and Oldest(readable(oldest[0]), readable(oldest[1]), *oldest[2:])
@@ -179,7 +174,7 @@ def _pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
 
 def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:
     for flat in consumers:
-        facts = dict(zip(flat[::2], flat[1::2], strict=True))
+        facts = by_name(flat)
         yield facts[b"name"], facts[b"idle"]
 
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from reclaim.about import readable
+from reclaim.entry import readable
 from reclaim.replay import ReplayReport
 
 LINE_EVERY_SEC = 1.0  # of progress, in a pipe

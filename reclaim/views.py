@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from reclaim.about import readable
 from reclaim.deadletters import DeadLetter
+from reclaim.entry import readable
 from reclaim.health import Health, span
 from reclaim.terminal import STYLES, cell, pairs, table, visible
 
