@@ -1,24 +1,31 @@
 """Owns the dead letters: entries that are not going to be handled, kept with the reason and their bytes untouched."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from reclaim.connection import Command, Server, raised
+from reclaim.connection import Command, Reply, Server, raised
 from reclaim.entry import Entry, check_id, id_after, readable
 from reclaim.errors import AccessDenied
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
 
+T = TypeVar("T")
+
 FIELD_PREFIX = b"field:"
 MAX_ERROR_CHARS = 1000
 MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
-IDS_AT_ONCE = 100
+# What one script or command may look at, so that it blocks the server for a few milliseconds at most.
+IDS_AT_ONCE = 500
+BYTES_AT_ONCE = 2**18
+PATIENCE_SEC = 10.0  # for what a person asks: a connection that breaks is tried again
 
 
 # Adds a dead letter and acknowledges its entry. A MULTI would acknowledge it also where XADD fails when it is its turn
@@ -51,18 +58,40 @@ return added
 """
 
 
-# The IDs of dead letters, without their bodies.
-# KEYS: the dead letters. ARGV: first ID, last ID, how many. Result: {{ID, the entry's ID}, …}.
+# The IDs of dead letters, without their bodies, one after another until they are enough or have come to so many bytes.
+# KEYS: the dead letters. ARGV: first ID, last ID, how many, how many bytes. Result: {{ID, the entry's ID}, …}.
 _IDS = """
-local ids = {}
-for _, letter in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])) do
-  local entry = letter[1]
+local ids, size, start = {}, 0, ARGV[1]
+while #ids < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
+  local letter = redis.call('XRANGE', KEYS[1], start, ARGV[2], 'COUNT', 1)[1]
+  if not letter then break end
+  local entry
   for at = 1, #letter[2], 2 do
-    if letter[2][at] == 'id' then entry = letter[2][at + 1] break end
+    if letter[2][at] == 'id' then entry = letter[2][at + 1] end
+    size = size + #letter[2][at] + #letter[2][at + 1]
   end
-  ids[#ids + 1] = {letter[1], entry}
+  ids[#ids + 1] = {letter[1], entry or letter[1]}
+  local ms, seq = letter[1]:match('(%d+)-(%d+)')
+  if #seq > 15 then break end -- Lua does not count on exactly
+  start = ms .. '-' .. string.format('%d', seq + 1)
 end
 return ids
+"""
+
+
+# Removes dead letters from the first on, until they are enough or have come to so many bytes.
+# KEYS: the dead letters. ARGV: last ID, how many, how many bytes. Result: {how many, 1 if there may be more}.
+_DISCARD = """
+if redis.replicate_commands then redis.replicate_commands() end
+local discarded, size = 0, 0
+while discarded < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
+  local letter = redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', 1)[1]
+  if not letter then return {discarded, 0} end
+  for _, value in ipairs(letter[2]) do size = size + #value end
+  redis.call('XDEL', KEYS[1], letter[1])
+  discarded = discarded + 1
+end
+return {discarded, 1}
 """
 
 
@@ -111,7 +140,7 @@ class DeadLetter:
                 fields += (name.removeprefix(FIELD_PREFIX), value)
             else:
                 about[name] = value
-        entry_id, deliveries = about.get(b"id", letter_id), about.get(b"deliveries", b"0")
+        entry_id, deliveries = _entry_id(about.get(b"id"), letter_id), about.get(b"deliveries", b"0")
         deliveries = deliveries if deliveries.isdigit() else b"0"
         entry = Entry(entry_id, fields, about.get(b"consumer", b""), 0, int(deliveries))
         words = (readable(about.get(name)) for name in (b"reason", b"error", b"at"))
@@ -144,6 +173,7 @@ class DeadLetters:
         self._keys = target.keys
         self._group = target.group.encode()
         self._maxlen = target.dead_letter_maxlen
+        self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec)
 
     async def park(
         self, parkings: Sequence[Parking], retries: Retries, deadline: Deadline
@@ -211,12 +241,17 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many there are."""
-        return int(await self._server.call("XLEN", self._keys.dead))
+        return int(await self._call("XLEN", self._keys.dead))
+
+    async def last(self) -> bytes | None:
+        """The ID of the one that became such last; None where there are none."""
+        found = await self._call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
+        return found[0][0] if found else None
 
     async def list(self, after: bytes | None = None, count: int = 50) -> Sequence[DeadLetter]:
         """At most `count` dead letters, in the order in which they became such, from the one after the ID given."""
         start = "-" if after is None else id_after(after)
-        found = await self._server.call("XRANGE", self._keys.dead, start, "+", "COUNT", count)
+        found = await self._call("XRANGE", self._keys.dead, start, "+", "COUNT", count)
         return [DeadLetter.read(letter_id, flat) for letter_id, flat in found]
 
     async def show(self, ids: Sequence[bytes]) -> Sequence[DeadLetter | None]:
@@ -225,48 +260,83 @@ class DeadLetters:
         Raises:
             ValueError: an ID is not one of a stream.
         """
-        for one in ids:
-            check_id(one)
-        replies = raised(await self._server.batch([("XRANGE", self._keys.dead, one, one) for one in ids]))
+        look: list[Command] = [("XRANGE", self._keys.dead, one, one) for one in map(check_id, ids)]
+        replies = raised(await self._patiently(partial(self._server.batch, look)))
         return [DeadLetter.read(*found[0]) if found else None for found in replies]
 
     async def discard(self, ids: Sequence[bytes]) -> int:
         """Remove dead letters for good; return how many of them were there.
 
+        Where a reply was lost and the removal made again, those that were not there from the start count too.
+
         Raises:
             ValueError: an ID is not one of a stream.
         """
-        for one in ids:
-            check_id(one)
-        return int(await self._server.call("XDEL", self._keys.dead, *ids)) if ids else 0
-
-    async def discard_all(self) -> int:
-        """Remove every dead letter that there is now; return how many."""
+        checked = list(map(check_id, ids))
         discarded = 0
-        async for some in self.ids():
-            discarded += await self.discard([letter_id for letter_id, _ in some])
+        for at in range(0, len(checked), IDS_AT_ONCE):
+            discarded += await self._remove(checked[at : at + IDS_AT_ONCE])
         return discarded
 
-    async def ids(self) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
-        """The IDs of all dead letters that there are now, some at a time, each with its entry's ID."""
-        newest = await self._server.call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
+    async def _remove(self, ids: Sequence[bytes]) -> int:
+        attempts = 0
+
+        async def remove() -> int:
+            nonlocal attempts
+            attempts += 1
+            return int(await self._server.call("XDEL", self._keys.dead, *ids))
+
+        removed = await self._patiently(remove)
+        return removed if attempts == 1 else len(ids)
+
+    async def discard_all(self, upto: bytes | None = None) -> int:
+        """Remove every dead letter that there is now, or up to the one with this ID; return how many.
+
+        Where a reply was lost, those of one step may be missing in that number.
+        """
+        last = upto or await self.last()
+        if last is None:
+            return 0
+        discarded, more = 0, True
+        while more:
+            some, more = await self._call("EVAL", _DISCARD, 1, self._keys.dead, last, IDS_AT_ONCE, BYTES_AT_ONCE)
+            discarded += some
+        return discarded
+
+    async def ids(self, upto: bytes | None = None) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
+        """The IDs of all dead letters there are now, or up to this one, each with its entry's ID, a few at once."""
+        last = upto or await self.last()
         start = b"-"
-        while newest:
-            last = newest[0][0]
-            found = await self._server.call("EVAL", _IDS, 1, self._keys.dead, start, last, IDS_AT_ONCE)
+        while last is not None:
+            found = await self._call("EVAL", _IDS, 1, self._keys.dead, start, last, IDS_AT_ONCE, BYTES_AT_ONCE)
             if not found:
                 return
-            yield [(letter_id, entry_id) for letter_id, entry_id in found]
+            yield [(letter_id, _entry_id(entry_id, letter_id)) for letter_id, entry_id in found]
             start = id_after(found[-1][0])
 
     async def amend(self, letter: DeadLetter, error: str) -> None:
         """Replace a dead letter by one with a new error and time, its bytes untouched."""
         flat = _flat(letter.entry, letter.reason, error, _now())
         if len(flat) <= MAX_SCRIPT_VALUES:
-            await self._server.call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
+            await self._call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
         elif (await self.show([letter.id]))[0] is not None:
             dead = self._keys.dead
             raised(await self._server.transaction([("XADD", dead, "*", *flat), ("XDEL", dead, letter.id)]))
+
+    async def _call(self, *command: bytes | str | int) -> Reply:
+        return await self._patiently(partial(self._server.call, *command))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What the call returns, made again where a connection breaks: not for what must not happen twice."""
+        return await self._retries.attempt(Deadline(PATIENCE_SEC, time.monotonic), call)
+
+
+def _entry_id(said: bytes | None, letter_id: bytes) -> bytes:
+    """The ID of a dead letter's entry; its own where somebody else has written what is none."""
+    try:
+        return letter_id if said is None else check_id(said)
+    except ValueError:
+        return letter_id
 
 
 def _now() -> str:

@@ -10,12 +10,13 @@ import hashlib
 import json
 import logging
 import re
+import time
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import azure.functions as func
 from redis import exceptions as redis_errors
@@ -28,15 +29,18 @@ from reclaim.deadletters import DeadLetter, DeadLetters
 from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, ServerError, SettingsError, is_transient
 from reclaim.operation import Operation, under_way
 from reclaim.report import Outcome
+from reclaim.retry import Deadline, Retries
 
 logger = logging.getLogger("reclaim")
 
 RETRY_AFTER_SEC = 5
+ATTEMPTS = 3
 PAGE_BYTES = 2**20  # a page of dead letters ends where its bodies come to more
 LETTERS_AT_ONCE = 10
 PREVIEW_CHARS = 1000
 
 Arguments = dict[str, Any]
+T = TypeVar("T")
 Act = Callable[[App, Arguments], Awaitable[Mapping[str, Any]]]
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # its __init__ has no types
@@ -96,13 +100,14 @@ def _is_of_redis(error: Exception) -> bool:
 @_operation("GET", "/dead-letters")
 async def list_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
     unit = _unit(app, asked)
-    count = await unit.dead_letters.count()
+    count, last = await unit.dead_letters.count(), await unit.dead_letters.last()
     letters, after = await _some_letters(unit.dead_letters, _as_bytes(asked.get("after")), asked["limit"])
     return {
         "target": unit.target.name,
         "count": count,
         "dead_letters": [letter.to_dict(_preview) for letter in letters],
         "next": None if after is None else after.decode(),
+        "last": None if last is None else last.decode(),
     }
 
 
@@ -131,6 +136,7 @@ async def replay_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
         await unit.check_circuit()
     report = await unit.replay().run(
         _ids(asked["ids"]),
+        upto=_as_bytes(asked.get("upto")),
         limit=asked.get("limit"),
         per_second=asked.get("rate"),
         dry_run=asked["dry_run"],
@@ -142,8 +148,8 @@ async def replay_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
 @_operation("DELETE", "/dead-letters")
 async def discard_dead_letters(app: App, asked: Arguments) -> Mapping[str, Any]:
     unit = _unit(app, asked)
-    ids = _ids("all" if asked["ids"] == "all" else asked["ids"].split(","))
-    discarded = await (unit.dead_letters.discard_all() if ids is None else unit.dead_letters.discard(ids))
+    ids, upto = _ids("all" if asked["ids"] == "all" else asked["ids"].split(",")), _as_bytes(asked.get("upto"))
+    discarded = await (unit.dead_letters.discard_all(upto) if ids is None else unit.dead_letters.discard(ids))
     return {"target": unit.target.name, "discarded": discarded}
 
 
@@ -223,11 +229,17 @@ def _hashes(page: bytes, tag: str) -> str:
 async def _answer(req: func.HttpRequest, method: str, path: str, act: Act) -> func.HttpResponse:
     try:
         asked = contract.check(method, path, req.params, req.get_body())
-        return _json(200, await act(app_of_loop(), asked))
+        acting = partial(act, app_of_loop(), asked)
+        return _json(200, await (_patiently(acting) if method == "GET" else acting()))
     except asyncio.CancelledError:  # one that leaks leaves the host's invocation hanging
         return _error(503, "cancelled", "the app is being stopped; what was in work is taken up later")
     except Exception as exc:
         return _error(*_told(exc))
+
+
+async def _patiently(look: Callable[[], Awaitable[T]]) -> T:
+    """What a look comes to, taken again where a connection turns out to be dead."""
+    return await Retries(ATTEMPTS, max_delay_sec=0).attempt(Deadline(TIMEOUT_SEC, time.monotonic), look)
 
 
 # What a caller is told of an error: of its nearest class in the table.

@@ -1,12 +1,13 @@
 """Owns the replay: has dead letters handled once more, in entry ID order for each order key."""
 
 import asyncio
+import logging
 import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from reclaim.connection import Server
 from reclaim.deadletters import DeadLetter, DeadLetters
@@ -15,9 +16,12 @@ from reclaim.errors import LeaseHeld, MissingField, OutOfTime, Verdict, classify
 from reclaim.handlers import Handler, Keyed, Stored
 from reclaim.lease import Lease
 from reclaim.pace import FIRST_PAGE, Pace
+from reclaim.report import reason_among
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
 from reclaim.storing import Storing
+
+logger = logging.getLogger("reclaim")
 
 PAGE = 100
 PATIENCE_MS = 10_000
@@ -36,6 +40,7 @@ class ReplayReport:
         held: were left alone, because an earlier one of their order key was not stored.
         left: were not begun, or not finished, when the time was up.
         missing: IDs asked for that are no dead letters, or were removed meanwhile.
+        reasons: why dead letters failed or were retried, and how many for each reason (the first 20 reasons).
     """
 
     chosen: int = 0
@@ -45,6 +50,7 @@ class ReplayReport:
     held: int = 0
     left: int = 0
     missing: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 class Replay:
@@ -72,6 +78,7 @@ class Replay:
         self,
         ids: Sequence[bytes] | None = None,
         *,
+        upto: bytes | None = None,
         limit: int | None = None,
         per_second: float | None = None,
         dry_run: bool = False,
@@ -82,6 +89,7 @@ class Replay:
 
         Args:
             ids: of dead letters; None for all.
+            upto: of all, only those up to the one with this ID: what fails gets a new ID, and is not among them again.
             limit: replay at most so many.
             per_second: replay at most so many each second.
             dry_run: only say how many would be replayed.
@@ -97,7 +105,7 @@ class Replay:
         if per_second is not None and not 0 < per_second < math.inf:
             raise ValueError(f"per_second is {per_second!r}; allowed: a number above 0")
         deadline = Deadline(budget_sec, self._clock)
-        chosen, missing = await self._choose(ids, limit)
+        chosen, missing = await self._choose(ids, upto, limit)
         report = ReplayReport(chosen=len(chosen), missing=missing)
         if dry_run or not chosen:
             return report
@@ -123,21 +131,31 @@ class Replay:
         finally:
             keeper.cancel()
             await asyncio.wait([keeper])
-            await self._server.batch([lease.release()])
+            await self._give_back(lease)
 
-    async def _choose(self, ids: Sequence[bytes] | None, limit: int | None) -> tuple[list[bytes], int]:
+    async def _give_back(self, lease: Lease) -> None:
+        """Release the lease; where that fails it ends by itself, and what was done stays done."""
+        try:
+            await self._server.batch([lease.release()])
+        except Exception as exc:
+            logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, exc)
+
+    async def _choose(
+        self, ids: Sequence[bytes] | None, upto: bytes | None, limit: int | None
+    ) -> tuple[list[bytes], int]:
         """The IDs of the dead letters to replay, by entry ID, and how many of those asked for are not there."""
         missing = 0
         places: list[tuple[int, bytes]] = []
         if ids is None:
-            async for some in self._letters.ids():
+            async for some in self._letters.ids(upto):
                 places += ((id_number(entry_id), letter_id) for letter_id, entry_id in some)
-        for one in dict.fromkeys(ids or ()):
-            (letter,) = await self._letters.show([one])
-            if letter is None:
-                missing += 1
-            else:
-                places.append((id_number(letter.entry.id), letter.id))
+        pace, named = Pace(PAGE, FIRST_PAGE, PATIENCE_MS), deque(dict.fromkeys(ids or ()))
+        while named:
+            letters = await self._letters.show([named.popleft() for _ in range(min(pace.count, len(named)))])
+            there = [letter for letter in letters if letter is not None]
+            pace.saw([letter.entry for letter in there], 0)
+            missing += len(letters) - len(there)
+            places += ((id_number(letter.entry.id), letter.id) for letter in there)
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
 
     async def _take(self, lease: Lease, deadline: Deadline) -> None:
@@ -192,7 +210,13 @@ class Replay:
             case Verdict.STOP:
                 raise error
             case Verdict.RETRY:
-                return replace(report, retried=report.retried + 1)
+                return replace(report, retried=report.retried + 1, reasons=_with(report.reasons, describe(error)))
             case _:
                 await self._letters.amend(letter, describe(error))
-                return replace(report, failed=report.failed + 1)
+                return replace(report, failed=report.failed + 1, reasons=_with(report.reasons, describe(error)))
+
+
+def _with(reasons: Mapping[str, int], reason: str) -> Mapping[str, int]:
+    """The reasons, with one more."""
+    name = reason_among(reasons, reason)
+    return {**reasons, name: reasons.get(name, 0) + 1}

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -169,8 +169,7 @@ class Tally:
 
     def because(self, reason: str) -> None:
         """Count a reason for an entry not to be stored."""
-        is_listed = reason in self.reasons or len(self.reasons) < MAX_REASONS
-        self.reasons[reason if is_listed else OTHER_REASONS] += 1
+        self.reasons[reason_among(self.reasons, reason)] += 1
 
     @contextmanager
     def page(self, claimed: int) -> Iterator[Callable[[], None]]:
@@ -206,6 +205,11 @@ class Tally:
             page_reports=tuple(self.page_reports),
             **{name: getattr(self, name) for name in _AS_COUNTED},
         )
+
+
+def reason_among(reasons: Collection[str], reason: str) -> str:
+    """Under what a reason is counted among those there are: itself, as long as they are few."""
+    return reason if reason in reasons or len(reasons) < MAX_REASONS else OTHER_REASONS
 
 
 def _by_consumer(summary: Summary | None) -> dict[str, int] | None:

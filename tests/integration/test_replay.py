@@ -188,7 +188,10 @@ async def test_one_that_fails_is_a_dead_letter_still_and_holds_the_later_ones_of
 
     report = await replayed(server, target, by_function(record))
 
-    assert (sorted(record.seen), report) == ([1, 3], ReplayReport(chosen=3, replayed=1, failed=1, held=1))
+    assert (sorted(record.seen), report) == (
+        [1, 3],
+        ReplayReport(chosen=3, replayed=1, failed=1, held=1, reasons={"ValueError: again": 1}),
+    )
     assert dead(client, target) == [letter(*one, "ValueError: again"), letter(*two)]
 
     record = Recorder()
@@ -209,7 +212,10 @@ async def test_one_that_fails_holds_the_later_ones_of_its_key_on_later_pages(
 
     report = await replayed(embedded, target, by_function(record))
 
-    assert (record.seen, report) == ([1, 251], ReplayReport(chosen=251, replayed=1, failed=1, held=249))
+    assert (record.seen, report) == (
+        [1, 251],
+        ReplayReport(chosen=251, replayed=1, failed=1, held=249, reasons={"RejectEntry: still bad": 1}),
+    )
     first, *others = letters
     assert dead(client, target) == [letter(*first, "RejectEntry: still bad"), *(letter(*other) for other in others)]
 
@@ -223,7 +229,10 @@ async def test_one_that_is_not_to_blame_is_left_as_it_was(server: Endpoint, clie
 
     report = await replayed(server, target, by_function(record))
 
-    assert (record.seen, report) == ([1, 1, 1], ReplayReport(chosen=2, retried=1, held=1))
+    assert (record.seen, report) == (
+        [1, 1, 1],
+        ReplayReport(chosen=2, retried=1, held=1, reasons={"RetryEntry: later": 1}),
+    )
     assert dead(client, target) == [letter(*one), letter(*two)]
     assert [row[0] for row in client.execute_command("XRANGE", target.keys.dead, "-", "+")] == ids
 
@@ -236,10 +245,9 @@ async def test_one_that_lacks_a_field_still_fails_and_holds_nothing(server: Endp
 
     report = await replayed(server, target)
 
-    assert report == ReplayReport(chosen=2, replayed=1, failed=1)
-    assert state(client, target) == State(
-        hashes=stored(tweet(2)), dead=[letter(*bad, "MissingField: no field 'id' for 'tweet:{id}'")]
-    )
+    why = "MissingField: no field 'id' for 'tweet:{id}'"
+    assert report == ReplayReport(chosen=2, replayed=1, failed=1, reasons={why: 1})
+    assert state(client, target) == State(hashes=stored(tweet(2)), dead=[letter(*bad, why)])
 
 
 async def test_two_of_one_entry_are_both_replayed_and_counted(server: Endpoint, client: Client) -> None:
@@ -262,9 +270,21 @@ async def test_two_of_one_entry_that_fails_are_both_there_still(server: Endpoint
 
     report = await replayed(server, target, by_function(Recorder(_1=ValueError("again"))))
 
-    assert report == ReplayReport(chosen=2, failed=1, held=1)
+    assert report == ReplayReport(chosen=2, failed=1, held=1, reasons={"ValueError: again": 1})
     errors = [found[b"error"] for found in dead(client, target)]
     assert sorted(errors) == [b"ValueError: again", b"ValueError: at first"]
+
+
+async def test_one_that_somebody_else_wrote_stops_no_other(server: Endpoint, client: Client) -> None:
+    """What it says its entry's ID is, is none."""
+    target = a_target()
+    parked(client, target, (1, tweet(1)))
+    client.execute_command("XADD", target.keys.dead, "*", "id", "no-id", "field:id", "7")
+
+    report = await replayed(server, target)
+
+    assert report == ReplayReport(chosen=2, replayed=2)
+    assert state(client, target) == State(hashes=stored(tweet(1)) | {b"tweet:7": {b"id": b"7"}})
 
 
 # --- which and how many ----------------------------------------------------------------------------------------------
@@ -307,6 +327,34 @@ async def test_only_those_named_are_replayed(server: Endpoint, client: Client) -
 
     assert report == ReplayReport(chosen=2, replayed=2, missing=1)
     assert state(client, target) == State(hashes=stored(tweet(3), tweet(1)), dead=[letter(2, tweet(2))])
+
+
+async def test_those_that_came_later_are_not_among_all_up_to_one(server: Endpoint, client: Client) -> None:
+    """So that what fails, and gets a new ID, is tried once and not for ever."""
+    target = a_target()
+    one, two, three = ((number, tweet(number)) for number in (1, 2, 3))
+    _, upto = parked(client, target, one, two)
+    parked(client, target, three)
+    handler = by_function(Recorder(_1=ValueError("again")))
+
+    reports = [await replayed(server, target, handler, upto=upto) for _ in range(2)]
+
+    assert reports == [
+        ReplayReport(chosen=2, replayed=1, failed=1, reasons={"ValueError: again": 1}),
+        ReplayReport(),
+    ]
+    assert dead(client, target) == [letter(*one, "ValueError: again"), letter(*three)]
+
+
+async def test_many_that_are_named_are_looked_up_a_page_at_a_time(embedded_proxy: Proxy, client: Client) -> None:
+    """Not each for itself: a thousand round trips would take longer than anybody waits."""
+    target = a_target()
+    ids = parked(client, target, *((number, tweet(number)) for number in range(1, 501)))
+
+    report = await replayed(embedded_proxy, target, ids=ids, dry_run=True)
+
+    assert report == ReplayReport(chosen=500)
+    assert embedded_proxy.round_trips < 20
 
 
 @pytest.mark.parametrize("bad", [b"1", b"x-0", b"1-0-0", b"18446744073709551616-0", b""])
@@ -415,7 +463,7 @@ async def test_nothing_is_begun_after_the_time_is_up(embedded: Endpoint, client:
 
     assert max(began.values()) <= start + 0.55
     assert 0 < report.replayed == len(ended) <= len(began) < 60
-    counts = {one.name: getattr(report, one.name) for one in fields_of(report)}
+    counts = {one.name: getattr(report, one.name) for one in fields_of(report) if one.name != "reasons"}
     assert sum(counts.values()) == 2 * report.chosen == 120, counts
     assert (report.failed, report.missing) == (0, 0)
     assert report.left + report.held >= 60 - len(began)
@@ -515,10 +563,11 @@ async def test_a_wide_one_is_replayed_and_another_fails_with_its_bytes_untouched
 
     report = await replayed(server, target)
 
-    assert report == ReplayReport(chosen=2, replayed=1, failed=1)
+    assert report == ReplayReport(chosen=2, replayed=1, failed=1, reasons=report.reasons)
     after = state(client, target)
     (found,) = after.dead
-    assert found.pop(b"error").startswith(b"ResponseError: WRONGTYPE")
+    assert found[b"error"].startswith(b"ResponseError: WRONGTYPE")
+    assert report.reasons == {found.pop(b"error").decode(): 1}
     expected = letter(2, tweet(2) + more)
     del expected[b"error"]
     assert found == expected
@@ -553,7 +602,9 @@ async def test_a_store_that_is_full_leaves_all_as_it_was(server: Endpoint, clien
     report = await replayed(proxy, target)
 
     assert server.port
-    assert report == ReplayReport(chosen=3, retried=3)
+    assert report == ReplayReport(chosen=3, retried=3, reasons=report.reasons)
+    ((reason, count),) = report.reasons.items()
+    assert (reason.partition(":")[0], count) == ("OutOfMemoryError", 3)
     assert dead(client, target) == [letter(*one) for one in letters]
 
 
@@ -594,3 +645,64 @@ async def test_the_order_is_that_of_numbers_and_not_of_text(embedded: Endpoint, 
     await replayed(embedded, target, by_function(handle))
 
     assert seen == [b"9-0", b"10-2", b"10-10", b"100-0"]
+
+
+# --- a network that breaks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["XRANGE", "XREVRANGE", "XDEL", "EVAL"])
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=["before", "after"])
+async def test_a_connection_that_breaks_once_ends_no_replay(
+    embedded_proxy: Proxy, client: Client, name: str, fault: Fault
+) -> None:
+    """Whatever was under way; and all are counted."""
+    target = a_target()
+    parked(client, target, *((number, tweet(number)) for number in range(1, 61)))
+    rule = embedded_proxy.when(name, fault)
+
+    report = await replayed(embedded_proxy, target)
+
+    assert (report, rule.hits) == (ReplayReport(chosen=60, replayed=60), 1)
+    assert state(client, target) == State(hashes=stored(*(tweet(number) for number in range(1, 61))))
+
+
+async def test_a_lease_that_cannot_be_released_is_no_failure(embedded_proxy: Proxy, client: Client) -> None:
+    """It ends by itself; what was replayed is told."""
+    target = a_target()
+    parked(client, target, (1, tweet(1)))
+    embedded_proxy.when("EVAL", Fault.CUT_BEFORE, args=lambda args: b"DEL" in args[0])
+
+    report = await replayed(embedded_proxy, target)
+
+    assert report == ReplayReport(chosen=1, replayed=1)
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=["before", "after"])
+async def test_a_connection_that_breaks_once_ends_no_discarding(
+    embedded_proxy: Proxy, client: Client, fault: Fault
+) -> None:
+    """Neither of all nor of those named."""
+    target = a_target()
+    ids = parked(client, target, *((number, tweet(number)) for number in range(1, 1201)))
+    embedded_proxy.when("XDEL", fault)
+    embedded_proxy.when("EVAL", fault)
+    connected = connect(settings_for(embedded_proxy, target))
+
+    named = await DeadLetters(connected, target).discard(ids[:600])
+    await DeadLetters(connected, target).discard_all()
+    await connected.aclose()
+
+    assert named == 600
+    assert state(client, target) == State()
+
+
+async def test_large_ones_are_looked_through_a_few_at_a_time(embedded: Endpoint, client: Client) -> None:
+    """A script that reads a hundred of a megabyte each blocks the server for half a second."""
+    target = a_target()
+    parked(client, target, *((number, [b"body", bytes(2**20)]) for number in range(5)), (5, tweet(5)), (6, tweet(6)))
+    connected = connect(settings_for(embedded, target))
+
+    pages = [len(some) async for some in DeadLetters(connected, target).ids()]
+    await connected.aclose()
+
+    assert pages == [1, 1, 1, 1, 1, 2]

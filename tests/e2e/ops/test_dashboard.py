@@ -359,6 +359,86 @@ def test_a_replay_shows_its_progress_and_can_be_stopped(
     assert 0 < app.get("status")["targets"][0]["dead_letters"] < 60
 
 
+def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """The next one waits for what is in work; then it is of what was chosen, and of nothing else."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(40)))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.press("Replay all…")
+    page.get_by_label("Each second").fill("2")
+    dashboard.press("Replay")
+    dashboard.sees(re.compile(r"[1-9]\d* replayed so far"))
+
+    dashboard.press("Stop")
+    dashboard.sees("The replay is stopping")
+    dashboard.press("Replay all…")
+    dashboard.sees("The replay before this one is still ending")
+    expect(page.locator("#said")).to_contain_text(re.compile(r"\d+ of 40 replayed"))
+    left = app.get("status")["targets"][0]["dead_letters"]
+    page.locator("#letters summary").first.click()
+    dashboard.press("Replay this one…")
+    dashboard.press("Replay")
+
+    dashboard.sees("1 of 1 replayed.")
+    assert 0 < left < 40
+    assert app.get("status")["targets"][0]["dead_letters"] == left - 1
+
+
+def test_what_comes_after_the_question_is_not_discarded(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """All are those that there were when it was asked."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(5)))
+    dashboard = visit(app)
+    dashboard.enter()
+    dashboard.letters(5)
+
+    dashboard.press("Discard all…")
+    dashboard.sees("Discard all 5 dead letters?")
+    later = dead(client, *(tweet(number) for number in range(3)))
+    dashboard.press("Discard")
+
+    dashboard.sees("5 dead letters are discarded.")
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
+
+
+def test_what_fails_again_is_tried_once_and_told_why(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """It does not stand in the way of the others."""
+    given(client, TARGET)
+    dead(client, *([b"user", b"no id"] for _ in range(20)), *(tweet(number) for number in range(10)))
+    dashboard = visit(app)
+    dashboard.enter()
+
+    dashboard.press("Replay all…")
+    dashboard.press("Replay")
+
+    dashboard.sees("10 of 30 replayed, 20 failed again. Most often: MissingField: no field 'id'")
+    dashboard.letters(20)
+
+
+def test_dead_letters_that_cannot_be_read_are_not_none(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """It says why, and shows them when it can."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    dashboard = visit(app)
+    failing = {"error": {"code": "redis_error", "message": "it is broken"}}
+    dashboard.page.route("**/api/dead-letters?*", lambda route: route.fulfill(status=500, json=failing))
+    dashboard.enter()
+
+    dashboard.sees("They could not be read: it is broken")
+    expect(dashboard.page.get_by_text("There are none: no entry waits")).to_have_count(0)
+    dashboard.page.unroute_all()
+
+    dashboard.letters(1)
+
+
 def test_chosen_dead_letters_are_discarded_after_a_question(
     app: App, client: Client, visit: Callable[..., Dashboard]
 ) -> None:

@@ -196,6 +196,20 @@ def test_what_is_no_report_is_passed_over(app: App, client: Client) -> None:
     assert [run["run_id"] for run in app.get("status")["targets"][0]["runs"]] == ["r2", "r1"]
 
 
+def test_all_dead_letters_can_mean_those_up_to_one(app: App, client: Client) -> None:
+    """The list tells which is the last; what comes later is not meant."""
+    given(client, TARGET)
+    dead(client, tweet(1), tweet(2))
+    last = app.get("dead-letters", limit=1)["last"]
+    later = dead(client, tweet(3))
+
+    would = app.post("dead-letters/replay", ids="all", upto=last, dry_run=True)
+    gone = app.ask("DELETE", "dead-letters", params={"ids": "all", "upto": last}).json()
+
+    assert (would["chosen"], gone["discarded"]) == (2, 2)
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
+
+
 # --- lost entries ----------------------------------------------------------------------------------------------------
 
 
