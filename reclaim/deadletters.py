@@ -30,13 +30,17 @@ PATIENCE_SEC = 10.0  # for what a person asks: a connection that breaks is tried
 
 # Adds a dead letter and acknowledges its entry. A MULTI would acknowledge it also where XADD fails when it is its turn
 # (the key holds another type); a script stops there. Errors are passed through as they are: their codes are needed.
-# KEYS: the stream, the dead letters. ARGV: group, entry ID, cap, then the dead letter's names and values.
-# Result: how many older dead letters the cap pushed out; 0 also where the entry is no longer pending.
+# KEYS: the stream, the dead letters. ARGV: group, entry ID, cap, our consumer, the entry's delivery count as we left
+# it, then the dead letter's names and values.
+# Result: how many older dead letters the cap pushed out; 0 also where the entry is no longer pending; the error TAKEN
+# where somebody else has claimed it.
 _PARK = """
 if redis.replicate_commands then redis.replicate_commands() end
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
+if not row then return 0 end
+if row[2] ~= ARGV[4] or row[4] ~= tonumber(ARGV[5]) then return redis.error_reply('TAKEN by somebody else') end
 local before = redis.call('XLEN', KEYS[2])
-local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 4))
+local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 6))
 if type(added) == 'table' then return added end
 local acknowledged = redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[2])
 if type(acknowledged) == 'table' then
@@ -172,6 +176,7 @@ class DeadLetters:
         self._server = server
         self._keys = target.keys
         self._group = target.group.encode()
+        self._consumer = target.consumer.encode()
         self._maxlen = target.dead_letter_maxlen
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec)
 
@@ -180,7 +185,8 @@ class DeadLetters:
     ) -> tuple[int, dict[bytes, Exception]]:
         """Make dead letters of entries and acknowledge them.
 
-        What is no longer pending is left alone, so that a call whose reply was lost can be made again.
+        What is no longer pending is left alone, so that a call whose reply was lost can be made again; and so is what
+        somebody else has claimed meanwhile: nothing is to be dead and in work.
 
         Returns:
             How many older dead letters the cap pushed out; and the error of each entry that is still pending, by ID.
@@ -201,7 +207,7 @@ class DeadLetters:
                 raise error
 
         try:
-            await retries.attempt(deadline, attempt)
+            await retries.call(deadline, attempt)
         except AccessDenied:
             raise
         except Exception as exc:
@@ -209,28 +215,32 @@ class DeadLetters:
         return dropped, {}
 
     async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, int | Exception]:
-        flats = {one.entry.id: _flat(one.entry, one.reason.value, one.error, _now()) for one in parkings}
-        narrow = [one for one, flat in flats.items() if len(flat) <= MAX_SCRIPT_VALUES]
-        parks: list[Command] = [
-            ("EVAL", _PARK, 2, self._keys.stream, self._keys.dead, self._group, one, self._maxlen, *flats[one])
-            for one in narrow
-        ]
-        results = dict(zip(narrow, await self._server.batch(parks) if parks else [], strict=True))
-        for one in flats.keys() - results.keys():
-            results[one] = await self._park_wide(one, flats[one])
+        flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, _now())) for one in parkings]
+        keys = (self._keys.stream, self._keys.dead)
+        parks: dict[bytes, Command] = {
+            one.id: ("EVAL", _PARK, 2, *keys, self._group, one.id, self._maxlen, self._consumer, one.deliveries, *flat)
+            for one, flat in flats
+            if len(flat) <= MAX_SCRIPT_VALUES
+        }
+        results = dict(zip(parks, await self._server.batch([*parks.values()]) if parks else [], strict=True))
+        for one, flat in flats:
+            if one.id not in results:
+                results[one.id] = await self._park_wide(one, flat)
         return results
 
-    async def _park_wide(self, entry_id: bytes, flat: Sequence[bytes | str | int]) -> int | Exception:
+    async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> int | Exception:
         """As `_PARK`, for an entry with more fields than Lua can pass on."""
         dead, group = self._keys.dead, self._group
-        look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry_id, entry_id, 1)]
+        look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry.id, entry.id, 1)]
         kind, rows = raised(await self._server.batch(look))
         if kind not in {b"stream", b"none"}:
             return ResponseError(f"WRONGTYPE the dead letters' key holds a {kind.decode()}")
         if not rows:
             return 0
+        if (rows[0][1], rows[0][3]) != (self._consumer, entry.deliveries):
+            return ResponseError("TAKEN by somebody else")
         add: Command = ("XADD", dead, "MAXLEN", "~", self._maxlen, "*", *flat)
-        acknowledge: Command = ("XACK", self._keys.stream, group, entry_id)
+        acknowledge: Command = ("XACK", self._keys.stream, group, entry.id)
         try:
             before, _, _, after = raised(
                 await self._server.transaction([("XLEN", dead), add, acknowledge, ("XLEN", dead)])

@@ -9,7 +9,8 @@ ReclaimError
 ├── RunFailed              a target's run failed; raised once every target's report is out
 ├── LeaseHeld             another run is at work on the target, and did not end in time
 ├── HandlerTimeout        a handler took so long that it hangs
-├── HandlerCancelled      a handler raised CancelledError though nobody had cancelled it
+├── HandlerCancelled      a handler raised CancelledError, or cancelled its own task, though nobody had cancelled it
+├── HandlerExited         a handler raised what is no Exception: SystemExit, say
 ├── MissingField           a template names a field that the entry does not have
 ├── RejectEntry            raised by a handler: this entry is bad for good, park it
 └── RetryEntry             raised by a handler: not the entry's fault, try again later
@@ -68,6 +69,10 @@ class HandlerTimeout(ReclaimError):
 
 class HandlerCancelled(ReclaimError):
     """A handler raised CancelledError though nobody had cancelled it."""
+
+
+class HandlerExited(ReclaimError):
+    """A handler raised what is no Exception, such as SystemExit: no order of ours, and counted against the entry."""
 
 
 class MissingField(ReclaimError):
@@ -131,6 +136,7 @@ _BY_TYPE: dict[type[BaseException], Verdict] = {
     RetryEntry: Verdict.RETRY,
     HandlerTimeout: Verdict.FAIL,
     HandlerCancelled: Verdict.FAIL,
+    HandlerExited: Verdict.FAIL,
     AccessDenied: Verdict.STOP,
     ServerError: Verdict.RETRY,
     redis_errors.AuthenticationError: Verdict.STOP,

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from reclaim.connection import Command, Server
 from reclaim.entry import Entry
-from reclaim.errors import HandlerCancelled, MissingField, SettingsError, describe
+from reclaim.errors import HandlerCancelled, HandlerExited, MissingField, SettingsError, describe
 from reclaim.keys import Template
 from reclaim.settings import Target
 
@@ -135,6 +135,10 @@ class FunctionHandler:
                 outcomes.append(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
             except Exception as exc:  # whatever it is: classify() judges it
                 outcomes.append(exc)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as exc:
+                outcomes.append(HandlerExited(f"the handler raised {describe(exc)}"))
         return outcomes
 
 

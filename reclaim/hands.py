@@ -21,7 +21,7 @@ class Hand:
     Attributes:
         entries: the page's.
         after: where the next page starts; None: nowhere.
-        kept_at: when the claim was made or renewed last, by the run's clock.
+        kept_at: when the claim, or what renewed it last, was sent; by the run's clock.
         settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
         checking: held while it is found out whose the entries are.
@@ -49,9 +49,9 @@ class Hands:
     def __iter__(self) -> Iterator[Hand]:
         return iter(tuple(self._held))
 
-    def take(self, page: Page) -> Hand:
-        """Note a page as ours."""
-        hand = Hand(page.entries, page.after, self._clock())
+    def take(self, page: Page, asked_at: float) -> Hand:
+        """Note a page as ours, by a claim that was sent then: what stalls on the way has made it old already."""
+        hand = Hand(page.entries, page.after, asked_at)
         self._held.append(hand)
         return hand
 

@@ -85,12 +85,16 @@ def superseded_among(done: Sequence[Keyed], lane: Sequence[Keyed], stored: Seque
     return sum(isinstance(outcome, Superseded) and entry.id in ids for (_, entry), outcome in pairs)
 
 
-def in_turn(decisions: Sequence[Decision]) -> list[Decision]:
-    """The same decisions; but what is to be parked without being handled waits for an earlier entry of its key (G3)."""
+def in_turn(decisions: Sequence[Decision], not_begun: Sequence[Keyed] = ()) -> list[Decision]:
+    """The same decisions; but what is to be parked without being handled waits for an earlier entry of its key (G3).
+
+    Such an entry is one that is not settled, or one that the run has not begun as it ends.
+    """
+    unsettled = [(one.key, one.entry) for one in decisions if not one.verdict.settles]
     waits_for: dict[bytes, int] = {}
-    for one in decisions:
-        if not one.verdict.settles:
-            waits_for[one.key] = min(waits_for.get(one.key, id_number(one.entry.id)), id_number(one.entry.id))
+    for key, entry in (*unsettled, *not_begun):
+        number = id_number(entry.id)
+        waits_for[key] = min(waits_for.get(key, number), number)
     if not waits_for:
         return list(decisions)
     return [_held_if_later(one, waits_for.get(one.key)) for one in decisions]

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import math
 import os
 import secrets
 import socket
+import time
+from collections.abc import Callable
 
 from reclaim.connection import Command, Reply, Server, raised
 from reclaim.entry import readable
@@ -30,15 +33,23 @@ return redis.call('DEL', KEYS[1])
 class Lease:
     """One run's claim to its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
 
-    def __init__(self, server: Server, key: bytes, run_id: str) -> None:
+    def __init__(self, server: Server, key: bytes, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._server = server
         self._key = key
+        self._clock = clock
         self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
+        self._asked_at = clock()
+        self._ours_until = math.inf  # at least; before it is taken, nobody asks
+        self._is_taken_away = False
 
-        self.lost = False
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else has it, or may have it because it could not be renewed for so long."""
+        return self._is_taken_away or self._clock() >= self._ours_until
 
     def take(self) -> list[Command]:
         """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
+        self._asked_at = self._clock()
         return [
             ("SET", self._key, self.token, "NX", "PX", TTL_MS),
             ("GET", self._key),
@@ -52,14 +63,18 @@ class Lease:
         """
         _, holder, ttl_ms = raised(replies)
         if holder == self.token:
+            self._ours_until = self._asked_at + ttl_ms / 1000
             return None
         who = "another run" if holder is None else readable(holder)
         return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
 
     async def renew(self) -> None:
         """Hold it for another TTL; note it as lost if it is no longer ours."""
-        renewed = await self._server.call("EVAL", _RENEW, 1, self._key, self.token, TTL_MS)
-        self.lost = self.lost or not renewed
+        asked_at = self._clock()
+        if await self._server.call("EVAL", _RENEW, 1, self._key, self.token, TTL_MS):
+            self._ours_until = asked_at + TTL_MS / 1000
+        else:
+            self._is_taken_away = True
 
     async def keep(self) -> None:
         """Renew it until cancelled; what goes wrong is tried again at the next turn."""

@@ -3,11 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from reclaim.deadletters import DeadLetters, Parking, Reason
+from reclaim.entry import id_number
 from reclaim.errors import MissingField, Verdict, classify
 from reclaim.handlers import SUPERSEDED, Handler, Keyed
 from reclaim.hands import Hand, Hands
@@ -129,12 +131,19 @@ class Pages:
                 work.before.clear()
             if later:
                 done += await self._store(self._split(later, work), work, drains=True)
-            if self.ending() is not None:
-                work.decisions = [decision for decision in work.decisions if not _is_unhandled(decision)]
             settling()
-            await self._settle(work.hand, done, in_turn(work.decisions))
+            await self._settle(work.hand, done, in_turn(work.decisions, self._not_begun(work, done)))
         work.settled.set()
         self.pace.saw(entries, self.clock() - began)
+
+    def _not_begun(self, work: _Work, done: Sequence[Keyed]) -> list[Keyed]:
+        """What the run leaves as it ends. It holds back its order keys, on the pages after this one too (G3)."""
+        if self.ending() is None:
+            return []
+        decided = {entry.id for _, entry in done} | {decision.entry.id for decision in work.decisions}
+        left = [one for one in work.keyed if one[1].id not in decided]
+        self.held.update(hash(key) for key, _ in left)
+        return left
 
     def _split(self, keyed: Sequence[Keyed], work: _Work) -> deque[list[Keyed]]:
         """What lanes are to take up one after another: as many lists as there are lanes, or one for each order key."""
@@ -209,13 +218,10 @@ class Pages:
         """Store entries, and decide what becomes of each; leave them alone if the run is ending."""
         if self.ending() is not None:
             return [], []
-        hand = work.hand
-        if not self.hands.is_fresh(hand):
-            await self.retrying(partial(self.hands.still_ours, hand))
         taken: list[Decision] = []
-        if hand.taken:
-            some, taken = without_taken(some, hand.taken)
-        stored = await self.storing.store(some)
+        if await self._taken(work.hand):
+            some, taken = without_taken(some, work.hand.taken)
+        stored = await self.storing.store(some, partial(self._taken, work.hand))
         done, decisions = decide(some, stored, self.target.max_deliveries)
         if taken or decisions:
             work.is_troubled = True
@@ -224,10 +230,17 @@ class Pages:
         self.tally.stored += len(done) - superseded
         return done, taken + decisions
 
+    async def _taken(self, hand: Hand) -> AbstractSet[bytes]:
+        """The IDs of the page's entries that somebody else has taken; after a stall it is looked up."""
+        if not self.hands.is_fresh(hand):
+            await self.retrying(partial(self.hands.still_ours, hand))
+        return hand.taken
+
     async def _settle(self, hand: Hand, done: list[Keyed], decisions: list[Decision]) -> None:
         """Park, acknowledge and give back the page's entries, each as was decided. Nothing else in the package does."""
         hand.settling = True
-        parkings = [_parking(decision) for decision in decisions if decision.verdict is Verdict.PARK]
+        to_park = [decision for decision in decisions if decision.verdict is Verdict.PARK]
+        parkings = [_parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
         if parkings:
             dropped, unparked = await self.dead_letters.park(parkings, self.retries, self.park_until)
             self.tally.dead_letters_dropped += dropped
@@ -286,11 +299,6 @@ async def _all(lanes: Sequence[Coroutine[Any, Any, Decided]]) -> list[Decided]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-def _is_unhandled(decision: Decision) -> bool:
-    """Whether an entry is to be parked without being handled: as the run ends, an earlier one may not be done (G3)."""
-    return decision.verdict is Verdict.PARK and decision.error is None
 
 
 def _parking(decision: Decision) -> Parking:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import ClassVar, NamedTuple
@@ -326,6 +327,7 @@ class PendingList:
                 claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
                 if self._doubtful:
                     mine = {entry_id for entry_id, _ in claimed}
+                    await self._give_back_late(found.keys() - mine)
                     self._doubtful = [doubt for doubt in self._doubtful if doubt[0].id not in mine]
         except BaseException:
             until = time.monotonic() + DOUBT_SEC
@@ -336,6 +338,17 @@ class PendingList:
             _, consumer, idle_ms, deliveries = found[entry_id]
             entries.append(Entry(entry_id, fields, consumer, idle_ms, deliveries + 1))
         return Page(entries, lost, finding.after, unrecorded)
+
+    async def _give_back_late(self, ids: AbstractSet[bytes]) -> None:
+        """Give back what a claim that was given up has taken since it was found again.
+
+        Raises:
+            redis.exceptions.ConnectionError: there was such; what has just been claimed may be later ones of its order
+                key (G3), so all of it is to be found anew.
+        """
+        late = [row for row, _ in self._doubtful if row.id in ids]
+        if late and {row.id for row in late} - await self._refund(late):
+            raise RedisConnectionError("a claim that was given up has taken effect only now")
 
     async def _claim_plain(self, found: dict[bytes, Row]) -> Claimed:
         keys = self._keys
@@ -419,13 +432,16 @@ class PendingList:
             owed, self._owed = self._owed, []
             rows = owed + [row for row, _ in self._doubtful]
             try:
-                gone = await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+                gone = await self._refund(rows)
             except BaseException:
                 self._owed += owed
                 raise
             now = time.monotonic()
             self._doubtful = [(row, until) for row, until in self._doubtful if row.id in gone and now < until]
         return gone
+
+    async def _refund(self, rows: Sequence[Row]) -> set[bytes]:
+        return await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
 
     async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
         gone: set[bytes] = set()

@@ -31,7 +31,7 @@ from reclaim.pending import START, Finding, Page, PendingList, Row
 from reclaim.report import Outcome, RunReport, Tally
 from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
-from reclaim.storing import Storing
+from reclaim.storing import STOP_SEC, Storing
 
 logger = logging.getLogger("reclaim")
 
@@ -132,7 +132,13 @@ class _Run:
             pending=runner.pending,
             dead_letters=runner.dead_letters,
             hands=self._hands,
-            storing=Storing(runner.handler, self._retries, work_until, runner.hangs_sec or budget_sec / 2),
+            storing=Storing(
+                runner.handler,
+                self._retries,
+                work_until,
+                runner.hangs_sec or budget_sec / 2,
+                min(STOP_SEC, reserve_sec / 4),
+            ),
             passage=self._passage,
             tally=self._tally,
             pace=self._pace,
@@ -321,10 +327,11 @@ class _Run:
         """
         self._waits_at = None
         while start is not None:
-            page = await self._retrying(partial(self._claim, start, total, ahead=ahead))
-            if page is None:
+            claimed = await self._retrying(partial(self._claim, start, total, ahead=ahead))
+            if claimed is None:
                 self._waits_at = start
                 return None
+            page, asked_at = claimed
             start = page.after
             self._tally.lost += len(page.lost)
             if page.unrecorded is not None:
@@ -334,11 +341,11 @@ class _Run:
                 self._tally.claimed += len(page.entries)
                 longest = max(entry.idle_ms for entry in page.entries)
                 self._tally.longest_idle_ms = max(self._tally.longest_idle_ms, longest)
-                return self._hands.take(page)
+                return self._hands.take(page, asked_at)
         return None
 
-    async def _claim(self, start: bytes, total: int, *, ahead: bool) -> Page | None:
-        """A page, up to the first suspect, or a suspect alone; None if that would be ahead."""
+    async def _claim(self, start: bytes, total: int, *, ahead: bool) -> tuple[Page, float] | None:
+        """A page, up to a suspect or a suspect alone, and when it was asked for; None if a suspect would be ahead."""
         finding = await self._find(start, total)
         suspect = self._first_suspect(finding.rows)
         if suspect is not None:
@@ -346,9 +353,10 @@ class _Run:
                 return None
             finding = finding.first(max(suspect, 1))
         if not finding.rows:
-            return Page((), (), finding.after)
+            return Page((), (), finding.after), self._clock()
         self._look_ahead(finding.after, total)
-        return await self._pending.claim(finding)
+        asked_at = self._clock()
+        return await self._pending.claim(finding), asked_at
 
     async def _find(self, start: bytes, total: int) -> Finding:
         """The next idle entries: those found while the page before was claimed, if that was a moment ago."""
@@ -359,6 +367,9 @@ class _Run:
                 finding, at = await sought.task
                 if not finding.rows or self._clock() - at < min(FOUND_SEC, self._target.min_idle_ms / 1000):
                     return finding if len(finding.rows) <= count else finding.first(count)
+        elif sought is not None:
+            sought.task.cancel()
+            await asyncio.gather(sought.task, return_exceptions=True)
         return await self._pending.find(start, count, total)
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:

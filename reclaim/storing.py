@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from reclaim.errors import HandlerTimeout, OutOfTime
+from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime
 from reclaim.handlers import Handler, Keyed, Stored
 from reclaim.lanes import again
 from reclaim.retry import Deadline, Retries
@@ -15,34 +17,52 @@ logger = logging.getLogger("reclaim")
 STOP_SEC = 1.0  # how long a handler may take to be cancelled
 
 
+Taken = Callable[[], Awaitable[AbstractSet[bytes]]]  # the IDs of entries that somebody else has taken meanwhile
+
+
+class _TakenMeanwhile(Exception):  # it ends the attempts, and nobody sees it
+    """Somebody else has taken entries that were to be tried again."""
+
+
+async def _none() -> AbstractSet[bytes]:
+    return frozenset()
+
+
 class Storing:
     """Stores lanes for one run (or one replay), until its deadline."""
 
-    def __init__(self, handler: Handler, retries: Retries, until: Deadline, hangs_sec: float) -> None:
+    def __init__(
+        self, handler: Handler, retries: Retries, until: Deadline, hangs_sec: float, stop_sec: float = STOP_SEC
+    ) -> None:
         """Make it.
 
         Args:
             handler: stores the entries.
             retries: how often and how patiently.
             until: nothing is begun or waited for after it.
-            hangs_sec: a handler that has taken so long hangs.
+            hangs_sec: a function that has taken so long hangs; what is sent to Redis has a time limit of its own.
+            stop_sec: how long it may take to be cancelled.
         """
         self._handler = handler
         self._retries = retries
         self._until = until
-        self._hangs_sec = hangs_sec
+        self._hangs_sec = math.inf if handler.at_once else hangs_sec
+        self._stop_sec = stop_sec
 
-    async def store(self, lane: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, lane: Sequence[Keyed], taken: Taken = _none) -> list[Stored]:
         """What came of each entry, after as many attempts as are allowed.
 
         A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
-        have been stored before it, and must be again (G3).
+        have been stored before it, and must be again (G3). None is made once somebody else has `taken` any of them: it
+        could store an old entry over a new one.
         """
         stored = list(await self._attempt(lane))
         left = again(lane, stored)
 
         async def attempt() -> None:
             nonlocal left
+            if not (await taken()).isdisjoint(lane[at][1].id for at in left):
+                raise _TakenMeanwhile
             outcomes = await self._attempt([lane[at] for at in left])
             for at, outcome in zip(left, outcomes, strict=True):
                 stored[at] = outcome
@@ -65,12 +85,14 @@ class Storing:
         task = asyncio.ensure_future(self._handler.store(entries))
         try:
             if await _ends_within(min(left_sec, self._hangs_sec), task):
+                if task.cancelled():  # not by us
+                    return [HandlerCancelled("the handler cancelled its own task")] * len(entries)
                 return task.result()
         except Exception as exc:
             return [exc] * len(entries)
         finally:
             if not task.done():
-                await _stop(task)
+                await _stop(task, self._stop_sec)
         if self._hangs_sec <= left_sec:
             return [HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s")] * len(entries)
         return [OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun")] * len(entries)
@@ -95,8 +117,8 @@ async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:
     return task.done()
 
 
-async def _stop(task: "asyncio.Future[Any]") -> None:
+async def _stop(task: "asyncio.Future[Any]", seconds: float) -> None:
     """Cancel what has not finished. What will not be cancelled is left behind: the run has to go on without it."""
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
     task.cancel()
-    await asyncio.wait({task}, timeout=STOP_SEC)
+    await asyncio.wait({task}, timeout=seconds)
