@@ -151,11 +151,15 @@ async def test_a_page_being_claimed_ahead_when_the_run_is_stopped_is_given_back(
     """The claim has taken effect and its reply is under way when the run ends: uncharged all the same."""
     target = a_target(page_size=2)
     given(client, target, *ENTRIES)
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop = asyncio.Event()
     ahead = embedded_proxy.when("EXEC", Fault.DROP_REPLY, skip=2)
-    embedded_proxy.when("XACK", lambda: (ahead.reached.wait(0), loop.call_soon_threadsafe(stop.set)), skip=1)
+    second = embedded_proxy.when("XACK", lambda: None, skip=1)
 
-    report = await run(embedded_proxy, target, stop=stop)
+    running = asyncio.create_task(run(embedded_proxy, target, stop=stop))
+    for reached in (ahead.reached, second.reached):
+        await asyncio.to_thread(reached.wait)
+    stop.set()
+    report = await running
 
     assert (report.outcome, ahead.hits) == (Outcome.STOPPED, 1)
     after = state(client, target)
