@@ -56,9 +56,6 @@ class Kind(StrEnum):
 
 _CIRCUIT = {Effect.OPENED: Kind.CIRCUIT_OPENED, Effect.CLOSED: Kind.CIRCUIT_CLOSED}
 _REPEATING = frozenset({Kind.DEAD_LETTERED, Kind.DEAD_LETTERS_DROPPED, Kind.LOST, Kind.BACKLOG_STALE})
-_DID_WELL = frozenset(
-    {Outcome.COMPLETED, Outcome.NOTHING_PENDING, Outcome.OUT_OF_TIME, Outcome.STOPPED, Outcome.TOO_MANY_HELD}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +88,7 @@ def _marker(target: Target, kind: Kind, suffix: str = "") -> bytes:
     return b":".join([target.keys.alerts, kind.encode(), *([suffix.encode()] if suffix else [])])
 
 
-def alerts_of(
-    report: RunReport, target: Target, changes: Sequence[Change] = (), oldest_idle_ms: int = 0
-) -> list[Alert]:
+def alerts_of(report: RunReport, target: Target) -> list[Alert]:
     """What of a run is worth telling; the Alerter leaves out what was told already.
 
     A run that did well is a RUN_RECOVERED: it is told only if an earlier one was told to have failed.
@@ -101,12 +96,10 @@ def alerts_of(
     Args:
         report: the run's.
         target: the run's.
-        changes: what the run did to the circuit; for a run that the circuit refused, how the circuit was opened.
-        oldest_idle_ms: the longest idle time known, if not from the entries that the run has claimed.
     """
     ended_at = datetime.fromisoformat(report.started_at) + timedelta(seconds=report.seconds)
-    alerts = [alert for change in changes if (alert := alert_of(change, target)) is not None]
-    for kind, why, facts in _conditions(report, target, max(report.longest_idle_ms, oldest_idle_ms)):
+    alerts = [alert for change in report.circuit_changes if (alert := alert_of(change, target)) is not None]
+    for kind, why, facts in _conditions(report, target):
         alert_id = f"{report.run_id}-{kind.removeprefix('reclaim.')}"
         alerts.append(Alert(kind, target, alert_id, ended_at, why, {"run": report.run_id, **facts}))
     return alerts
@@ -124,7 +117,7 @@ def alert_of(change: Change, target: Target) -> Alert | None:
     return Alert(kind, target, f"circuit-{change.id}", _moment(change.since_ms), change.reason, facts)
 
 
-def _conditions(report: RunReport, target: Target, idle_ms: int) -> list[tuple[Kind, str, dict[str, Any]]]:
+def _conditions(report: RunReport, target: Target) -> list[tuple[Kind, str, dict[str, Any]]]:
     """What a run has found, each with its reason and numbers."""
     found: list[tuple[Kind, str, dict[str, Any]]] = []
     if report.parked:
@@ -137,6 +130,7 @@ def _conditions(report: RunReport, target: Target, idle_ms: int) -> list[tuple[K
     if report.lost:
         why = f"{report.lost} entries were trimmed or deleted from the stream while they were pending"
         found.append((Kind.LOST, why, {"lost": report.lost}))
+    idle_ms = report.longest_idle_ms
     if 0 < target.alert_backlog_sec * 1000 <= idle_ms:
         why = f"an entry has been idle for {idle_ms / 1000:.0f} s; ALERT_BACKLOG_SEC is {target.alert_backlog_sec:g}"
         pending = None if report.pending_before is None else sum(report.pending_before.values())
@@ -144,7 +138,7 @@ def _conditions(report: RunReport, target: Target, idle_ms: int) -> list[tuple[K
         found.append((Kind.BACKLOG_STALE, why, facts))
     if report.outcome is Outcome.FAILED:
         found.append((Kind.RUN_FAILED, report.reason, {"acknowledged": report.acknowledged}))
-    elif report.outcome in _DID_WELL:
+    elif report.outcome.went_well:
         found.append((Kind.RUN_RECOVERED, "runs do well again", {"acknowledged": report.acknowledged}))
     return found
 

@@ -141,7 +141,7 @@ class App:
         """One run of one target: logged, and told where it is worth telling."""
         report = await unit.runner.run(budget_sec, stop)
         line = report.to_json(operation_id=operation.trace_id)
-        alerts = alerts_of(report, unit.target, report.circuit_changes)
+        alerts = alerts_of(report, unit.target)
         with run_under_way(report.target, report.run_id):
             logger.log(_LEVELS.get(report.outcome, logging.INFO), RUN_LINE, line)
             await self.alerter.send(alerts, Deadline(SEND_BUDGET_SEC, time.monotonic))

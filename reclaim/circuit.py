@@ -16,6 +16,7 @@ The hash holds, as text:
     since_ms         when it opened or closed last, Unix ms by the server's clock; a failed probe does not change it
     by, who, reason  what did that: failures, person or probe; "run" and its ID, or the person's name; why
     change           names that opening or closing: no two have the same
+    held             names what a person has said to keep it open, where it was open already
     until_ms         not closed: when the cool-down ends, Unix ms; 0: only a person closes it
     cooldown_ms      the cool-down, as it has grown
     failures         how many failures opened it
@@ -25,17 +26,21 @@ The hash holds, as text:
 """
 
 import secrets
+import time
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import partial
 
 from reclaim.connection import Command, Reply, Server, checked
 from reclaim.entry import by_name, readable
+from reclaim.retry import Deadline, Retries
 from reclaim.settings import Target
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
 PROBE_TTL_MS = 30_000  # twice the lease's, which a probe needs too: long enough to be over only for a probe that died
 MAX_GROWTH = 16  # the cool-down doubles with every probe that fails, up to so many times CIRCUIT_COOLDOWN_SEC,
 MAX_COOLDOWN_MS = 3_600_000  # and up to this, but where CIRCUIT_COOLDOWN_SEC itself is longer
+ATTEMPTS, PATIENCE_SEC = 3, 10.0  # for what a person does
 MAX_TEXT = 500  # characters of a reason or a name that are kept
 
 # What every script begins with: the server's time in ms, and what the last opening or closing was.
@@ -122,7 +127,7 @@ return {ARGV[2], facts()}
 """
 )
 
-# Closes the circuit and empties the window.
+# Closes the circuit and empties the window. Sent again with the same ID, it tells the same.
 # KEYS: the circuit, the window. ARGV: the call's ID, 'probe' or 'person', which run or who it is, the reason, and of a
 # probe its token.
 # Result: {'closed', 'is_closed' (it was before), or 'not_probing', facts}.
@@ -142,7 +147,8 @@ return {'closed', facts()}
 """
 )
 
-# Opens the circuit until a person closes it; one that is open already is kept open until then.
+# Opens the circuit until a person closes it; one that is open already is kept open until then. Sent again with the same
+# ID, it tells the same.
 # KEYS: the circuit. ARGV: the call's ID, the person's name, the reason.
 # Result: {'opened', 'held' (it was open: from now on only a person closes it) or 'is_open' (for a person), facts}.
 _OPEN = (
@@ -152,9 +158,11 @@ if state == 'closed' then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'change', ARGV[1], 'since_ms', now, 'failures', 0, 'failed_probes', 0, 'cooldown_ms', 0)
 elseif redis.call('HGET', KEYS[1], 'by') == 'person' then
-  return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'opened' or 'is_open', facts()}
+  local made = redis.call('HMGET', KEYS[1], 'change', 'held')
+  return {made[1] == ARGV[1] and 'opened' or made[2] == ARGV[1] and 'held' or 'is_open', facts()}
 end
 redis.call('HSET', KEYS[1], 'state', 'open', 'by', 'person', 'who', ARGV[2], 'reason', ARGV[3], 'until_ms', 0)
+if state ~= 'closed' then redis.call('HSET', KEYS[1], 'held', ARGV[1]) end
 redis.call('HDEL', KEYS[1], 'probe', 'probe_until_ms')
 return {state == 'closed' and 'opened' or 'held', facts()}
 """
@@ -352,12 +360,17 @@ class Circuit:
     async def open(self, reason: str, who: str) -> Change:
         """Open it for a person, until a person closes it: OPENED, HELD (it was open already) or IS_OPEN."""
         why = (who[:MAX_TEXT], reason[:MAX_TEXT])
-        return self.changed(await self._server.call("EVAL", _OPEN, 1, self._circuit, _new_id(), *why))
+        return await self._change("EVAL", _OPEN, 1, self._circuit, _new_id(), *why)
 
     async def close(self, reason: str, who: str) -> Change:
         """Close it for a person, whoever opened it: CLOSED or IS_CLOSED."""
         why = ("person", who[:MAX_TEXT], reason[:MAX_TEXT])
-        return self.changed(await self._server.call("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why))
+        return await self._change("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
+
+    async def _change(self, *command: bytes | str | int) -> Change:
+        """Make a person's change, again with the same ID where the reply is lost: or nobody would tell of it."""
+        changing = partial(self._server.call, *command)
+        return self.changed(await Retries(ATTEMPTS, max_delay_sec=0.5).attempt(_patience(), changing))
 
     def look(self) -> Command:
         """The command whose reply goes to `seen`."""
@@ -384,6 +397,10 @@ class Circuit:
     async def show(self) -> Status:
         """What the circuit is."""
         return self.seen(await self._server.call(*self.look()))
+
+
+def _patience() -> Deadline:
+    return Deadline(PATIENCE_SEC, time.monotonic)
 
 
 def _new_id() -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reclaim.connection import Server
 from reclaim.errors import SettingsError
-from reclaim.measures import WENT_WELL, Item, Line, Metric, Sent, Told, dimensions, metrics, spans
+from reclaim.measures import Item, Line, Metric, Sent, Told, dimensions, metrics, spans
 from reclaim.operation import Operation
 from reclaim.report import RunReport
 from reclaim.settings import Insights, Settings, Target
@@ -143,7 +143,7 @@ class Exports:
     def _last_success_age_sec(self, report: RunReport) -> float:
         """How long ago a run of the target went well; before the first one, how long this process has been waiting."""
         now = self._clock()
-        if report.outcome in WENT_WELL:
+        if report.outcome.went_well:
             self._succeeded_at[report.target] = now
         return now - self._succeeded_at.get(report.target, self._made_at)
 

@@ -22,19 +22,24 @@ class Health(Enum):
     FAIL = "fail"
 
 
-Finding = tuple[Health, str]
+Judgement = tuple[Health, str]
 
 
-def judge(facts: Facts, now: datetime) -> Finding:
-    """How the target is, and one sentence that says so: the worst first, and all else that wants a look."""
+def judge(facts: Facts, now: datetime, failing: str | None = None) -> Judgement:
+    """How the target is, and one sentence that says so: the worst first, and all else that wants a look.
+
+    `failing` is what the doctor found that fails, told where all else is well: what else is not is mostly its effect.
+    """
     if facts.error is not None and facts.pending is None:
         return Health.FAIL, _sentence([facts.error])
     checks = (_group, _circuit, _last_run, _backlog, _timer, _dead_letters, _lost, _partly_read)
-    findings = [found for check in checks if (found := check(facts, now)) is not None]
-    if not findings:
+    judgements = [found for check in checks if (found := check(facts, now)) is not None]
+    if not judgements and failing is not None:
+        return Health.WARN, _sentence([f"nothing is amiss yet, but a check fails: {failing}"])
+    if not judgements:
         return Health.OK, _sentence([_all_is_well(facts)])
-    findings.sort(key=lambda found: _SEVERITY[found[0]])
-    return findings[0][0], _sentence([clause for _, clause in findings])
+    judgements.sort(key=lambda found: _SEVERITY[found[0]])
+    return judgements[0][0], _sentence([clause for _, clause in judgements])
 
 
 def worst(found: Sequence[Health]) -> Health:
@@ -55,7 +60,7 @@ def _forgotten_sec(facts: Facts) -> float:
     return facts.min_idle_ms / 1000 + FORGOTTEN_TICKS * facts.tick_sec + GRACE_SEC
 
 
-def _group(facts: Facts, _: datetime) -> Finding | None:
+def _group(facts: Facts, _: datetime) -> Judgement | None:
     if not facts.group_missing:
         return None
     return (
@@ -64,7 +69,7 @@ def _group(facts: Facts, _: datetime) -> Finding | None:
     )
 
 
-def _circuit(facts: Facts, now: datetime) -> Finding | None:
+def _circuit(facts: Facts, now: datetime) -> Judgement | None:
     circuit = facts.circuit
     if circuit is None or circuit.state == "closed":
         return None
@@ -84,7 +89,7 @@ def _circuit(facts: Facts, now: datetime) -> Finding | None:
     return Health.FAIL, f"the circuit has been open{lasted} ({why}) and nothing is taken over {then}"
 
 
-def _last_run(facts: Facts, now: datetime) -> Finding | None:
+def _last_run(facts: Facts, now: datetime) -> Judgement | None:
     outcomes = [run for run in facts.runs if run.get("outcome") != Outcome.LEASE_HELD.value]
     streak = next((at for at, run in enumerate(outcomes) if not _failed(run)), len(outcomes))
     if not streak:
@@ -95,7 +100,7 @@ def _last_run(facts: Facts, now: datetime) -> Finding | None:
     return Health.FAIL, f"{runs}: {_cut(outcomes[0].get('reason'))}"
 
 
-def _backlog(facts: Facts, now: datetime) -> Finding | None:
+def _backlog(facts: Facts, now: datetime) -> Judgement | None:
     """Entries that should have been taken over long ago, while the circuit lets runs work and none is under way."""
     if facts.pending is None or facts.pending.oldest is None or facts.lease is not None or not _could_work(facts, now):
         return None
@@ -113,7 +118,7 @@ def _backlog(facts: Facts, now: datetime) -> Finding | None:
     return Health.WARN, f"{there}, though runs end well" + (f" ({_cut(reasons)})" if reasons else "")
 
 
-def _timer(facts: Facts, now: datetime) -> Finding | None:
+def _timer(facts: Facts, now: datetime) -> Judgement | None:
     """Whether runs come at all; one that finds nothing is on record every five minutes."""
     backlog = _backlog(facts, now)
     if facts.lease is not None or facts.group_missing or (backlog is not None and backlog[0] is Health.FAIL):
@@ -126,7 +131,7 @@ def _timer(facts: Facts, now: datetime) -> Finding | None:
     return Health.WARN, f"no run is on record for the last {span(ago)}: check the timer"
 
 
-def _dead_letters(facts: Facts, _: datetime) -> Finding | None:
+def _dead_letters(facts: Facts, _: datetime) -> Judgement | None:
     count, most = facts.dead_letters, facts.dead_letter_maxlen
     if not count:
         return None
@@ -139,7 +144,7 @@ def _dead_letters(facts: Facts, _: datetime) -> Finding | None:
     return Health.WARN, f"{count:,} {wait} for somebody to replay or discard"
 
 
-def _lost(facts: Facts, now: datetime) -> Finding | None:
+def _lost(facts: Facts, now: datetime) -> Judgement | None:
     if facts.lost is None or not facts.lost.latest:
         return None
     ages = [age for entry in facts.lost.latest if (age := _seconds_since(entry.at, now)) is not None]
@@ -151,7 +156,7 @@ def _lost(facts: Facts, now: datetime) -> Finding | None:
     return Health.WARN, f"{count} trimmed or deleted while pending, the latest {span(min(recent))} ago"
 
 
-def _partly_read(facts: Facts, _: datetime) -> Finding | None:
+def _partly_read(facts: Facts, _: datetime) -> Judgement | None:
     return None if facts.error is None else (Health.WARN, f"not all could be read: {facts.error}")
 
 
@@ -184,16 +189,7 @@ def _well(run: dict[str, Any]) -> bool:
     return run.get("outcome") in _WELL
 
 
-_WELL = [
-    outcome.value
-    for outcome in (
-        Outcome.COMPLETED,
-        Outcome.NOTHING_PENDING,
-        Outcome.OUT_OF_TIME,
-        Outcome.STOPPED,
-        Outcome.TOO_MANY_HELD,
-    )
-]
+_WELL = [outcome.value for outcome in Outcome if outcome.went_well]  # reports may hold anything: no set
 
 
 def _seconds(run: dict[str, Any]) -> float:

@@ -7,13 +7,10 @@ from datetime import datetime, timedelta
 
 from reclaim import __version__
 from reclaim.operation import Operation, span_id
-from reclaim.report import Outcome, PageReport, RunReport
+from reclaim.report import PageReport, RunReport
 from reclaim.standing import Standing
 
 MAX_TEXT = 8_000  # characters; Application Insights keeps 8,192 of a dimension
-
-WENT_WRONG = frozenset({Outcome.FAILED, Outcome.GROUP_MISSING, Outcome.LEASE_LOST})
-WENT_WELL = frozenset({Outcome.COMPLETED, Outcome.NOTHING_PENDING, Outcome.OUT_OF_TIME, Outcome.STOPPED})
 
 # What became of the entries of a run. Entries.
 COUNTS = (
@@ -129,7 +126,7 @@ def spans(told: Told, operation: Operation) -> list[Span]:
         began=began,
         seconds=report.seconds,
         result=report.outcome.value,
-        ok=report.outcome not in WENT_WRONG,
+        ok=not report.outcome.went_wrong,
         dimensions=common
         | {"reason": report.reason[:MAX_TEXT], "reasons": json.dumps(report.reasons, ensure_ascii=False)[:MAX_TEXT]},
         counts={"pages": report.pages} | {name: getattr(report, name) for name in COUNTS},

@@ -40,6 +40,22 @@ class Outcome(Enum):
     TOO_MANY_HELD = "too_many_held"  # so many order keys wait for an earlier entry that more would cost too much memory
     FAILED = "failed"
 
+    @property
+    def went_well(self) -> bool:
+        """Whether the run did its work; what it left pending has its reasons in the report."""
+        return self in _WENT_WELL
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it could not do its work; what is neither was kept from it, by another run or by the circuit."""
+        return self in _WENT_WRONG
+
+
+_WENT_WELL = frozenset(
+    {Outcome.COMPLETED, Outcome.NOTHING_PENDING, Outcome.OUT_OF_TIME, Outcome.STOPPED, Outcome.TOO_MANY_HELD}
+)
+_WENT_WRONG = frozenset({Outcome.FAILED, Outcome.GROUP_MISSING, Outcome.LEASE_LOST})
+
 
 @dataclass(frozen=True, slots=True)
 class PageReport:

@@ -190,19 +190,19 @@ class _Run:
             async with asyncio.timeout(self._close_until.remaining_sec()):
                 await self._hands.give_back()
                 await self._passage.end_probe(failed=ending[0] is Outcome.FAILED)
-                if ending[0] in _NOTHING_DONE and not self._tally.pages and not self._sweep_is_due():
+                if ending[0] in _NOTHING_DONE and not self._tally.pages and not self._sweep_is_due(ending[0]):
                     self._tally.after = self._tally.before
                     await self._send([self._lease.release(), *self._kept(ending)])
                 else:
-                    await self._release_and_count()
+                    await self._release_and_count(ending[0])
                     await self._send(self._kept(ending))
         except Exception as exc:
             logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, exc)
         return self._tally.report(*ending)
 
-    async def _release_and_count(self) -> None:
+    async def _release_and_count(self, outcome: Outcome) -> None:
         """Release the lease, count what is left, and now and then remove consumers long gone."""
-        if self._sweep_is_due():
+        if self._sweep_is_due(outcome):
             self._runner.next_sweep = self._clock() + SWEEP_EVERY_SEC
             self._tally.consumers_removed += await self._swept()
         _, counted = await self._send([self._lease.release(), self._pending.count()])
@@ -215,8 +215,9 @@ class _Run:
             logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, exc)
             return []
 
-    def _sweep_is_due(self) -> bool:
-        return self._target.consumer_ttl_hours > 0 and self._clock() >= self._runner.next_sweep
+    def _sweep_is_due(self, outcome: Outcome) -> bool:
+        wanted = self._target.consumer_ttl_hours > 0 and outcome is not Outcome.GROUP_MISSING
+        return wanted and self._clock() >= self._runner.next_sweep
 
     def _kept(self, ending: Ending) -> list[Command]:
         """The command that keeps the report, if it is to be kept."""
@@ -398,7 +399,7 @@ class _Run:
         return await self._retries.call(self._end, call)
 
 
-_NOTHING_DONE = frozenset({Outcome.NOTHING_PENDING, Outcome.CIRCUIT_OPEN})
+_NOTHING_DONE = frozenset({Outcome.NOTHING_PENDING, Outcome.CIRCUIT_OPEN, Outcome.GROUP_MISSING})
 
 
 async def _until_left(most: int, in_work: deque[asyncio.Task[None]]) -> None:

@@ -24,7 +24,7 @@ from reclaim.health import Health, judge, worst
 from reclaim.lost import LostEntries
 from reclaim.report import MAX_CONSUMERS, History
 from reclaim.schedule import longest_gap_sec
-from reclaim.settings import Settings, Target
+from reclaim.settings import Target
 
 LOOK_AT = 100  # pending entries, from the smallest ID on, of which the one idle longest is shown
 RUNS, LOST = 20, 20  # how many of the latest are shown
@@ -47,11 +47,16 @@ async def status(app: App) -> dict[str, Any]:
 async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
     """The whole status, and why the server itself could not be asked."""
     now = datetime.now(UTC)
-    (server, error), doctor, *targets = await asyncio.gather(
+    (server, error), doctor, *facts = await asyncio.gather(
         _server(app),
         _doctor(app),
-        *(_target(app.server, app.settings, unit.target, now) for unit in app.units.values()),
+        *(_facts(app.server, unit.target, longest_gap_sec(app.settings.schedule)) for unit in app.units.values()),
     )
+    failing = [(one["about"], one["what"]) for one in doctor["findings"] if one["health"] == Health.FAIL.value]
+    targets = []
+    for one in facts:
+        others = app.units.keys() - {one.target}
+        targets.append(_judged(one, now, next((what for about, what in failing if about not in others), None)))
     health = Health.FAIL if error else worst([Health(one["health"]) for one in targets])
     found = {
         "version": __version__,
@@ -85,9 +90,8 @@ async def _doctor(app: App) -> dict[str, Any]:
     return {"at": checkup.at.isoformat(timespec="milliseconds"), "findings": findings}
 
 
-async def _target(server: Server, settings: Settings, target: Target, now: datetime) -> dict[str, Any]:
-    facts = await _facts(server, target, longest_gap_sec(settings.schedule))
-    health, sentence = judge(facts, now)
+def _judged(facts: Facts, now: datetime, failing: str | None) -> dict[str, Any]:
+    health, sentence = judge(facts, now, failing)
     return asdict(facts) | {"health": health.value, "sentence": sentence}
 
 

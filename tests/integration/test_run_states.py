@@ -1,5 +1,6 @@
 """The run, as whole states: what is given, one run, and everything that is there afterwards."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +51,18 @@ async def test_idle_entries_are_stored_and_acknowledged_and_fresh_ones_left_alon
     assert (report.claimed, report.stored, report.acknowledged) == (3, 3, 3)
     assert report.pending_before == {"worker-1": 2, "worker-2": 2, "worker-3": 1}
     assert report.pending_after == {"worker-1": 1, "worker-2": 1}
+
+
+async def test_consumers_whose_names_are_no_text_are_told_apart(server: Endpoint, client: Client) -> None:
+    """None of what they hold is missing in the sum."""
+    target = a_target()
+    for name in (b"\xff", b"\xfe"):
+        given(client, target, Held(tweet(1), consumer=None))
+        client.execute_command("XREADGROUP", "GROUP", target.group, name, "STREAMS", target.stream, ">")
+
+    report = await run(server, target)
+
+    assert report.pending_before == {"\\xff": 1, "\\xfe": 1}
 
 
 async def test_a_report_names_the_fifty_consumers_that_hold_most(server: Endpoint, client: Client) -> None:
@@ -135,14 +148,18 @@ async def test_an_empty_group_is_nothing_pending(server: Endpoint, client: Clien
     assert report.outcome is Outcome.NOTHING_PENDING
 
 
-async def test_a_missing_stream_is_reported_by_name_and_not_made(server: Endpoint, client: Client) -> None:
-    """The stream may come later: the run says what is missing, leaves nothing behind and does not fail."""
+async def test_a_missing_stream_is_reported_by_name_and_not_made(
+    server: Endpoint, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream may come later: the run says what is missing, leaves nothing behind, warns once and does not fail."""
     target = a_target(stream="not-there")
 
-    report = await run(server, target)
+    with caplog.at_level(logging.WARNING, "reclaim"):
+        report = await run(server, target)
 
     assert state(client, target) == State()
     assert report.outcome is Outcome.GROUP_MISSING
+    assert caplog.messages == []
     assert "not-there" in report.reason
 
 

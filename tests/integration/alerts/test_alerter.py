@@ -93,8 +93,8 @@ async def test_every_kind_is_a_valid_event(embedded: Endpoint, webhook: Webhook)
     counts = {"parked": 1, "dead_letters_dropped": 1, "lost": 1, "longest_idle_ms": 10**9, "reasons": {"ünd 🔥": 1}}
     closed = replace(OPENED, effect=Effect.CLOSED, id="cd34")
     async with an_alerter(embedded, webhook.url) as alerter:
-        failed = a_report(Outcome.FAILED, "it broke", **counts)
-        await tell(alerter, *alerts_of(failed, TARGET, [OPENED, closed]))
+        failed = a_report(Outcome.FAILED, "it broke", circuit_changes=(OPENED, closed), **counts)
+        await tell(alerter, *alerts_of(failed, TARGET))
         await tell_run(alerter)
 
     assert webhook.types == [
@@ -170,12 +170,12 @@ async def test_an_opening_that_could_not_be_told_is_told_by_a_run_that_it_refuse
 ) -> None:
     async with instances(embedded, TARGET) as (one,), an_alerter(embedded, webhook.url) as alerter:
         webhook.always = 500
-        await tell(alerter, *alerts_of(a_report(), TARGET, [await one.fails(100)]))
+        await tell(alerter, *alerts_of(a_report(circuit_changes=(await one.fails(100),)), TARGET))
         webhook.always, before = 200, len(webhook.received)
 
         opening = (await one.enters()).opening
         assert opening is not None
-        await tell(alerter, *alerts_of(a_report(Outcome.LEASE_HELD), TARGET, [opening]))
+        await tell(alerter, *alerts_of(a_report(Outcome.LEASE_HELD, circuit_changes=(opening,)), TARGET))
 
     assert len(webhook.received) == before + 1
     assert len({event["id"] for event in webhook.events}) == 1

@@ -173,6 +173,20 @@ async def test_a_success_sent_again_tells_the_same(server: Endpoint, client: Cli
     assert told == [Effect.CLOSED] * 2
 
 
+@pytest.mark.parametrize("before", ["closed", "open"])
+async def test_a_person_whose_reply_was_lost_is_told_what_was_done(proxy: Proxy, before: str) -> None:
+    """So that it is an alert all the same."""
+    async with instances(proxy, TARGET) as (one,):
+        if before == "open":
+            await one.fails(100)
+        told = []
+        for act in (one.circuit.open, one.circuit.close):
+            proxy.when("EVAL", Fault.CUT_AFTER)
+            told.append((await act("a test", "Anna")).effect)
+
+    assert told == [Effect.OPENED if before == "closed" else Effect.HELD, Effect.CLOSED]
+
+
 # --- the probe -------------------------------------------------------------------------------------------------------
 
 
@@ -369,7 +383,9 @@ async def test_a_person_can_keep_open_what_failures_opened_and_stop_a_probe(serv
         assert (await one.succeeds()).effect is Effect.NOT_PROBING
         assert (await one.fails_its_probe()).effect is Effect.NOT_PROBING
         assert not (await one.enters()).go
-    assert on_server(client, TARGET)["circuit"] == OPEN | {
+    circuit = on_server(client, TARGET)["circuit"]
+    assert circuit.pop("held") != opened.id
+    assert circuit == OPEN | {
         "by": "person",
         "who": "Anna",
         "reason": "look at it first",
