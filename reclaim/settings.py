@@ -18,8 +18,6 @@ MAX_CIRCUIT_FAILURES = 2000  # so many counted at once take a server 4 to 6 ms; 
 
 _N = TypeVar("_N", int, float)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
-_WEEKDAYS = "sun|mon|tue|wed|thu|fri|sat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,10 +357,15 @@ class _Reader:
         return text
 
     def schedule(self, name: str, default: str) -> str:
-        text = self.text(name) or default
-        fields, names = text.split(), ("", "", "", "", _MONTHS, _WEEKDAYS)
-        if len(fields) != 6 or not all(map(_is_ncrontab_field, fields, names)):
-            self.problem(name, text, "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *")
+        text = self.text(name)
+        if text is None:
+            return default
+        from reclaim.schedule import FORM, chosen  # noqa: PLC0415  # every cold start would pay for it
+
+        try:
+            chosen(text)
+        except ValueError as exc:
+            self.problem(name, text, f"{FORM} ({exc})")
         return text
 
     def target_list(self, name: str, allowed: Mapping[str, str]) -> list[dict[str, str]] | None:
@@ -385,13 +388,6 @@ class _Reader:
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
-
-def _is_ncrontab_field(text: str, names: str) -> bool:
-    """Whether it is a list of values, ranges and steps; the values themselves are for the scheduler to judge."""
-    value = rf"(\d{{1,2}}|({names})[a-z]*)" if names else r"\d{1,2}"
-    part = rf"(\*|{value}(-{value})?)(/\d{{1,2}})?"
-    return re.fullmatch(rf"{part}(,{part})*", text, re.IGNORECASE) is not None
 
 
 def _is_web_address(text: str) -> bool:

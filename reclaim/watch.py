@@ -11,6 +11,7 @@ from croniter import croniter
 from reclaim.app import App
 from reclaim.errors import RunFailed, SettingsError
 from reclaim.report import Outcome, RunReport
+from reclaim.schedule import FORM, in_numbers
 from reclaim.settings import Settings
 
 logger = logging.getLogger("reclaim")
@@ -71,10 +72,9 @@ def _app(settings: Settings) -> App:
 def _ticks(schedule: str, start: datetime) -> croniter:
     """NCRONTAB puts seconds first, and wants both the day of the month and the weekday to match."""
     try:
-        return croniter(schedule, start, second_at_beginning=True, day_or=False)
+        return croniter(in_numbers(schedule), start, second_at_beginning=True, day_or=False)
     except ValueError as exc:
-        allowed = "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *"
-        raise SettingsError([f"RECLAIM_SCHEDULE is {schedule!r}; allowed: {allowed} ({exc})"]) from exc
+        raise SettingsError([f"RECLAIM_SCHEDULE is {schedule!r}; allowed: {FORM} ({exc})"]) from exc
 
 
 async def _tick(app: App, stop: asyncio.Event) -> None:

@@ -63,7 +63,7 @@ def test_every_setting_is_taken_from_its_name(tmp_path: Path) -> None:
         "REDIS_PASSWORD": " pass word ",
         "REDIS_TLS": "False",
         "REDIS_CA_FILE": str(ca_file),
-        "RECLAIM_SCHEDULE": "0 0 3 * JAN Mon-Fri",
+        "RECLAIM_SCHEDULE": "0 0 3 * JAN Mon-Friday",
         "RUN_BUDGET_SEC": "12.5",
         "STREAM_NAME": "stream",
         "STREAM_CONSUMER_GROUP_NAME": "group",
@@ -89,7 +89,7 @@ def test_every_setting_is_taken_from_its_name(tmp_path: Path) -> None:
         password=" pass word ",
         tls=False,
         ca_file=str(ca_file),
-        schedule="0 0 3 * JAN Mon-Fri",
+        schedule="0 0 3 * JAN Mon-Friday",
         run_budget_sec=12.5,
         targets=(
             Target(
@@ -148,6 +148,8 @@ def test_all_problems_are_named_at_once() -> None:
         ("REDIS_CA_FILE", "/no/such/file.pem", "a file that can be read"),
         ("RECLAIM_SCHEDULE", "*/5 * * * *", "six NCRONTAB fields"),
         ("RECLAIM_SCHEDULE", "every minute or so, I think", "six NCRONTAB fields"),
+        ("RECLAIM_SCHEDULE", "0 0 24 * * *", "(hour '24' is not from 0 to 23)"),
+        ("RECLAIM_SCHEDULE", "0 0 0 31 2 *", "(it never comes: "),
         ("RUN_BUDGET_SEC", "0", "1 to 3600"),
         ("RUN_BUDGET_SEC", "nan", "1 to 3600"),
         ("RUN_BUDGET_SEC", "inf", "1 to 3600"),
