@@ -17,6 +17,7 @@ MAX_PAGE_SIZE = 2000  # one XCLAIM of so many takes a server about 4 ms; G7 allo
 MAX_CIRCUIT_FAILURES = 2000  # so many counted at once take a server 4 to 6 ms; G7 allows 10
 
 _N = TypeVar("_N", int, float)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can name one alone; a byte that is not UTF-8 becomes one (PEP 383)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -215,28 +216,44 @@ _TARGET_SETTINGS = _SHORT_NAMES | {
 class _Reader:
     """Reads one setting at a time and keeps a list of what is wrong, so that all of it can be told at once."""
 
-    def __init__(self, env: Mapping[str, str], problems: list[str] | None = None, where: str = "") -> None:
+    def __init__(self, env: Mapping[str, Any], problems: list[str] | None = None, where: str = "") -> None:
         self._env = env
         self._where = where
+        self._told: set[str] = set()
         self.problems: list[str] = [] if problems is None else problems
 
-    def within(self, where: str, values: Mapping[str, str]) -> "_Reader":
+    def within(self, where: str, values: Mapping[str, Any]) -> "_Reader":
         """A reader for one target: its own values over the shared ones; problems go to the same list."""
         shared = {name: value for name, value in self._env.items() if name not in _SHORT_NAMES.values()}
         return _Reader({**shared, **values}, self.problems, f"{where}.")
 
-    def problem(self, name: str, value: object, allowed: str) -> None:
-        self.problems.append(f"{self._where}{name} is {value!r}; allowed: {allowed}")
+    def problem(self, name: str, value: Any, allowed: str) -> None:
+        """Keep what is wrong; a value of RECLAIM_TARGETS that is no string is shown as JSON has it."""
+        shown = repr(value) if isinstance(value, str) else json.dumps(value)
+        self._told.add(name)
+        self.problems.append(f"{self._where}{name} is {shown}; allowed: {allowed}")
 
-    def text(self, name: str) -> str | None:
-        return self._env.get(name, "").strip() or None
+    def text(self, name: str, shown: Callable[[str], str] = str) -> str | None:
+        """A text without the space around it; `shown` makes of one that is refused what may be seen of it."""
+        return self._encodable(name, shown).strip() or None
 
     def secret(self, name: str) -> str | None:
-        return self._env.get(name) or None
+        return self._encodable(name, _masked) or None
+
+    def _encodable(self, name: str, shown: Callable[[str], str]) -> str:
+        """The value as it is; empty where it is not set, or no text that could be sent to anybody."""
+        value = self._env.get(name, "")
+        if not isinstance(value, str):
+            self.problem(name, value, "a string")
+        elif _SURROGATE.search(value):
+            self.problem(name, shown(value), "text that can be encoded in UTF-8")
+        else:
+            return value
+        return ""
 
     def header(self, name: str) -> str | None:
         """A secret that can be sent in an HTTP header."""
-        value = self.text(name)
+        value = self.text(name, _masked)
         if value is not None and not (value.isascii() and value.isprintable()):
             self.problem(name, "***", "printable ASCII characters, as an HTTP header takes them")
             return None
@@ -244,7 +261,7 @@ class _Reader:
 
     def webhook(self, name: str) -> str | None:
         """A web address, which may hold a secret."""
-        text = self.text(name)
+        text = self.text(name, _masked)
         if text is None:
             return None
         valid = _is_web_address(text)
@@ -253,8 +270,8 @@ class _Reader:
         return text if valid else None
 
     def pairs(self, name: str) -> dict[str, str]:
-        """The values of ``Name=value;Name=value`` by their names in lower case."""
-        parts = [part.partition("=") for part in (self.text(name) or "").split(";")]
+        """The values of ``Name=value;Name=value``, which may be secrets, by their names in lower case."""
+        parts = [part.partition("=") for part in (self.text(name, _masked) or "").split(";")]
         return {key.strip().lower(): value.strip() for key, _, value in parts if key.strip()}
 
     def connection_string(self, name: str) -> tuple[str, str] | None:
@@ -276,9 +293,9 @@ class _Reader:
             return None
         return key, endpoint
 
-    def required(self, name: str) -> str:
-        value = self.text(name)
-        if value is None:
+    def required(self, name: str, shown: Callable[[str], str] = str) -> str:
+        value = self.text(name, shown)
+        if value is None and name not in self._told:
             self.problems.append(f"{self._where}{name} is missing")
         return value or ""
 
@@ -313,7 +330,8 @@ class _Reader:
     def _within_bounds(
         self, name: str, default: _N, parse: Callable[[str], _N], allowed: str, least: float, most: float
     ) -> _N:
-        text = self.text(name)
+        given = self._env.get(name, "")
+        text = self.text(name) if isinstance(given, str) else json.dumps(given)
         if text is None:
             return default
         try:
@@ -326,14 +344,13 @@ class _Reader:
         return value
 
     def address(self, name: str, default_port: int) -> tuple[str, int]:
-        text = self.required(name)
+        text = self.required(name, _without_secrets)
         host, colon, port = text.rpartition(":")
         if not colon or text.endswith("]"):
             host, port = text, str(default_port)
         valid = re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host) and port.isdecimal() and 0 < int(port) < 65_536
         if text and not valid:
-            shown = re.sub(r",.*|.*@", "***", text)  # somebody's whole connection string may hold a password
-            self.problem(name, shown, "host or host:port, without scheme, user or options")
+            self.problem(name, _without_secrets(text), "host or host:port, without scheme, user or options")
             return "", default_port
         return host.strip("[]"), int(port) if text else default_port
 
@@ -368,11 +385,11 @@ class _Reader:
             self.problem(name, text, f"{FORM} ({exc})")
         return text
 
-    def target_list(self, name: str, allowed: Mapping[str, str]) -> list[dict[str, str]] | None:
+    def target_list(self, name: str, allowed: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """The objects of a JSON list, their names turned into those of the settings; None without the setting."""
         text = self.text(name)
         if text is None:
-            return None
+            return [] if name in self._told else None
         try:
             listed = json.loads(text)
         except ValueError as exc:
@@ -384,7 +401,7 @@ class _Reader:
         for at, one in enumerate(listed):
             for key in one.keys() - allowed.keys():
                 self.problem(f"{name}[{at}]", key, ", ".join(sorted(allowed)))
-        return [{allowed[key]: _as_text(value) for key, value in one.items() if key in allowed} for one in listed]
+        return [{allowed[key]: value for key, value in one.items() if key in allowed} for one in listed]
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
@@ -398,5 +415,10 @@ def _is_web_address(text: str) -> bool:
         return False
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _masked(_: str) -> str:
+    return "***"
+
+
+def _without_secrets(text: str) -> str:
+    """What may be shown of an address: somebody's whole connection string may hold a password."""
+    return re.sub(r",.*|.*@", "***", text)

@@ -1,10 +1,17 @@
 """Settings that would be taken for more than they do, and so are refused."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from reclaim.doctor import SECRETS
 from reclaim.errors import SettingsError
 from reclaim.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 LEAST = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
 
 
@@ -53,3 +60,116 @@ def test_what_is_not_there_yet_is_refused_and_not_passed_over(name: str, value: 
 def test_what_is_there_may_be_said(name: str, value: str) -> None:
     """The defaults, in words."""
     assert Settings.from_env(LEAST | {name: value}) == Settings.from_env(LEAST)
+
+
+# --- values of another type ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, 5, 1.5, True, ["a"], {"a": 1}, {}])
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("stream", "STREAM_NAME"),
+        ("group", "STREAM_CONSUMER_GROUP_NAME"),
+        ("consumer", "MONITORING_CONSUMER_NAME"),
+        ("hash_key", "HASH_KEY"),
+        ("hash_version_field", "HASH_VERSION_FIELD"),
+        ("handler", "HANDLER"),
+        ("order_key", "ORDER_KEY"),
+    ],
+)
+def test_what_is_text_for_a_target_has_to_be_a_string(key: str, name: str, value: object) -> None:
+    """The group null would be waited for, and the stream ["a"] too."""
+    listed = [{"stream": "s", "group": "g"}, {"stream": "t", "group": "g", key: value}]
+
+    told = problems(RECLAIM_TARGETS=json.dumps(listed))
+
+    assert told == [f"RECLAIM_TARGETS[1].{name} is {json.dumps(value)}; allowed: a string"]
+
+
+@pytest.mark.parametrize("value", [None, True, [7], {"a": 7}, float("nan")])
+@pytest.mark.parametrize(("key", "kind"), [("page_size", "a whole number"), ("retry_max_delay_sec", "a number")])
+def test_what_is_a_number_for_a_target_has_to_be_one(key: str, kind: str, value: object) -> None:
+    """Whatever else JSON knows is named as JSON writes it."""
+    (problem,) = problems(RECLAIM_TARGETS=json.dumps([{"stream": "s", "group": "g", key: value}]))
+
+    assert problem.startswith(f"RECLAIM_TARGETS[0].{key.upper()} is '{json.dumps(value)}'; allowed: {kind} from ")
+
+
+def test_a_number_for_a_target_may_be_a_string_or_not() -> None:
+    """A list made by hand has the one, one made by a program the other."""
+    listed = [
+        {"stream": "s", "group": "g", "page_size": 7, "retry_max_delay_sec": 1.5},
+        {"stream": "t", "group": "g", "page_size": "7", "retry_max_delay_sec": "1.5"},
+    ]
+
+    targets = Settings.from_env(LEAST | {"RECLAIM_TARGETS": json.dumps(listed)}).targets
+
+    assert [(target.page_size, target.retry_max_delay_sec) for target in targets] == [(7, 1.5), (7, 1.5)]
+
+
+# --- text that has no encoding ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("REDIS_HOST", "REDIS_USERNAME", "REDIS_CA_FILE", "RECLAIM_SCHEDULE", "WEBSITE_HOSTNAME", "WEBSITE_SITE_NAME"),
+        *("STREAM_NAME", "STREAM_CONSUMER_GROUP_NAME", "MONITORING_CONSUMER_NAME", "HASH_KEY", "HASH_VERSION_FIELD"),
+        *("HANDLER", "ORDER_KEY", "PAGE_SIZE", "REDIS_TLS", "RECLAIM_TARGETS"),
+    ],
+)
+def test_text_that_cannot_be_encoded_is_one_bad_setting(name: str) -> None:
+    """A byte of the environment that is not UTF-8 becomes half a surrogate pair, which nobody can be sent."""
+    assert problems(**{name: "a\udcff"}) == [f"{name} is 'a\\udcff'; allowed: text that can be encoded in UTF-8"]
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_that_cannot_be_encoded_is_not_shown(name: str) -> None:
+    """Only that it is wrong, and why."""
+    assert problems(**{name: "s3cret\udcff"}) == [f"{name} is '***'; allowed: text that can be encoded in UTF-8"]
+
+
+def test_a_connection_string_for_a_host_that_cannot_be_encoded_does_not_show_its_password() -> None:
+    """It is somebody's REDIS_HOST."""
+    (problem,) = problems(REDIS_HOST="cache:6380,password=s3cret\udcff,ssl=True")
+
+    assert problem == "REDIS_HOST is 'cache:6380***'; allowed: text that can be encoded in UTF-8"
+
+
+def test_half_a_surrogate_pair_of_json_is_a_bad_setting_of_its_target() -> None:
+    """JSON can name it, in an environment that is all ASCII."""
+    listed = r'[{"stream": "s", "group": "g\ud800", "consumer": "c\udfff"}, {"stream": "\ud83d\ude00", "group": "g"}]'
+
+    assert problems(RECLAIM_TARGETS=listed) == [
+        r"RECLAIM_TARGETS[0].STREAM_CONSUMER_GROUP_NAME is 'g\ud800'; allowed: text that can be encoded in UTF-8",
+        r"RECLAIM_TARGETS[0].MONITORING_CONSUMER_NAME is 'c\udfff'; allowed: text that can be encoded in UTF-8",
+    ]
+
+
+def test_a_list_of_targets_that_cannot_be_encoded_is_not_taken_for_none() -> None:
+    """It is bad, and so nobody need name a single stream instead."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"REDIS_HOST": "cache", "RECLAIM_TARGETS": "[\udcff"})
+
+    assert caught.value.problems == [r"RECLAIM_TARGETS is '[\udcff'; allowed: text that can be encoded in UTF-8"]
+
+
+def test_bytes_of_the_environment_that_are_not_utf_8_end_with_2_and_no_traceback() -> None:
+    """As a process finds them."""
+    env = {name.encode(): value.encode() for name, value in LEAST.items()}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "reclaim", "run"],
+        env=env | {b"STREAM_NAME": b"s\xff", b"REDIS_PASSWORD": b"s3cret\xff", b"PYTHONUTF8": b"1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 2, ended.stderr
+    assert r"STREAM_NAME is 's\udcff'; allowed: text that can be encoded in UTF-8" in ended.stderr
+    assert "REDIS_PASSWORD is '***'; allowed: text that can be encoded in UTF-8" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "s3cret" not in ended.stderr
