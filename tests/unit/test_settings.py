@@ -162,8 +162,9 @@ def test_all_problems_are_named_at_once() -> None:
         ("ORDER_KEY", "user", "it names no field"),
         ("HANDLER", "my_handlers", "module:function"),
         ("HANDLER", "my handlers:handle", "module:function"),
-        ("PAGE_SIZE", "0", "1 to 2000"),
-        ("PAGE_SIZE", "2001", "1 to 2000"),
+        ("PAGE_SIZE", "0", "1 to 1000"),
+        ("PAGE_SIZE", "1001", "1 to 1000"),
+        ("CIRCUIT_FAILURES", "2001", "1 to 2000"),
         ("PAGE_SIZE", "10.5", "a whole number"),
         ("LANES", "many", "a whole number"),
         ("RETRY_ATTEMPTS", "0", "1 to 100"),
@@ -214,6 +215,13 @@ def test_secrets_are_shown_nowhere() -> None:
 def test_an_empty_setting_is_as_good_as_none(name: str, value: str) -> None:
     """A portal keeps empty ones."""
     assert Settings.from_env(LEAST | {name: value}) == Settings.from_env(LEAST)
+
+
+def test_the_most_that_one_command_may_look_at() -> None:
+    """Each bound has been measured for its own command: XCLAIM takes longer than counting failures."""
+    (target,) = Settings.from_env(LEAST | {"PAGE_SIZE": "1000", "CIRCUIT_FAILURES": "2000"}).targets
+
+    assert (target.page_size, target.circuit_failures) == (1000, 2000)
 
 
 def test_a_handler_has_more_lanes_unless_told_otherwise() -> None:
