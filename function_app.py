@@ -12,8 +12,8 @@ from reclaim.errors import RunFailed
 from reclaim.operation import Operation
 from reclaim.settings import DEFAULT_SCHEDULE
 
-# An app setting that %…% names and that is missing breaks indexing, so it is named only where it is there.
-SCHEDULE = "%RECLAIM_SCHEDULE%" if os.environ.get("RECLAIM_SCHEDULE") else DEFAULT_SCHEDULE
+# A %…% whose app setting is missing or blank breaks indexing, so it is named only where it says something.
+SCHEDULE = "%RECLAIM_SCHEDULE%" if os.environ.get("RECLAIM_SCHEDULE", "").strip() else DEFAULT_SCHEDULE
 
 app = func.FunctionApp()
 app.register_functions(ops.blueprint)
