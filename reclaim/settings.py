@@ -12,6 +12,7 @@ from reclaim.errors import SettingsError
 from reclaim.keys import Keys, Template
 
 DEFAULT_SCHEDULE = "*/20 * * * * *"
+HANDLER_LANES = 32  # a handler waits for others most of the time
 TLS_PORT, PLAIN_PORT = 6380, 6379
 MAX_PAGE_SIZE = 1000  # one XCLAIM of twice as many was seen to take a server 10 to 13 ms; G7 allows 10
 MAX_CIRCUIT_FAILURES = 2000  # so many counted at once take a server 4 to 6 ms; G7 allows 10
@@ -103,8 +104,8 @@ class Settings:
         Raises:
             SettingsError: naming each bad or missing setting, its value (masked if secret) and what is allowed.
         """
-        reader = _Reader(env)
-        tls = reader.boolean("REDIS_TLS", default=True)
+        reader, default = _Reader(env), _DEFAULTS
+        tls = reader.boolean("REDIS_TLS", default=default.tls)
         reader.not_yet("REDIS_CLUSTER", "false")
         reader.not_yet("REDIS_AUTH", "password")
         host, port = reader.address("REDIS_HOST", TLS_PORT if tls else PLAIN_PORT)
@@ -115,11 +116,11 @@ class Settings:
             password=reader.secret("REDIS_PASSWORD"),
             tls=tls,
             ca_file=reader.file("REDIS_CA_FILE"),
-            schedule=reader.schedule("RECLAIM_SCHEDULE", DEFAULT_SCHEDULE),
-            run_budget_sec=reader.number("RUN_BUDGET_SEC", 240.0, least=1, most=3600),
+            schedule=reader.schedule("RECLAIM_SCHEDULE", default.schedule),
+            run_budget_sec=reader.number("RUN_BUDGET_SEC", default.run_budget_sec, least=1, most=3600),
             alert_webhook_url=reader.webhook("ALERT_WEBHOOK_URL"),
             alert_webhook_key=reader.header("ALERT_WEBHOOK_KEY"),
-            alert_repeat_sec=reader.number("ALERT_REPEAT_SEC", 900.0, least=1, most=604_800),
+            alert_repeat_sec=reader.number("ALERT_REPEAT_SEC", default.alert_repeat_sec, least=1, most=604_800),
             dashboard_url=_dashboard_url(reader),
             insights=_insights(reader),
             targets=_targets(reader),
@@ -127,6 +128,11 @@ class Settings:
         if reader.problems:
             raise SettingsError(reader.problems)
         return settings
+
+
+# Where every default is written, but that of LANES with HANDLER: in the classes themselves.
+_DEFAULT_TARGET = Target(stream="", group="")
+_DEFAULTS = Settings(host="", port=0, targets=(_DEFAULT_TARGET,))
 
 
 def _dashboard_url(reader: "_Reader") -> str | None:
@@ -161,30 +167,36 @@ def _targets(reader: "_Reader") -> tuple[Target, ...]:
 
 
 def _target(reader: "_Reader") -> Target:
-    handler = reader.text("HANDLER")
-    hash_key = reader.template("HASH_KEY", "tweet:{id}")
+    handler, default = reader.text("HANDLER"), _DEFAULT_TARGET
+    hash_key = reader.template("HASH_KEY", default.hash_key)
     if handler is not None and not re.fullmatch(r"[\w.]+:\w+", handler):
         reader.problem("HANDLER", handler, "module:function, as in my_handlers:handle")
     return Target(
         stream=reader.stream("STREAM_NAME"),
         group=reader.required("STREAM_CONSUMER_GROUP_NAME"),
-        consumer=reader.text("MONITORING_CONSUMER_NAME") or "monitoring_app",
-        min_idle_ms=round(1000 * reader.number("MIN_IDLE_TIME_SEC", 10.0, least=0.001, most=604_800)),
+        consumer=reader.text("MONITORING_CONSUMER_NAME") or default.consumer,
+        min_idle_ms=round(
+            1000 * reader.number("MIN_IDLE_TIME_SEC", default.min_idle_ms / 1000, least=0.001, most=604_800)
+        ),
         hash_key=hash_key,
-        hash_version_field=reader.text("HASH_VERSION_FIELD"),
+        hash_version_field=reader.text("HASH_VERSION_FIELD") or default.hash_version_field,
         handler=handler,
         order_key=reader.template("ORDER_KEY", hash_key),
-        page_size=reader.integer("PAGE_SIZE", 500, least=1, most=MAX_PAGE_SIZE),
-        lanes=reader.integer("LANES", 4 if handler is None else 32, least=1, most=1024),
-        retry_attempts=reader.integer("RETRY_ATTEMPTS", 4, least=1, most=100),
-        retry_max_delay_sec=reader.number("RETRY_MAX_DELAY_SEC", 2.0, least=0, most=60),
-        max_deliveries=reader.integer("MAX_DELIVERIES", 5, least=2, most=1_000_000),
-        consumer_ttl_hours=reader.number("CONSUMER_TTL_HOURS", 24.0, least=0, most=87_600),
-        dead_letter_maxlen=reader.integer("DEAD_LETTER_MAXLEN", 100_000, least=1, most=1_000_000_000),
-        circuit_failures=reader.integer("CIRCUIT_FAILURES", 100, least=1, most=MAX_CIRCUIT_FAILURES),
-        circuit_window_sec=reader.number("CIRCUIT_WINDOW_SEC", 30.0, least=0.001, most=86_400),
-        circuit_cooldown_sec=reader.number("CIRCUIT_COOLDOWN_SEC", 60.0, least=0, most=86_400),
-        alert_backlog_sec=reader.number("ALERT_BACKLOG_SEC", 0.0, least=0, most=31_536_000),
+        page_size=reader.integer("PAGE_SIZE", default.page_size, least=1, most=MAX_PAGE_SIZE),
+        lanes=reader.integer("LANES", default.lanes if handler is None else HANDLER_LANES, least=1, most=1024),
+        retry_attempts=reader.integer("RETRY_ATTEMPTS", default.retry_attempts, least=1, most=100),
+        retry_max_delay_sec=reader.number("RETRY_MAX_DELAY_SEC", default.retry_max_delay_sec, least=0, most=60),
+        max_deliveries=reader.integer("MAX_DELIVERIES", default.max_deliveries, least=2, most=1_000_000),
+        consumer_ttl_hours=reader.number("CONSUMER_TTL_HOURS", default.consumer_ttl_hours, least=0, most=87_600),
+        dead_letter_maxlen=reader.integer(
+            "DEAD_LETTER_MAXLEN", default.dead_letter_maxlen, least=1, most=1_000_000_000
+        ),
+        circuit_failures=reader.integer(
+            "CIRCUIT_FAILURES", default.circuit_failures, least=1, most=MAX_CIRCUIT_FAILURES
+        ),
+        circuit_window_sec=reader.number("CIRCUIT_WINDOW_SEC", default.circuit_window_sec, least=0.001, most=86_400),
+        circuit_cooldown_sec=reader.number("CIRCUIT_COOLDOWN_SEC", default.circuit_cooldown_sec, least=0, most=86_400),
+        alert_backlog_sec=reader.number("ALERT_BACKLOG_SEC", default.alert_backlog_sec, least=0, most=31_536_000),
     )
 
 
