@@ -1,4 +1,4 @@
-"""Owns the list of the commands that we send (but EXEC, which cannot be rehearsed), and asks which a user may not."""
+"""Owns the list of the commands that we send, and asks which of them a user may not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +44,11 @@ _DEAD: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
+
+# Sent too, and not rehearsed: a rehearsal is made of these, or can do without them …
+TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
+# … and only the doctor and the status ask these, which say less where they are refused.
+QUESTIONS = ("INFO", "ACL WHOAMI")
 
 
 @dataclass(frozen=True, slots=True)

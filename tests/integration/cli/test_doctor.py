@@ -10,14 +10,32 @@ import trustme
 
 from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import HOST, Server, available
+from reclaim.app import App
 from reclaim.doctor import SECRETS, _clock, doctor, setting_names
 from reclaim.finding import Finding
 from reclaim.health import Health
-from reclaim.permissions import _uses
-from tests.support import Client, Endpoint, HasPort, Held, a_target, env_for, given, held, raw_client, tweet
+from reclaim.permissions import QUESTIONS, TRANSACTIONS, _uses
+from reclaim.settings import Target
+from tests.support import (
+    Client,
+    Endpoint,
+    HasPort,
+    Held,
+    State,
+    a_target,
+    env_for,
+    given,
+    held,
+    raw_client,
+    settings_for,
+    state,
+    stored,
+    tweet,
+)
 
 NAMES = {"valkey-9": "Valkey 9.", "redis-7.0": "Redis 7.0.", "redis-6.2": "Redis 6.2.", "redis-6.0": "Redis 7.0."}
 PACKAGE = Path(__file__).parents[3] / "reclaim"
+DOCS = PACKAGE.parent / "docs"
 
 
 async def findings(place: HasPort, **settings: str) -> list[Finding]:
@@ -323,22 +341,59 @@ async def test_a_user_who_may_no_scripts_or_transactions(server: Endpoint, clien
     assert client.execute_command("KEYS", "*") == [b"s"]
 
 
+def documented() -> list[str]:
+    """The commands in docs/operate.md's section about permissions, each once, as rules of an ACL name them."""
+    section = (DOCS / "operate.md").read_text(encoding="utf-8").partition("## Permissions")[2].partition("\n## ")[0]
+    words = [word for code in re.findall(r"`([A-Z| \n]+)`", section) for word in code.split()]
+    return list(dict.fromkeys(words))
+
+
+def listed(target: Target) -> set[str]:
+    """The commands that the doctor knows of, a subcommand after a space."""
+    return {str(command[0]) for _, _, many in _uses(target, b"h") for command in many} | {*TRANSACTIONS, *QUESTIONS}
+
+
+def test_the_documented_permissions_are_those_of_the_code() -> None:
+    """Whoever writes the rules of a user by the documentation has neither too few commands nor too many."""
+    assert set(documented()) == {command.replace(" ", "|") for command in listed(a_target(hash_version_field="v"))}
+
+
+@pytest.mark.parametrize("without", [set(), {"DISCARD", "ACL|WHOAMI"}], ids=["all", "less"])
+async def test_a_user_with_the_documented_permissions_may_do_all(
+    server: Endpoint, client: Client, without: set[str]
+) -> None:
+    """Nothing is missing, neither for a run nor for the doctor; and two are not missed, as it is written there."""
+    target, entries = a_target(), held(range(3))
+    given(client, target, *entries)
+    rules = ["~s", "~{s}:reclaim:g:*", "~tweet:*", *(f"+{one.lower()}" for one in documented() if one not in without)]
+    client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules)
+    app = App(settings_for(server, target, username="app", password="pw"))
+    try:
+        found = await findings(server, REDIS_USERNAME="app", REDIS_PASSWORD="pw")
+        await app.run()
+    finally:
+        await app.aclose()
+        client.execute_command("ACL", "DELUSER", "app")
+
+    assert wrong(found) == []
+    assert state(client, target) == State(hashes=stored(*entries), length=3)
+
+
 def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
-    """Also those inside scripts; what only the doctor and the status ask is no condition for a run."""
-    target = a_target(hash_version_field="v")
-    listed = {str(command[0]).partition(" ")[0] for _, _, many in _uses(target, b"h") for command in many}
+    """Also those inside scripts."""
+    first_words = {command.partition(" ")[0] for command in listed(a_target(hash_version_field="v"))}
     sent: set[str] = set()
     for path in PACKAGE.glob("*.py"):
-        if path.stem not in {"doctor", "examine", "permissions", "status", "about"}:
+        if path.stem != "permissions":
             text = path.read_text(encoding="utf-8")
             sent |= set(re.findall(r"redis\.p?call\('([A-Z]+)'", text))
             sent |= set(re.findall(r"local call = \{'([A-Z]+)'", text))
             sent |= set(re.findall(r"""\bcall\(\s*"([A-Z]+)\"""", text))
-            sent |= set(re.findall(r"""\(\s*"([A-Z]{3,})", """, text))
+            sent |= set(re.findall(r"""\(\s*"([A-Z]{3,})",""", text))
 
-    assert {"XCLAIM", "XACK", "ZADD", "HSET", "EVAL", "XDEL", "PEXPIRE"} <= sent
+    assert {"XCLAIM", "XACK", "ZADD", "HSET", "EVAL", "XDEL", "PEXPIRE", "DISCARD", "INFO", "ACL"} <= sent
     sent &= {row[0].decode().upper() for row in client.execute_command("COMMAND")}
-    assert sent - listed - {"MULTI", "EXEC"} == set()
+    assert sent - first_words == set()
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------
