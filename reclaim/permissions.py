@@ -16,10 +16,9 @@ _STREAM: Sequence[Command] = (
     ("XRANGE", "-", "-"),
     ("XACK", "g", "0-0"),
     ("XINFO STREAM",),
-    ("XINFO CONSUMERS", "g"),
-    ("XGROUP DELCONSUMER", "g", "c"),
     ("EVAL",),
 )
+_SWEPT: Sequence[Command] = (*_STREAM, ("XINFO CONSUMERS", "g"), ("XGROUP DELCONSUMER", "g", "c"))
 _LEASE: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("PTTL",), ("PEXPIRE", 1), ("DEL",))
 _CIRCUIT: Sequence[Command] = (
     ("TIME",),
@@ -104,7 +103,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
     keys = target.keys
     ours = keys.lease.decode().removesuffix("lease") + "*"
     uses = [
-        (keys.stream, target.stream, _STREAM),
+        (keys.stream, target.stream, _SWEPT if target.consumer_ttl_hours else _STREAM),
         (keys.lease, ours, _LEASE),
         (keys.circuit, ours, _CIRCUIT),
         (keys.failures, ours, _FAILURES),

@@ -379,6 +379,23 @@ async def test_a_user_with_the_documented_permissions_may_do_all(
     assert state(client, target) == State(hashes=stored(*entries), length=3)
 
 
+async def test_who_removes_no_consumers_need_not_be_allowed_to(server: Endpoint, client: Client) -> None:
+    """As the documentation says of CONSUMER_TTL_HOURS=0."""
+    given(client, a_target(), *held(range(3)))
+    rules = ("~*", "+@all", "-xgroup", "-xinfo", "+xinfo|stream")
+    client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules)
+    user = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw"}
+    try:
+        removing = await findings(server, **user)
+        keeping = await findings(server, **user, CONSUMER_TTL_HOURS="0")
+    finally:
+        client.execute_command("ACL", "DELUSER", "app")
+
+    ((_, what, _),) = wrong(removing)
+    assert what == "the user may not run XINFO CONSUMERS on s, nor run XGROUP DELCONSUMER on s"
+    assert wrong(keeping) == []
+
+
 def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
     """Also those inside scripts."""
     first_words = {command.partition(" ")[0] for command in listed(a_target(hash_version_field="v"))}
