@@ -33,6 +33,8 @@ from aiohttp import web
 from azure.functions.timer import TimerRequest
 from croniter import croniter
 
+from reclaim.schedule import in_numbers
+
 HOST = "127.0.0.1"
 PORT = 7071
 MAX_BODY = 100 * 2**20  # as the host's
@@ -105,7 +107,9 @@ class Timer:
 
     def _tick_after(self, moment: datetime) -> datetime:
         # NCRONTAB puts seconds first, and wants both the day of the month and the weekday to match.
-        tick: datetime = croniter(self.schedule, moment, second_at_beginning=True, day_or=False).get_next(datetime)
+        tick: datetime = croniter(in_numbers(self.schedule), moment, second_at_beginning=True, day_or=False).get_next(
+            datetime
+        )
         return tick
 
 

@@ -2,28 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cache
 from itertools import pairwise
 
 FORM = "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *"
-DAY_SEC, WEEK_SEC = 86_400, 604_800
+DAY_SEC = 86_400
 
 
 @cache
 def longest_gap_sec(schedule: str) -> int:
-    """The longest time between two ticks of six NCRONTAB fields; a week where days, months or weekdays are chosen.
+    """The longest time between two ticks of six NCRONTAB fields, in UTC: what waits for much longer has been forgotten.
 
-    It is an upper bound: what waits for longer than a few of these has been forgotten.
     (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions)
+
+    Raises:
+        ValueError: as `chosen` does.
     """
-    try:
-        seconds, minutes, hours, *dates = chosen(schedule)
-    except ValueError:  # a form that is not known here
-        return WEEK_SEC
-    if dates != [kind.all for kind in _KINDS[3:]]:
-        return WEEK_SEC
+    seconds, minutes, hours, days, months, weekdays = chosen(schedule)
     times = [hour * 3600 + minute * 60 + second for hour in hours for minute in minutes for second in seconds]
-    return max(later - earlier for earlier, later in pairwise([*times, times[0] + DAY_SEC]))
+    some_years = (date(2024, 1, 1) + timedelta(at) for at in range(60 * 366))  # two 29 February of each weekday
+    chosen_days = [
+        one for one in some_years if one.month in months and one.day in days and one.isoweekday() % 7 in weekdays
+    ]
+    from_day_to_day = max(later - earlier for earlier, later in pairwise(chosen_days)).days * DAY_SEC
+    within_days = [later - earlier for earlier, later in pairwise(times)]
+    return max(*within_days, times[0] + from_day_to_day - times[-1], 0)
 
 
 def chosen(schedule: str) -> list[list[int]]:

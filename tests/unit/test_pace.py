@@ -15,7 +15,7 @@ def page(count: int, size: int = 100) -> list[Entry]:
 
 
 @given(
-    page_size=st.integers(1, 2000),
+    page_size=st.integers(1, 1000),
     first=st.integers(1, 1024),
     min_idle_ms=st.integers(1, 604_800_000),
     pages=st.lists(st.tuples(st.integers(1, 300), st.integers(4, 20_000), st.floats(0, 1e6)), max_size=5),

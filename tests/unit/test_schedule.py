@@ -8,7 +8,7 @@ from croniter import croniter
 
 from reclaim import watch
 from reclaim.errors import SettingsError
-from reclaim.schedule import WEEK_SEC, chosen, in_numbers, longest_gap_sec
+from reclaim.schedule import chosen, in_numbers, longest_gap_sec
 
 DAY = datetime(2026, 11, 22, tzinfo=UTC)  # a Sunday
 
@@ -47,12 +47,22 @@ def test_it_is_the_longest_gap_that_croniter_finds_in_two_days(schedule: str) ->
 
 
 @pytest.mark.parametrize(
-    "schedule",
-    ["0 0 9 * * MON-FRI", "0 0 0 1 * *", "0 0 0 * JAN *", "61 a * * * *", "0 0 25-24 * * *", "", "*/0 * * * * *"],
+    ("schedule", "days"),
+    [
+        ("0 0 9 * * MON-FRI", 3),
+        ("0 0 0 1 * *", 31),
+        ("0 0 0 29 2 *", 4 * 365 + 1),
+        ("0 0 0 29 2 MON", 28 * 365 + 7),
+        ("0 0 0 * JAN *", 336),
+    ],
 )
-def test_what_chooses_days_or_is_not_understood_is_taken_for_a_week(schedule: str) -> None:
-    """A bound that is too long only warns later; it must not cry wolf, and not raise."""
-    assert longest_gap_sec(schedule) == WEEK_SEC
+def test_it_is_the_longest_gap_where_days_are_chosen_too(schedule: str, days: int) -> None:
+    """Leap years and all."""
+    assert longest_gap_sec(schedule) == days * 86_400
+
+
+def test_hours_of_chosen_days_count_from_the_last_to_the_first() -> None:
+    assert longest_gap_sec("0 0 9-17 * * MON-FRI") == 3 * 86_400 - 8 * 3600
 
 
 # --- what is a schedule ----------------------------------------------------------------------------------------------
