@@ -1,6 +1,7 @@
 """Owns the account of a run: counted while it goes, one RunReport when it is over, and the history of them."""
 
 import json
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -281,7 +282,7 @@ class History:
         """The reports among stream entries, with their IDs; what somebody else has put among them is passed over."""
         for entry_id, flat in found:
             try:
-                report = json.loads(flat[1], parse_constant=_refused)
+                report = json.loads(flat[1], parse_constant=_refused, parse_float=_finite)
             except (ValueError, RecursionError):
                 continue
             if isinstance(report, dict):
@@ -290,3 +291,10 @@ class History:
 
 def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no number that JSON has")
+
+
+def _finite(number: str) -> float:
+    """A number too large for a float would become Infinity, which JSON does not have."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is too large")
+    return value

@@ -316,7 +316,7 @@ class _Run:
         if self._passage.why_not:
             return Outcome.CIRCUIT_OPEN, self._passage.why_not, None
         if self._begin_until.passed():
-            return Outcome.OUT_OF_TIME, f"RUN_BUDGET_SEC is {self._budget_sec:g}", None
+            return Outcome.OUT_OF_TIME, f"its {self._budget_sec:g} s were over", None
         if len(self._pages.held) > MAX_HELD_KEYS:
             return Outcome.TOO_MANY_HELD, f"over {MAX_HELD_KEYS} order keys wait for an entry not done", None
         return None
