@@ -14,9 +14,11 @@ from reclaim import cli_circuit, cli_dead, views, watch
 from reclaim import doctor as doctors
 from reclaim.app import App, Unit
 from reclaim.cli_session import BAD_USAGE, JsonOption, TargetOption, exit_if, told, unit_of, units_of, with_app
+from reclaim.errors import RunFailed
 from reclaim.facts import LostEntry
 from reclaim.health import Health
 from reclaim.lost import LostEntries
+from reclaim.report import RunReport
 from reclaim.settings import Settings
 from reclaim.status import status
 from reclaim.terminal import is_for_a_person, say, show, show_json, show_line, show_table
@@ -55,7 +57,9 @@ def run(
 ) -> None:
     """Reclaim now, or again and again by the schedule.
 
-    Exit codes: 0 the run went well (also if there was nothing to do), 1 it failed, 2 the settings are bad.
+    It says what became of each target, also of one whose run failed. With --watch the log says it, and --json too.
+
+    Exit codes: 0 the runs went well (also if there was nothing to do), 1 one failed, 2 the settings are bad.
     With --watch a failed run is logged and tried again at the next tick; SIGINT and SIGTERM end it after what is in
     work, with 0.
 
@@ -65,13 +69,25 @@ def run(
     with told():
         settings = Settings.from_env(os.environ)
         if watch_:
-            asyncio.run(watch.watch(settings))
+            asyncio.run(watch.watch(settings, tell=_show_as_json if as_json else _show_nothing))
             return
-        for report in asyncio.run(watch.once(settings)):
+        reports = asyncio.run(watch.once(settings))
+        for report in reports:
             if as_json:
-                show_json(json.loads(report.to_json()), indent=None)
+                _show_as_json(report)
             else:
                 show_line(watch.sentence(report))
+        failed = watch.failure(reports)
+        if failed:
+            raise RunFailed(failed)
+
+
+def _show_as_json(report: RunReport) -> None:
+    show_json(json.loads(report.to_json()), indent=None)
+
+
+def _show_nothing(_: RunReport) -> None:
+    """Without --json the log says it all."""
 
 
 @cli.command("status")

@@ -52,8 +52,8 @@ def show_line(*values: Any) -> None:
 
 
 def show_json(value: Any, indent: int | None = 2) -> None:
-    """Print for a program. All that is not ASCII is escaped, so that it comes through any encoding."""
-    print(json.dumps(value, indent=indent))  # noqa: T201  # that is what it is for
+    """Print for a program, at once. All that is not ASCII is escaped, so that it comes through any encoding."""
+    print(json.dumps(value, indent=indent), flush=True)  # noqa: T201  # that is what it is for
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

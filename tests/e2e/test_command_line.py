@@ -61,12 +61,14 @@ def test_a_missing_group_ends_with_0_and_is_named(embedded: Endpoint, client: Cl
 
 
 def test_a_server_that_is_not_there_ends_with_1_and_its_name(embedded_proxy: Proxy) -> None:
-    """One plain sentence, no traceback."""
+    """One plain sentence on each stream, no traceback."""
     embedded_proxy.refuse()
 
     ended = reclaim_run(embedded_proxy, a_target(), RETRY_ATTEMPTS="1")
 
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("s/g: failed, 0.")
+    assert len(ended.stdout.splitlines()) == 1
     assert ended.stderr.splitlines()[-1].startswith("the run failed: s/g: Unreachable: no connection to 127.0.0.1:")
     assert "Traceback" not in ended.stderr
 

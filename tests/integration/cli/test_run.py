@@ -1,0 +1,120 @@
+"""`run` on the command line: what it says of each target, whatever became of it, and what else it may be told."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.integration.cli.parts import PROGRAM, ROOT, WAIT_SEC, env_of, in_pipe
+from tests.support import Client, Endpoint, a_target, given, held
+
+TWO_TARGETS = '[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]'
+
+
+def one_good_and_one_bad(client: Client, embedded: Endpoint) -> dict[str, str]:
+    """The environment of two targets: five entries wait in s/g, and s2 is no stream."""
+    given(client, a_target(), *held(range(5)))
+    client.execute_command("SET", "s2", "no stream")
+    return env_of(embedded, a_target(), RECLAIM_TARGETS=TWO_TARGETS)
+
+
+def test_a_run_that_fails_says_what_became_of_every_target(embedded: Endpoint, client: Client) -> None:
+    """The others have run all the same; the error is on standard error, and it ends with 1."""
+    env = one_good_and_one_bad(client, embedded)
+
+    ended = in_pipe(env, "run")
+
+    assert ended.code == 1
+    good, bad = ended.out.splitlines()
+    assert good.startswith("s/g: completed, 5 claimed, 5 acknowledged, ")
+    assert bad.startswith("s2/g: failed, ")
+    assert "WRONGTYPE" in bad
+    assert ended.err.splitlines()[-1].startswith("the run failed: s2/g: ")
+    assert "Traceback" not in ended.err
+
+
+def test_a_run_that_fails_is_json_for_every_target(embedded: Endpoint, client: Client) -> None:
+    """A program that reads the reports gets all of them."""
+    env = one_good_and_one_bad(client, embedded)
+
+    ended = in_pipe(env, "run", "--json")
+
+    assert ended.code == 1
+    reports = [json.loads(line) for line in ended.out.splitlines()]
+    assert [(one["target"], one["outcome"], one["acknowledged"]) for one in reports] == [
+        ("s/g", "completed", 5),
+        ("s2/g", "failed", 0),
+    ]
+    assert "WRONGTYPE" in reports[1]["reason"]
+
+
+def test_an_open_circuit_is_told_with_its_reason(embedded: Endpoint, client: Client) -> None:
+    """The run has not looked, so it says nothing of what is idle."""
+    given(client, a_target(), *held(range(5)))
+    env = env_of(embedded, a_target())
+    assert in_pipe(env, "circuit", "open", "--reason", "the database moves", "--who", "Ada").code == 0
+
+    ended = in_pipe(env, "run")
+
+    assert ended.code == 0
+    assert ended.out.startswith("s/g: circuit open, ")
+    assert "the database moves (opened by Ada)" in ended.out
+    assert "idle" not in ended.out
+
+
+def test_a_missing_group_is_told_with_its_name(embedded: Endpoint) -> None:
+    """In the server's own words."""
+    ended = in_pipe(env_of(embedded, a_target()), "run")
+
+    assert ended.code == 0
+    assert ended.out.startswith("s/g: group missing: ")
+    assert "'s'" in ended.out
+    assert "'g'" in ended.out
+
+
+def test_a_run_that_comes_to_the_end_and_finds_nothing_says_so(embedded: Endpoint, client: Client) -> None:
+    """It has looked: what is pending is not idle yet."""
+    given(client, a_target(), *held(range(5), idle_ms=0))
+
+    ended = in_pipe(env_of(embedded, a_target()), "run")
+
+    assert ended.out.startswith("s/g: completed, nothing idle, ")
+
+
+# --- again and again -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watching(env: dict[str, str], *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`run --watch` at every second, its standard output in a pipe; killed at the end if it still runs."""
+    program = subprocess.Popen(
+        [*PROGRAM, "run", "--watch", *options],
+        env={**env, "RECLAIM_SCHEDULE": "* * * * * *"},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def test_watching_as_json_is_a_line_for_each_report_as_it_comes(embedded: Endpoint, client: Client) -> None:
+    """Of a run that fails too; each line is there while the program goes on."""
+    with watching(one_good_and_one_bad(client, embedded), "--json") as program:
+        assert program.stdout is not None
+        first, second = (json.loads(program.stdout.readline()) for _ in range(2))
+        given(client, a_target(), *held(range(5, 8)))
+        later = next(one for line in program.stdout if (one := json.loads(line))["acknowledged"])
+        program.send_signal(signal.SIGTERM)
+
+        assert program.wait(WAIT_SEC) == 0
+
+    assert (first["target"], first["acknowledged"]) == ("s/g", 5)
+    assert (second["target"], second["outcome"]) == ("s2/g", "failed")
+    assert (later["target"], later["acknowledged"]) == ("s/g", 3)
