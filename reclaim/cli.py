@@ -5,15 +5,26 @@ import json
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import asdict, astuple
 from typing import Annotated, Any
 
 import typer
 
-from reclaim import cli_circuit, cli_dead, views, watch
+from reclaim import __version__, cli_circuit, cli_dead, views, watch
 from reclaim import doctor as doctors
 from reclaim.app import App, Unit
-from reclaim.cli_session import BAD_USAGE, JsonOption, TargetOption, exit_if, told, unit_of, units_of, with_app
+from reclaim.cli_session import (
+    BAD_USAGE,
+    JsonOption,
+    TargetOption,
+    check_target,
+    exit_if,
+    told,
+    unit_of,
+    units_of,
+    with_app,
+)
 from reclaim.errors import RunFailed
 from reclaim.facts import LostEntry
 from reclaim.health import Health
@@ -23,6 +34,8 @@ from reclaim.settings import Settings
 from reclaim.status import status
 from reclaim.terminal import is_for_a_person, say, show, show_json, show_line, show_table
 
+RUNS_AT_ONCE = 100
+
 cli = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, name="reclaim"
 )
@@ -30,8 +43,19 @@ cli.add_typer(cli_dead.commands, name="dead", help="List, show, replay and disca
 cli.add_typer(cli_circuit.commands, name="circuit", help="Show, open and close the circuit.")
 
 
+def _show_version(asked: bool) -> None:  # noqa: FBT001  # as Typer calls it
+    if asked:
+        show_line(f"reclaim {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", help="Say which version this is.", callback=_show_version, is_eager=True)
+]
+
+
 @cli.callback()
-def main() -> None:
+def main(version: VersionOption = False) -> None:  # noqa: ARG001  # its callback has seen to it
     """Take over Redis Streams entries that a consumer read and never acknowledged.
 
     Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
@@ -53,6 +77,12 @@ def main() -> None:
 @cli.command()
 def run(
     watch_: Annotated[bool, typer.Option("--watch", help="Run again and again, as RECLAIM_SCHEDULE says.")] = False,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="STREAM/GROUP", help="Only this target; without it, all.")
+    ] = None,
+    budget_sec: Annotated[
+        float, typer.Option("--budget-sec", min=1, max=3600, help="End each run in so long, or in RUN_BUDGET_SEC.")
+    ] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
     """Reclaim now, or again and again by the schedule.
@@ -63,15 +93,19 @@ def run(
     With --watch a failed run is logged and tried again at the next tick; SIGINT and SIGTERM end it after what is in
     work, with 0.
 
-    Example: REDIS_HOST=localhost REDIS_TLS=false STREAM_NAME=s STREAM_CONSUMER_GROUP_NAME=g python -m reclaim run
-    """
+    \b
+    Examples:
+      REDIS_HOST=localhost REDIS_TLS=false STREAM_NAME=s STREAM_CONSUMER_GROUP_NAME=g python -m reclaim run
+      python -m reclaim run --target s/g --budget-sec 60 --json
+    """  # noqa: D301  # \b is one character: it keeps the lines
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with told():
         settings = Settings.from_env(os.environ)
+        check_target(target, [one.name for one in settings.targets])
         if watch_:
-            asyncio.run(watch.watch(settings, tell=_show_as_json if as_json else _show_nothing))
+            asyncio.run(watch.watch(settings, target, budget_sec, _show_as_json if as_json else _show_nothing))
             return
-        reports = asyncio.run(watch.once(settings))
+        reports = asyncio.run(watch.once(settings, target, budget_sec))
         for report in reports:
             if as_json:
                 _show_as_json(report)
@@ -116,6 +150,44 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     else:
         show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
     exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
+
+
+@cli.command("runs")
+def list_runs(
+    target: TargetOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most so many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the reports of runs, the latest first.
+
+    About 2,000 are kept; of runs that found nothing one every five minutes.
+
+    Example: python -m reclaim runs --limit 10
+    """
+
+    async def look(app: App) -> tuple[Unit, list[dict[str, Any]]]:
+        unit = unit_of(app, target)
+        return unit, [one async for one in _latest_runs(unit, limit)]
+
+    unit, runs = with_app(look)
+    if as_json:
+        show_json({"target": unit.target.name, "runs": runs})
+        return
+    show_table(views.RUN_COLUMNS, [views.run_row(run) for run in runs])
+    say(f"{unit.target.name}: {len(runs):,} {'run' if len(runs) == 1 else 'runs'}")
+
+
+async def _latest_runs(unit: Unit, limit: int) -> AsyncIterator[dict[str, Any]]:
+    """The latest reports with their IDs, asked for a few at a time: they may be large."""
+    left, before = limit, None
+    while left:
+        asked = min(left, RUNS_AT_ONCE)
+        found, before = await unit.history.latest(asked, before)
+        for entry_id, report in found:
+            yield {**report, "id": entry_id.decode()}
+        if before is None:
+            return
+        left -= asked
 
 
 @cli.command("lost")

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, NoReturn, TypeVar
 
@@ -62,10 +62,14 @@ def exit_if(failed: bool) -> None:  # noqa: FBT001  # it reads as a sentence
         raise typer.Exit(FAILED)
 
 
+def check_target(name: str | None, configured: Collection[str]) -> None:
+    if name is not None and name not in configured:
+        raise typer.BadParameter(f"{name!r} is not configured; allowed: {', '.join(configured)}", param_hint="--target")
+
+
 def units_of(app: App, name: str | None) -> list[Unit]:
     """The units of the target named, or all."""
-    if name is not None and name not in app.units:
-        raise typer.BadParameter(f"{name!r} is not configured; allowed: {', '.join(app.units)}", param_hint="--target")
+    check_target(name, app.units)
     return [unit for unit in app.units.values() if name in {None, unit.target.name}]
 
 

@@ -17,10 +17,20 @@ VALUE_CHARS = 2000  # of a field's value, for a person
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
+RUN_COLUMNS = (
+    "started at",
+    "outcome",
+    "claimed",
+    "acknowledged",
+    "parked",
+    "failed",
+    "retried",
+    "held",
+    "seconds",
+    "reason",
+)
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
 FINDING_COLUMNS = ("health", "about", "what", "what to do")
-
-_RUN_COLUMNS = ("started_at", "outcome", "claimed", "acknowledged", "parked", "failed", "retried", "held", "seconds")
 
 
 def status_header(status: Mapping[str, Any]) -> Text:
@@ -111,10 +121,13 @@ def _consumers(pending: Mapping[str, Any]) -> RenderableType:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
-    return table(
-        [name.replace("_", " ") for name in _RUN_COLUMNS],
-        [[run.get(name, "?") for name in _RUN_COLUMNS] for run in runs],
-    )
+    """Runs among other facts: the sentence tells the reasons that matter."""
+    return table(RUN_COLUMNS[:-1], [run_row(run)[:-1] for run in runs])
+
+
+def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
+    """A run in one line, under RUN_COLUMNS; what its report does not say is a question mark."""
+    return [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS]
 
 
 def circuit_sentence(circuit: Mapping[str, Any]) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from dev.proxy import Proxy
-from tests.integration.cli.parts import PROGRAM, ROOT, dead_ids, env_of, given_dead, in_pipe, lines
+from reclaim import __version__
+from reclaim.settings import Target
+from tests.integration.cli.parts import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
 from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
 
 NASTY = [
@@ -38,6 +40,7 @@ def as_json(text: str) -> Any:
         "run",
         "status",
         "lost",
+        "runs",
         "doctor",
         "dead",
         "dead list",
@@ -65,7 +68,12 @@ def test_exit_codes_are_told() -> None:
     assert "Exit codes: 0 all went well, 1" in in_pipe({}, "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "status", "dead list", "dead show 1-0", "circuit show"])
+def test_the_version_is_told_without_settings() -> None:
+    """One line, as other programs have it."""
+    assert in_pipe({}, "--version") == Ended(0, f"reclaim {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["run", "runs", "status", "dead list", "dead show 1-0", "circuit show"])
 def test_bad_settings_end_with_2_and_all_their_names(command: str) -> None:
     """Before anything is connected to, and without a traceback."""
     ended = in_pipe({"LANES": "many", "REDIS_PASSWORD": "s3cret"}, *command.split())
@@ -85,6 +93,7 @@ def test_bad_settings_end_with_2_and_all_their_names(command: str) -> None:
         (["dead", "show", b"\xff-\xff"], "is not an entry ID"),
         (["dead", "list", "--after", "1-"], "'1-' is not an entry ID"),
         (["dead", "list", "--limit", "0"], "--limit"),
+        (["runs", "--limit", "0"], "Invalid value for '--limit': Input should be"),
         (["dead", "replay", "--all", "--per-second", "inf"], "--per-second"),
         (["dead", "replay", "--all", "--budget-sec", "nan"], "--budget-sec"),
         (["dead", "replay"], "say which by their IDs, or --all"),
@@ -112,7 +121,8 @@ def test_bad_arguments_end_with_2_and_do_nothing(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "dead list", "dead show 1-0", "dead replay --all", "circuit show", "circuit close --reason x"]
+    "command",
+    ["status", "runs", "dead list", "dead show 1-0", "dead replay --all", "circuit show", "circuit close --reason x"],
 )
 def test_a_server_that_is_away_ends_with_1(embedded_proxy: Proxy, command: str) -> None:
     """In words that name it."""
@@ -225,6 +235,54 @@ def test_a_circuit_is_opened_shown_and_closed(embedded: Endpoint, client: Client
     assert as_json(closed.out)["circuit"]["state"] == "closed"
     assert "@" in as_json(closed.out)["circuit"]["who"]
     assert is_closed.out == "s/g: the circuit was closed already\n"
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def with_history(client: Client, target: Target, count: int) -> None:
+    """Put reports into the history, each with its number as `claimed`."""
+    for number in range(count):
+        report = {"started_at": f"at {number}", "outcome": "circuit_open", "claimed": number, "reason": "a\tb"}
+        client.execute_command("XADD", target.keys.runs, f"{number + 1}-0", "report", json.dumps(report))
+
+
+def test_runs_are_listed_the_latest_first(embedded: Endpoint, client: Client) -> None:
+    """More of them than the status has; lines for grep and awk, what a report does not say as a question mark."""
+    with_history(client, a_target(), 250)
+    env = env_of(embedded, a_target())
+
+    listed, few = in_pipe(env, "runs", "--limit", "230"), in_pipe(env, "runs", "--limit", "3")
+
+    assert (listed.code, few.code) == (0, 0)
+    assert listed.err + few.err == "s/g: 230 runs\ns/g: 3 runs\n"
+    rows = lines(listed.out)
+    assert rows[0][:3] == ["started at", "outcome", "claimed"]
+    assert rows[1] == ["at 249", "circuit_open", "249", "?", "?", "?", "?", "?", "?", "a\\tb"]
+    assert [row[2] for row in rows[1:]] == [str(number) for number in range(249, 19, -1)]
+    assert lines(few.out) == rows[:4]
+
+
+def test_runs_as_json_are_whole_reports(embedded: Endpoint, client: Client) -> None:
+    """As GET /api/runs has them, with their IDs."""
+    given(client, a_target(), *held(range(5)))
+    env = env_of(embedded, a_target())
+    in_pipe(env, "run")
+
+    ended = in_pipe(env, "runs", "--json")
+
+    found = as_json(ended.out)
+    assert (ended.code, found["target"]) == (0, "s/g")
+    (run,) = found["runs"]
+    assert (run["outcome"], run["acknowledged"]) == ("completed", 5)
+    assert run["id"].endswith("-0")
+
+
+def test_no_run_on_record_is_no_error(embedded: Endpoint) -> None:
+    """There is the header, and that there is none."""
+    ended = in_pipe(env_of(embedded, a_target()), "runs")
+
+    assert (ended.code, len(ended.out.splitlines()), ended.err) == (0, 1, "s/g: 0 runs\n")
 
 
 # --- lost entries ----------------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from dev.proxy import Proxy
 from tests.integration.cli.parts import PROGRAM, ROOT, WAIT_SEC, env_of, in_pipe
-from tests.support import Client, Endpoint, a_target, given, held
+from tests.support import Client, Endpoint, a_target, given, held, state
 
 TWO_TARGETS = '[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]'
 
@@ -118,3 +121,62 @@ def test_watching_as_json_is_a_line_for_each_report_as_it_comes(embedded: Endpoi
     assert (first["target"], first["acknowledged"]) == ("s/g", 5)
     assert (second["target"], second["outcome"]) == ("s2/g", "failed")
     assert (later["target"], later["acknowledged"]) == ("s/g", 3)
+
+
+# --- one target, so many seconds -------------------------------------------------------------------------------------
+
+
+def test_one_target_of_several_may_be_run(embedded: Endpoint, client: Client) -> None:
+    """The others are left alone, and it fails for none of them."""
+    env = one_good_and_one_bad(client, embedded)
+
+    ended = in_pipe(env, "run", "--target", "s/g")
+
+    assert ended.code == 0
+    assert ended.out.startswith("s/g: completed, 5 claimed")
+    assert len(ended.out.splitlines()) == 1
+    assert "s2" not in ended.err
+
+
+def test_one_target_of_several_may_be_watched(embedded: Endpoint, client: Client) -> None:
+    """At every tick it alone."""
+    with watching(one_good_and_one_bad(client, embedded), "--json", "--target", "s/g") as program:
+        assert program.stdout is not None
+        reports = [json.loads(program.stdout.readline()) for _ in range(2)]
+
+    assert [one["target"] for one in reports] == ["s/g", "s/g"]
+
+
+@pytest.mark.parametrize("options", [[], ["--watch"]], ids=["once", "watching"])
+def test_a_target_that_is_not_configured_ends_with_2(embedded: Endpoint, client: Client, options: list[str]) -> None:
+    """Before anything is done."""
+    given(client, a_target(), *held(range(5)))
+    before = state(client, a_target())
+
+    ended = in_pipe(env_of(embedded, a_target()), "run", "--target", "x/y", *options)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "'x/y' is not configured; allowed: s/g" in " ".join(ended.err.split())
+    assert state(client, a_target()) == before
+
+
+def test_a_run_ends_within_the_seconds_it_is_given(client: Client, embedded_proxy: Proxy) -> None:
+    """What is not begun then waits for the next run; with no need of RUN_BUDGET_SEC."""
+    target = a_target(page_size=1)
+    given(client, target, *held(range(200)))
+    embedded_proxy.reply_delay_sec = 0.05
+
+    ended = in_pipe(env_of(embedded_proxy, target), "run", "--budget-sec", "1.5", "--json")
+
+    report = json.loads(ended.out)
+    assert (ended.code, report["outcome"]) == (0, "out_of_time")
+    assert report["seconds"] < 1.5
+
+
+@pytest.mark.parametrize("seconds", ["0", "nan", "4000"])
+def test_a_budget_that_is_none_ends_with_2(embedded: Endpoint, seconds: str) -> None:
+    """As for RUN_BUDGET_SEC, from 1 to 3,600."""
+    ended = in_pipe(env_of(embedded, a_target()), "run", "--budget-sec", seconds)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "Invalid value for '--budget-sec': Input should be" in " ".join(ended.err.split())
