@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import asdict, astuple
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ from reclaim.cli_session import (
 )
 from reclaim.errors import RunFailed
 from reclaim.facts import LostEntry
-from reclaim.health import Health
+from reclaim.health import Health, worst
 from reclaim.lost import LostEntries
 from reclaim.report import RunReport
 from reclaim.settings import Settings
@@ -128,7 +128,8 @@ def _show_nothing(_: RunReport) -> None:
 def show_status(target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Say how each target is.
 
-    It tells what is pending, the circuit, dead letters, lost entries and the latest runs.
+    It tells what is pending, the circuit, dead letters, lost entries and the latest runs, and what the doctor found: in
+    a pipe only what fails, on standard error.
 
     Exit codes: 0 ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
 
@@ -136,9 +137,8 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     """
 
     async def look(app: App) -> dict[str, Any]:
-        wanted = {unit.target.name for unit in units_of(app, target)}
-        found = await status(app)
-        return {**found, "targets": [one for one in found["targets"] if one["target"] in wanted]}
+        others = app.units.keys() - {unit.target.name for unit in units_of(app, target)}
+        return _without(others, await status(app))
 
     found = with_app(look)
     if as_json:
@@ -149,7 +149,19 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
             show(*views.status_view(one))
     else:
         show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
+        for one in found["doctor"]["findings"]:
+            if one["health"] == Health.FAIL.value:
+                say(f"the doctor found {views.finding_line(one)}")
     exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
+
+
+def _without(others: Collection[str], found: dict[str, Any]) -> dict[str, Any]:
+    """The status without these targets: how all is, and what the doctor found, are then of those that are left."""
+    targets = [one for one in found["targets"] if one["target"] not in others]
+    health = Health.FAIL if found["error"] else worst([Health(one["health"]) for one in targets])
+    findings = [one for one in found["doctor"]["findings"] if one["about"] not in others]
+    doctor = {**found["doctor"], "findings": findings}
+    return {**found, "health": health.value, "doctor": doctor, "targets": targets}
 
 
 @cli.command("runs")

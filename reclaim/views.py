@@ -171,6 +171,12 @@ def finding_row(finding: Mapping[str, str]) -> Sequence[str]:
     return finding["health"], finding["about"], finding["what"], finding["todo"]
 
 
+def finding_line(finding: Mapping[str, str]) -> str:
+    """A finding as a person is told it beside something else."""
+    todo = f". To do: {finding['todo']}." if finding["todo"] else ""
+    return f"{finding['health']}: {finding['about']}: {finding['what']}{todo}"
+
+
 def finding_view(findings: Sequence[Mapping[str, str]]) -> RenderableType:
     """Findings for a person, what to do under what was found."""
     rows = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dev.proxy import Proxy
-from reclaim import __version__
+from reclaim import __version__, cli
 from reclaim.settings import Target
 from tests.integration.cli.parts import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
 from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
@@ -201,6 +201,49 @@ def test_status_as_json_is_the_whole_status(embedded: Endpoint, client: Client) 
     assert set(found) == {"version", "now", "health", "error", "server", "doctor", "targets"}
     assert [run["outcome"] for run in found["targets"][0]["runs"]] == ["nothing_pending"]
     assert found["targets"][0]["sentence"] == "All is well: nothing is pending."
+
+
+def test_the_status_of_one_target_is_judged_by_it_alone(embedded: Endpoint, client: Client) -> None:
+    """The other one has no group: neither its health nor what the doctor finds there is told."""
+    given(client, a_target())
+    env = env_of(
+        embedded, a_target(), RECLAIM_TARGETS='[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]'
+    )
+    in_pipe(env, "run")
+
+    both, well, bad = (
+        in_pipe(env, "status", "--json", *options) for options in ([], ["--target", "s/g"], ["--target", "s2/g"])
+    )
+
+    assert [(ended.code, as_json(ended.out)["health"]) for ended in (both, well, bad)] == [
+        (1, "fail"),
+        (0, "ok"),
+        (1, "fail"),
+    ]
+    found = [{one["about"] for one in as_json(ended.out)["doctor"]["findings"]} for ended in (both, well, bad)]
+    assert found[0] - found[1] == {"s2/g"}
+    assert found[0] - found[2] == {"s/g"}
+
+
+def test_the_status_of_one_target_is_fail_where_the_server_could_not_be_asked() -> None:
+    """Though the target itself has answered."""
+    well, bad = ({"target": name, "health": health} for name, health in (("s/g", "ok"), ("s2/g", "fail")))
+    found = {"health": "fail", "error": "it does not answer", "doctor": {"findings": []}, "targets": [well, bad]}
+
+    assert cli._without({"s2/g"}, found) == {**found, "targets": [well]}
+
+
+def test_status_in_a_pipe_says_beside_it_what_the_doctor_found_failing(embedded: Endpoint, client: Client) -> None:
+    """Standard output keeps its lines; with --json the findings are there already."""
+    given(client, a_target())
+    env = env_of(embedded, a_target(group="late"), HASH_KEYS="x")
+
+    ended, whole = in_pipe(env, "status"), in_pipe(env, "status", "--json")
+
+    assert (ended.code, whole.code, whole.err) == (1, 1, "")
+    assert [row[0] for row in lines(ended.out)] == ["target", "s/late"]
+    (line,) = ended.err.splitlines()
+    assert line.startswith("the doctor found fail: s/late: the stream is there, but not its group late. To do: ")
 
 
 def test_run_as_json_is_a_line_for_each_report(embedded: Endpoint, client: Client) -> None:
