@@ -10,6 +10,7 @@ from dataclasses import asdict, astuple
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from reclaim import __version__, cli_circuit, cli_dead, views, watch
 from reclaim import doctor as doctors
@@ -32,12 +33,26 @@ from reclaim.lost import LostEntries
 from reclaim.report import RunReport
 from reclaim.settings import Settings
 from reclaim.status import status
-from reclaim.terminal import is_for_a_person, say, show, show_json, show_line, show_table
+from reclaim.terminal import is_for_a_person, say, show, show_json, show_line, show_table, standard_streams
 
 RUNS_AT_ONCE = 100
 
+
+class Commands(TyperGroup):
+    """All commands; each of them, and their help, with streams that can be used."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with standard_streams():
+            return super().main(*arguments, **options)
+
+
 cli = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, name="reclaim"
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    name="reclaim",
 )
 cli.add_typer(cli_dead.commands, name="dead", help="List, show, replay and discard dead letters.")
 cli.add_typer(cli_circuit.commands, name="circuit", help="Show, open and close the circuit.")
@@ -55,7 +70,7 @@ VersionOption = Annotated[
 
 
 @cli.callback()
-def main(version: VersionOption = False) -> None:  # noqa: ARG001  # its callback has seen to it
+def main(version: VersionOption = False) -> None:  # its callback has seen to it
     """Take over Redis Streams entries that a consumer read and never acknowledged.
 
     Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
@@ -70,8 +85,6 @@ def main(version: VersionOption = False) -> None:  # noqa: ARG001  # its callbac
       python -m reclaim run --watch
       python -m reclaim dead list --json
     """  # noqa: D301  # \b is one character: it keeps the lines
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # typeshed has them as TextIO
 
 
 @cli.command()

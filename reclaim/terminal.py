@@ -3,12 +3,15 @@
 What comes from anybody's bytes goes through `visible`: nothing that is printed can steer a terminal.
 """
 
+import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +21,7 @@ from rich.text import Text
 from reclaim.entry import readable
 from reclaim.replay import ReplayReport
 
+OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 LINE_EVERY_SEC = 1.0  # of progress, in a pipe
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -28,6 +32,65 @@ def visible(value: bytes | str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Streams that can be used, whatever the program was started with; what was printed is written at the end."""
+    _open_the_closed()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # typeshed has them as TextIO
+    try:
+        yield
+    except OSError as exc:  # of Typer's, which prints the help by itself
+        if exc.errno not in OF_WRITING:
+            raise
+        _end_unwritten(exc)
+    finally:
+        with _telling():
+            sys.stderr.flush()
+        with _writing():
+            sys.stdout.flush()
+
+
+def _open_the_closed() -> None:
+    """Put nothing in the place of a closed stream, which is None; a connection would be given its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  # it stays open to the end
+            setattr(sys, name, nothing)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """End the program where standard output cannot be written to; without a word where its reader has gone away."""
+    try:
+        yield
+    except OSError as exc:
+        _end_unwritten(exc)
+
+
+def _end_unwritten(exc: OSError) -> NoReturn:
+    _abandon(sys.stdout)
+    if not isinstance(exc, BrokenPipeError):
+        say(f"standard output cannot be written to: {exc.strerror}")
+    raise SystemExit(1) from exc
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Go on where standard error cannot be written to: nobody can be told."""
+    try:
+        yield
+    except OSError:
+        _abandon(sys.stderr)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Have what is left in its buffer go nowhere: Python writes it at its end, and would fail once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def is_for_a_person() -> bool:
     """Whether what is printed goes to a terminal."""
     return sys.stdout.isatty()
@@ -35,25 +98,32 @@ def is_for_a_person() -> bool:
 
 def say(text: str) -> None:
     """Tell the person on standard error."""
-    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr)  # noqa: T201  # that is what it is for
+    with _telling():
+        print("\n".join(map(visible, text.split("\n"))), file=sys.stderr)  # noqa: T201  # that is what it is for
 
 
 def show(*what: RenderableType) -> None:
     """Print for a person."""
     console = Console(markup=False, emoji=False, highlight=False)
-    for one in what:
-        console.print(one)
+    with _writing():
+        for one in what:
+            console.print(one)
 
 
 def show_line(*values: Any) -> None:
     """Print a line for a pipe, the values with tabs between them."""
     shown = (visible(value if isinstance(value, bytes) else str(value)) for value in values)
-    print("\t".join(shown))  # noqa: T201  # that is what it is for
+    _print("\t".join(shown))
 
 
 def show_json(value: Any, indent: int | None = 2) -> None:
     """Print for a program, at once. All that is not ASCII is escaped, so that it comes through any encoding."""
-    print(json.dumps(value, indent=indent), flush=True)  # noqa: T201  # that is what it is for
+    _print(json.dumps(value, indent=indent), flush=True)
+
+
+def _print(text: str, *, flush: bool = False) -> None:
+    with _writing():
+        print(text, flush=flush)  # noqa: T201  # that is what it is for
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
