@@ -1,6 +1,7 @@
 """Owns the commands for the circuit: show, open, close."""
 
 import getpass
+import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from reclaim import views
 from reclaim.app import App
 from reclaim.circuit import Change, Circuit, Effect
 from reclaim.cli_session import JsonOption, TargetOption, unit_of, units_of, with_app
-from reclaim.contract import BadRequest, words
+from reclaim.contract import BadRequest, check, words
 from reclaim.status import circuit_now
 from reclaim.terminal import show_json, show_line, show_table
 
@@ -52,7 +53,7 @@ def open_circuit(
 
     Example: python -m reclaim circuit open --reason "the database is being moved"
     """
-    why, name = _words("--reason", reason), _words("--who", _me() if who is None else who)
+    why, name = _words("open", reason, _me() if who is None else who)
     _set_circuit(target, lambda circuit: circuit.open(why, name), as_json=as_json)
 
 
@@ -66,7 +67,7 @@ def close_circuit(
 
     Example: python -m reclaim circuit close --reason "the database is back"
     """
-    why, name = _words("--reason", reason), _words("--who", _me() if who is None else who)
+    why, name = _words("close", reason, _me() if who is None else who)
     _set_circuit(target, lambda circuit: circuit.close(why, name), as_json=as_json)
 
 
@@ -94,9 +95,12 @@ def _set_circuit(target: str | None, act: Callable[[Circuit], Awaitable[Change]]
         show_line(f"{done['target']}: {_EFFECTS[Effect(done['effect'])]}")
 
 
-def _words(option: str, text: str) -> str:
+def _words(action: str, reason: str, who: str) -> tuple[str, str]:
+    """The reason and the name, which may be what they may be over HTTP."""
+    said = {"action": action, "reason": reason, "who": who}
     try:
-        return words(option, text)
+        check("POST", "/circuit", {}, json.dumps(said).encode())
+        return words("reason", reason), words("who", who)
     except BadRequest as exc:
         raise typer.BadParameter(str(exc)) from exc
 

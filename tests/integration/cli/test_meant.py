@@ -1,13 +1,14 @@
 """The circuit on the command line: whose name it is given, and what it keeps from being replayed."""
 
 import getpass
+import json
 import os
 
 import pytest
 
 from reclaim import cli_circuit
 from tests.integration.cli.parts import dead_ids, env_of, given_dead, in_pipe
-from tests.support import Client, Endpoint, a_target, tweet
+from tests.support import Client, Endpoint, a_target, given, tweet
 
 
 @pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 4711"), OSError("No username set")])
@@ -38,6 +39,37 @@ def test_what_cannot_be_read_is_no_reason_and_no_name(embedded: Endpoint, client
     assert ended.code == 2
     assert "can be seen" in ended.err
     assert client.execute_command("KEYS", "*") == []
+
+
+@pytest.mark.parametrize("action", ["open", "close"])
+@pytest.mark.parametrize(
+    ("reason", "who", "says"),
+    [
+        ("x" * 501, "Ada", "1 to 500 characters"),
+        ("x", "A" * 101, "1 to 100 characters"),
+        ("x", b"\xff", "1 to 100 characters"),
+    ],
+)
+def test_words_are_refused_as_over_http(
+    embedded: Endpoint, client: Client, action: str, reason: str, who: str | bytes, says: str
+) -> None:
+    """By the same document: nothing is cut without a word."""
+    ended = in_pipe(env_of(embedded, a_target()), "circuit", action, "--reason", reason, "--who", who)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert f"allowed: {says} on one line that can be seen" in " ".join(ended.err.split())
+    assert client.execute_command("KEYS", "*") == []
+
+
+def test_words_as_long_as_they_may_be_are_kept_whole(embedded: Endpoint, client: Client) -> None:
+    """The reason and the name."""
+    given(client, a_target())
+    env = env_of(embedded, a_target())
+
+    ended = in_pipe(env, "circuit", "open", "--reason", "x" * 500, "--who", "A" * 100, "--json")
+
+    kept = json.loads(ended.out)["circuit"]
+    assert (ended.code, kept["reason"], kept["who"]) == (0, "x" * 500, "A" * 100)
 
 
 def test_while_the_circuit_is_open_a_replay_has_to_be_meant(embedded: Endpoint, client: Client) -> None:
