@@ -112,7 +112,8 @@ def replay(
 
     What is stored then is a dead letter no more. Runs wait meanwhile. While the circuit is open it is refused.
 
-    Exit codes: 0 all of them are stored, 1 it failed or one is not, 2 the settings or the arguments are bad.
+    Exit codes: 0 all of them are stored, 1 it failed or one is not, 2 the settings or the arguments are bad. Where
+    Ctrl-C (130) or SIGTERM (143) interrupts it, it says how far it was, and lets runs go on.
 
     \b
     Examples:
@@ -133,15 +134,19 @@ def replay(
         return unit.target.name, report
 
     name, report = with_app(act)
-    counts = asdict(report)
     if as_json:
-        show_json({"target": name, "dry_run": dry_run, **counts})
-    elif dry_run:
-        show_line(f"{name}: {report.chosen:,} would be replayed")
+        show_json({"target": name, "dry_run": dry_run, **asdict(report)})
     else:
-        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count and what != "chosen")
-        show_line(f"{name}: {told or 'no dead letters'}")
+        show_line(f"{name}: {_replay_sentence(report, dry_run=dry_run)}")
     exit_if(bool(report.missing) or (not dry_run and report.replayed < report.chosen))
+
+
+def _replay_sentence(report: ReplayReport, *, dry_run: bool) -> str:
+    """What a replay did, or would do."""
+    if dry_run:
+        return f"{report.chosen:,} would be replayed"
+    counts = asdict(report).items()
+    return ", ".join(f"{count:,} {what}" for what, count in counts if count and what != "chosen") or "no dead letters"
 
 
 @commands.command()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, NoReturn, TypeVar
@@ -14,7 +15,7 @@ from reclaim.errors import ReclaimError, RunFailed, SettingsError
 from reclaim.settings import Settings
 from reclaim.terminal import say
 
-FAILED, BAD_USAGE = 1, 2  # what a command exits with
+FAILED, BAD_USAGE, TERMINATED = 1, 2, 128 + signal.SIGTERM  # what a command exits with
 
 T = TypeVar("T")
 TargetOption = Annotated[
@@ -27,6 +28,7 @@ def with_app(work: Callable[[App], Awaitable[T]]) -> T:
     """What the work comes to, with an app made for it."""
 
     async def go() -> T:
+        _cancel_on_sigterm()
         app = App(Settings.from_env(os.environ))
         try:
             return await work(app)
@@ -35,6 +37,18 @@ def with_app(work: Callable[[App], Awaitable[T]]) -> T:
 
     with told():
         return asyncio.run(go())
+
+
+def _cancel_on_sigterm() -> None:
+    """SIGTERM ends the work as Ctrl-C does, so that it lets go of what it holds; a second one kills, as without us."""
+    work, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def cancel() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        if work is not None:
+            work.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, cancel)
 
 
 @contextmanager
@@ -50,6 +64,8 @@ def told() -> Iterator[None]:
         _end(str(exc), FAILED, exc)
     except TimeoutError as exc:  # it says nothing of itself
         _end("Redis has not answered in time", FAILED, exc)
+    except asyncio.CancelledError as exc:  # Ctrl-C is a KeyboardInterrupt, which Typer ends with 130
+        raise typer.Exit(TERMINATED) from exc
 
 
 def _end(text: str, code: int, exc: Exception) -> NoReturn:

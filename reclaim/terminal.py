@@ -3,13 +3,14 @@
 What comes from anybody's bytes goes through `visible`: nothing that is printed can steer a terminal.
 """
 
+import asyncio
 import errno
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -166,10 +167,31 @@ def cell(value: Any) -> Text:
 
 @contextmanager
 def replay_progress() -> Iterator[Callable[[ReplayReport], None]]:
-    """What to tell about how far a replay is: a bar for a person, now and then a line in a pipe, on standard error."""
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
+    """What to tell about how far a replay is; it says so on standard error, and at the end where it is interrupted."""
+    last: ReplayReport | None = None
+    try:
+        with _bar() if sys.stderr.isatty() else nullcontext(_Lines()) as show_progress:
+
+            def tell(report: ReplayReport) -> None:
+                nonlocal last
+                last = report
+                show_progress(report)
+
+            yield tell
+    except asyncio.CancelledError:
+        say(f"interrupted{_how_far_at_least(last)}")
+        raise
+
+
+def _how_far_at_least(report: ReplayReport | None) -> str:
+    if report is None:
+        return " before the first page was done"
+    return f": {_how_far(report)}, not counting those in work; the rest are dead letters still"
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[ReplayReport], None]]:
+    """Shows a person how far a replay is."""
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=None)
@@ -177,7 +199,7 @@ def replay_progress() -> Iterator[Callable[[ReplayReport], None]]:
 
 
 class _Lines:
-    """Says how far a replay is, at most once a second."""
+    """Says in a pipe how far a replay is, at most once a second."""
 
     def __init__(self) -> None:
         self._due = time.monotonic()
@@ -185,7 +207,11 @@ class _Lines:
     def __call__(self, report: ReplayReport) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + LINE_EVERY_SEC
-            say(f"{_done(report)} of {report.chosen} done, {report.replayed} replayed")
+            say(_how_far(report))
+
+
+def _how_far(report: ReplayReport) -> str:
+    return f"{_done(report)} of {report.chosen} done, {report.replayed} replayed"
 
 
 def _done(report: ReplayReport) -> int:

@@ -1,8 +1,10 @@
 """The command line in a pipe: lines and JSON for programs, and what it exits with."""
 
+import asyncio
 import base64
 import json
 import re
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from dev.proxy import Proxy
 from reclaim import __version__, cli
 from reclaim.settings import Target
+from reclaim.terminal import replay_progress
 from tests.integration.cli.parts import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
 from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
 
@@ -451,6 +454,47 @@ def test_a_replay_that_does_not_store_all_ends_with_1(embedded: Endpoint, client
 
     assert (ended.code, ended.out) == (1, "s/g: 1 replayed, 1 failed, 1 missing\n")
     assert len(dead_ids(client, target)) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_a_replay_that_is_interrupted_says_how_far_it_was(
+    embedded: Endpoint, client: Client, number: signal.Signals, code: int
+) -> None:
+    """It lets go of the lease, and what it had not begun is as it was."""
+    target = a_target()
+    ids = given_dead(client, embedded, target, *(tweet(number) for number in range(30)))
+    program = subprocess.Popen(
+        [*PROGRAM, "dead", "replay", "--all", "--per-second", "5"],
+        env=env_of(embedded, target),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stderr is not None
+    while program.stderr.readline().startswith("0 of 30 done"):
+        pass
+
+    program.send_signal(number)
+    out, err = program.communicate(timeout=60)
+
+    assert (program.returncode, out) == (code, "")
+    told = re.fullmatch(
+        r"interrupted: (\d+) of 30 done, \1 replayed, not counting those in work; the rest are dead letters still\n",
+        err,
+    )
+    assert told is not None, err
+    assert 0 < int(told[1]) < 30
+    assert dead_ids(client, target) == ids[int(told[1]) :]
+    assert client.execute_command("EXISTS", target.keys.lease) == 0
+
+
+def test_a_replay_that_is_interrupted_at_once_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing has told yet how far it is."""
+    with pytest.raises(asyncio.CancelledError), replay_progress():
+        raise asyncio.CancelledError
+
+    assert capsys.readouterr().err == "interrupted before the first page was done\n"
 
 
 def test_a_replay_that_finds_a_run_at_work_says_so(embedded: Endpoint, client: Client) -> None:
