@@ -75,7 +75,8 @@ def main(version: VersionOption = False) -> None:  # its callback has seen to it
 
     Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
 
-    Exit codes: 0 all went well, 1 it failed or something is wrong, 2 the settings or the arguments are bad.
+    Exit codes: 0 all went well, 1 it failed or something is wrong, 2 the settings or the arguments are bad, 130 or 143
+    Ctrl-C or SIGTERM interrupted it.
 
     \b
     Examples:
@@ -116,7 +117,7 @@ def run(
         settings = Settings.from_env(os.environ)
         check_target(target, [one.name for one in settings.targets])
         if watch_:
-            asyncio.run(watch.watch(settings, target, budget_sec, _show_as_json if as_json else _show_nothing))
+            asyncio.run(watch.watch(settings, target, budget_sec, tell=_show_as_json if as_json else _show_nothing))
             return
         reports = asyncio.run(watch.once(settings, target, budget_sec))
         for report in reports:
