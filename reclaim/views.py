@@ -173,14 +173,16 @@ def finding_row(finding: Mapping[str, str]) -> Sequence[str]:
 
 def finding_line(finding: Mapping[str, str]) -> str:
     """A finding as a person is told it beside something else."""
-    todo = f". To do: {finding['todo']}." if finding["todo"] else ""
-    return f"{finding['health']}: {finding['about']}: {finding['what']}{todo}"
+    return f"{finding['health']}: {finding['about']}: {_found(finding)}"
 
 
 def finding_view(findings: Sequence[Mapping[str, str]]) -> RenderableType:
     """Findings for a person, what to do under what was found."""
-    rows = [
-        (one["health"], one["about"], f"{one['what']}. To do: {one['todo']}." if one["todo"] else one["what"])
-        for one in findings
-    ]
-    return table(None, rows)
+    return table(None, [(one["health"], one["about"], _found(one)) for one in findings])
+
+
+def _found(finding: Mapping[str, str]) -> str:
+    """What was found, which may end as a sentence does, and what to do about it."""
+    if not finding["todo"]:
+        return finding["what"]
+    return f"{finding['what'].rstrip('.')}. To do: {finding['todo']}."

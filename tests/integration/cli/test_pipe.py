@@ -249,6 +249,15 @@ def test_status_in_a_pipe_says_beside_it_what_the_doctor_found_failing(embedded:
     assert line.startswith("the doctor found fail: s/late: the stream is there, but not its group late. To do: ")
 
 
+def test_a_finding_in_words_has_one_full_stop(embedded_proxy: Proxy) -> None:
+    """Though what the system says of a connection ends with one."""
+    embedded_proxy.refuse()
+
+    ended = in_pipe(env_of(embedded_proxy, a_target()), "status")
+
+    assert re.search(r"[^.]\. To do: check REDIS_HOST and its port", ended.err)
+
+
 def test_run_as_json_is_a_line_for_each_report(embedded: Endpoint, client: Client) -> None:
     """The same report as in the log."""
     given(client, a_target(), *held(range(5)))
