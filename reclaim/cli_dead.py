@@ -145,8 +145,10 @@ def _replay_sentence(report: ReplayReport, *, dry_run: bool) -> str:
     """What a replay did, or would do."""
     if dry_run:
         return f"{report.chosen:,} would be replayed"
-    counts = asdict(report).items()
-    return ", ".join(f"{count:,} {what}" for what, count in counts if count and what != "chosen") or "no dead letters"
+    counts = {what: count for what, count in asdict(report).items() if what not in {"chosen", "reasons"}}
+    sentence = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "no dead letters"
+    most = max(report.reasons, key=report.reasons.__getitem__, default=None)
+    return sentence if most is None else f"{sentence}; most often: {most}"
 
 
 @commands.command()

@@ -93,7 +93,7 @@ def given_dead(
     client: Client, place: HasPort, target: Target, *bodies: Sequence[bytes], error: str = "ValueError: no"
 ) -> list[str]:
     """Dead letters with these bodies; their IDs."""
-    ids = given(client, target, *(Held(body) for body in bodies))
+    ids = given(client, target, *(Held(body, target.consumer) for body in bodies))
     parkings = [
         Parking(Entry(entry_id, body, b"worker", 0, 1), Reason.FAILED, error)
         for entry_id, body in zip(ids, bodies, strict=True)
