@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from bench.bed import Backlog, Bed, CheckFailed
 from bench.charts import BOUND, OTHERS, OURS, Bar, chart
 from bench.collector import KEY
-from bench.contenders import POOL_SIZE
+from bench.contenders import AT_ONCE
 from bench.measuring import Sample, Taken, helping, measure
 from bench.section import Goal, Say, Section, Sizes, Table
 from dev.server import available
@@ -85,8 +85,9 @@ def speed(sizes: Sizes, say: Say) -> Section:
 {sizes.entries:,} five-field tweets, all pending and idle, on one server; each run in a process of its own, at
 default settings. Ours is `App.run()` with everything on: lease, circuit, history, order, refunds, retries, page
 sizes. Baseline is the first article's algorithm in Python as published: list everything, claim everything, one
-task for each entry that does HSET and then XACK (redis.asyncio with hiredis, a pool of {POOL_SIZE} connections, as
-go-redis has here). Limit is one Lua script a page that finds, claims, stores and acknowledges inside the server.
+task for each entry that does HSET and then XACK (redis.asyncio with hiredis). {AT_ONCE} of its tasks are at work at
+once, the others wait for a semaphore: go-redis, which the article's program uses, has a pool of ten connections for
+each processor, so {AT_ONCE} here. Limit is one Lua script a page that finds, claims, stores and acknowledges inside the server.
 After every run each hash is compared with its tweet, and nothing may be pending. {" ".join(notes)}"""
     return Section(
         "Speed",
