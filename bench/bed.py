@@ -1,12 +1,11 @@
 """Owns the test bed: a server of its own, tweets put on it as pending entries, and whether all of them ended right."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
+from secrets import randbelow
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
@@ -14,54 +13,26 @@ import hiredis
 import trustme
 from redis import Connection, SSLConnection
 
+from bench.backlog import Backlog, as_dict, entry_id, expected, key, tweet
 from dev.server import HOST, Server
-from dev.tweets import FIRST_ID, Flat, tweets
+from reclaim.keys import Keys
 
+PLAIN, TLS = "valkey-9", "redis-7.0"  # the embedded server, and the one that is built with TLS
 GROUP = "redisearch_app_group"
 CONSUMER = b"worker"
 LONG_MS = 3_600_000  # idle for longer than any run here asks for
-DISTINCT = 50_000  # tweets with texts of their own; more than that repeat the texts under other ids
 AT_ONCE = 1_000
-FIRST_MS = 1_700_000_000_000
-CHECK_ALL_UP_TO = 100_000
+CHECK_ALL_UP_TO, CHECK_ONE_IN = 100_000, 50  # comparing a million hashes would take longer than storing them
+SLOW_US = 10_000  # what SLOWLOG notes
 OURS = ("REDIS_", "STREAM_", "RECLAIM_", "RUN_", "MONITORING_", "MIN_IDLE_", "HASH_", "HANDLER", "ORDER_KEY", "LANES")
 ALSO_OURS = ("PAGE_", "RETRY_", "MAX_DELIVERIES", "CIRCUIT_", "CONSUMER_TTL", "DEAD_LETTER_", "ALERT_", "APPLICATION")
 
 Command = tuple[bytes | str | int, ...]
+Slow = tuple[int, str]  # a slow command: microseconds, and its beginning
 
 
 class CheckFailed(Exception):
     """A run did not leave what it should have left; its time is worth nothing."""
-
-
-@cache
-def _texts() -> list[Flat]:
-    return list(tweets(DISTINCT))
-
-
-def tweet(number: int) -> Flat:
-    """The tweet of this number: names and values in turn, its id like no other's."""
-    flat = _texts()[number % DISTINCT]
-    return flat if number < DISTINCT else [b"id", b"%d" % (FIRST_ID + number), *flat[2:]]
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Pending tweets: so many in all, in so many streams of one group each."""
-
-    count: int
-    streams: int = 1
-
-    @property
-    def names(self) -> list[str]:
-        """The streams."""
-        return ["tweets_stream"] if self.streams == 1 else [f"tweets_stream_{at}" for at in range(self.streams)]
-
-    def parts(self) -> Iterator[tuple[str, range]]:
-        """Each stream, and the numbers of its tweets."""
-        each = self.count // self.streams
-        for at, name in enumerate(self.names):
-            yield name, range(at * each, (at + 1) * each)
 
 
 class Bed:
@@ -80,7 +51,8 @@ class Bed:
         """A bed on a new server; with TLS it has a certificate of an authority that exists as long as the bed."""
         with TemporaryDirectory() as directory:
             pem, ca_file = _certificate(Path(directory)) if tls else (None, None)
-            with Server(kind, tls_pem=pem, slowlog_max_len="1024") as server:
+            slowlog = {"slowlog_log_slower_than": str(SLOW_US), "slowlog_max_len": "1024"}
+            with Server(kind, tls_pem=pem, **slowlog) as server:
                 bed = cls(server, ca_file)
                 try:
                     yield bed
@@ -110,17 +82,21 @@ class Bed:
             replies += [self._connection.read_response() for _ in some]
         return replies
 
-    def fill(self, backlog: Backlog, idle_ms: int = LONG_MS) -> None:
-        """Empty the server, put the backlog's tweets on it, and let all be pending."""
+    def put(self, backlog: Backlog) -> None:
+        """Empty the server, and put the backlog's tweets on it; none of them is pending yet."""
         self.send([("FLUSHALL",)])
         for stream, numbers in backlog.parts():
-            self.send(("XADD", stream, _entry_id(number), *tweet(number)) for number in numbers)
+            self.send(("XADD", stream, entry_id(number), *tweet(number)) for number in numbers)
             self.send([("XGROUP", "CREATE", stream, GROUP, "$", "MKSTREAM")])
-        self.hold(backlog, idle_ms)
+
+    def fill(self, backlog: Backlog) -> None:
+        """Empty the server, put the backlog's tweets on it, and let all be pending."""
+        self.put(backlog)
+        self.hold(backlog, LONG_MS)
 
     def refill(self, backlog: Backlog) -> None:
         """Let everything be pending again, with no hash stored yet: what `fill` does, without sending the tweets."""
-        keys = (_key(number) for number in range(backlog.count))
+        keys = (key(number) for number in range(backlog.count))
         self.send(("UNLINK", *some) for some in _chunks(keys))
         self.hold(backlog, LONG_MS)
 
@@ -129,35 +105,73 @@ class Bed:
         for stream, numbers in backlog.parts():
             self.send(
                 ("XCLAIM", stream, GROUP, CONSUMER, 0, *ids, "IDLE", idle_ms, "RETRYCOUNT", 1, "FORCE", "JUSTID")
-                for ids in _chunks(map(_entry_id, numbers))
+                for ids in _chunks(map(entry_id, numbers))
             )
         self.send([("SLOWLOG", "RESET")])
 
+    def delete_newest(self, backlog: Backlog) -> None:
+        """Append an entry to each stream and delete it: for all the app knows, any pending one may be gone too."""
+        newest = entry_id(backlog.count)
+        for stream in backlog.names:
+            self.send([("XADD", stream, newest, *tweet(backlog.count)), ("XDEL", stream, newest)])
+
     def check(self, backlog: Backlog, version_field: str | None = None) -> None:
-        """See that nothing is pending and that every hash is what its tweet was; of very many, the hashes of some.
+        """See that all is settled and that every hash is what its tweet was; of very many, the hashes of some.
+
+        Raises:
+            CheckFailed: it is not so.
+        """
+        self.check_settled(backlog)
+        there = sum(self.send(("EXISTS", *some) for some in _chunks(map(key, range(backlog.count)))))
+        if there != backlog.count:
+            raise CheckFailed(f"{there} hashes for {backlog.count} entries")
+        every = 1 if backlog.count <= CHECK_ALL_UP_TO else CHECK_ONE_IN
+        chosen = range(randbelow(every), backlog.count, every)  # others each time
+        for first in range(0, len(chosen), AT_ONCE):
+            numbers = chosen[first : first + AT_ONCE]
+            for number, flat in zip(numbers, self.send(("HGETALL", key(n)) for n in numbers), strict=True):
+                if as_dict(flat) != expected(number, version_field):
+                    raise CheckFailed(f"the hash {key(number).decode()} is not as the tweet was")
+
+    def check_settled(self, backlog: Backlog) -> None:
+        """See that nothing is pending, and that nothing became a dead letter or was lost.
 
         Raises:
             CheckFailed: it is not so.
         """
         for name in backlog.names:
-            (summary,) = self.send([("XPENDING", name, GROUP)])
-            if summary[0]:
-                raise CheckFailed(f"{summary[0]} entries of {name} are pending")
-        every = 1 if backlog.count <= CHECK_ALL_UP_TO else 50
-        there = sum(self.send(("EXISTS", *some) for some in _chunks(map(_key, range(backlog.count)))))
-        if there != backlog.count:
-            raise CheckFailed(f"{there} hashes for {backlog.count} entries")
-        for first in range(0, backlog.count, every * AT_ONCE):
-            numbers = range(first, min(first + every * AT_ONCE, backlog.count), every)
-            for number, flat in zip(numbers, self.send(("HGETALL", _key(n)) for n in numbers), strict=True):
-                if _as_dict(flat) != _expected(number, version_field):
-                    raise CheckFailed(f"the hash {_key(number).decode()} is not as the tweet was")
+            keys = Keys.of(name, GROUP)
+            summary, dead, lost = self.send([("XPENDING", name, GROUP), ("XLEN", keys.dead), ("XLEN", keys.lost)])
+            for count, what in ((summary[0], "pending"), (dead, "dead letters"), (lost, "lost")):
+                if count:
+                    raise CheckFailed(f"{count} entries of {name} are {what}")
 
-    def slow_commands(self, floor_us: int = 10_000) -> list[tuple[int, str]]:
-        """What SLOWLOG has noted since the backlog was filled: microseconds, and the command's beginning."""
+    def check_handled(self, backlog: Backlog, stored: int) -> None:
+        """See that all is settled, and that as many entries were handled as there were: each of them once.
+
+        Raises:
+            CheckFailed: it is not so.
+        """
+        self.check_settled(backlog)
+        if stored != backlog.count:
+            raise CheckFailed(f"{stored} entries were handled, and there were {backlog.count}")
+
+    def check_untouched(self, backlog: Backlog) -> None:
+        """See that all entries are still pending, and the consumer's that had them.
+
+        Raises:
+            CheckFailed: it is not so.
+        """
+        for name, numbers in backlog.parts():
+            (summary,) = self.send([("XPENDING", name, GROUP)])
+            holders = {consumer: int(count) for consumer, count in summary[3] or []}
+            if holders != {CONSUMER: len(numbers)}:
+                raise CheckFailed(f"{len(numbers)} entries of {name} were {CONSUMER.decode()}'s, and are: {holders}")
+
+    def slow_commands(self) -> list[Slow]:
+        """What SLOWLOG has noted since the backlog was filled."""
         (entries,) = self.send([("SLOWLOG", "GET", -1)])
-        noted = [(entry[2], b" ".join(entry[3][:3]).decode(errors="replace")[:80]) for entry in entries]
-        return [one for one in noted if one[0] >= floor_us]
+        return [(entry[2], b" ".join(entry[3][:3]).decode(errors="replace")[:80]) for entry in entries]
 
     def version(self) -> str:
         """The server and its version."""
@@ -175,23 +189,6 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
     authority.issue_cert(HOST, "localhost").private_key_and_cert_chain_pem.write_to_path(pem)
     authority.cert_pem.write_to_path(ca_file)
     return pem, ca_file
-
-
-def _entry_id(number: int) -> bytes:
-    return b"%d-%d" % (FIRST_MS + number // 4, number % 4)
-
-
-def _key(number: int) -> bytes:
-    return b"tweet:%d" % (FIRST_ID + number)
-
-
-def _expected(number: int, version_field: str | None) -> dict[bytes, bytes]:
-    fields = _as_dict(tweet(number))
-    return fields | {version_field.encode(): _entry_id(number)} if version_field else fields
-
-
-def _as_dict(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _chunks(values: Iterable[bytes]) -> Iterator[list[bytes]]:

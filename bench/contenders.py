@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from reclaim.app import App
+from reclaim.report import RunReport
 from reclaim.settings import Settings
 
 AT_ONCE = 20  # go-redis, which the published program uses, has ten connections for each processor; here are two
@@ -38,7 +39,7 @@ def client_of(settings: Settings) -> Redis:
     return Redis(host=settings.host, port=settings.port, socket_timeout=None, socket_connect_timeout=None, **tls)
 
 
-async def baseline() -> None:
+async def baseline() -> list[RunReport]:
     """One run of the published algorithm: list everything, claim everything, a task per entry: HSET, then XACK.
 
     A semaphore limits what is at work, and no pool that blocks: its condition is slow with 50,000 tasks waiting for it.
@@ -59,9 +60,10 @@ async def baseline() -> None:
     claimed = await client.xclaim(target.stream, target.group, target.consumer, target.min_idle_ms, ids)
     await asyncio.gather(*(process(entry_id, fields) for entry_id, fields in claimed))
     await client.aclose()
+    return []
 
 
-async def limit() -> None:
+async def limit() -> list[RunReport]:
     """Everything inside the server: one script for each page, one page after another."""
     settings = Settings.from_env(os.environ)
     target = settings.targets[0]
@@ -71,16 +73,18 @@ async def limit() -> None:
     while await script(keys=[target.stream], args=arguments):
         pass
     await client.aclose()
+    return []
 
 
-async def ours() -> None:
-    """One run of the app."""
+async def ours() -> list[RunReport]:
+    """One run of the app; the others make no reports."""
     app = App.from_env(os.environ)
-    await app.run()
+    reports = await app.run()
     await app.aclose()
+    return reports
 
 
-CONTENDERS: dict[str, Callable[[], Awaitable[None]]] = {"baseline": baseline, "ours": ours, "limit": limit}
+CONTENDERS: dict[str, Callable[[], Awaitable[list[RunReport]]]] = {"baseline": baseline, "ours": ours, "limit": limit}
 
 
 async def wait(_: object) -> None:

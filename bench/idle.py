@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 
-from bench.bed import Backlog, Bed
-from bench.measuring import Sample, measure
+from bench.backlog import Backlog
+from bench.bed import PLAIN, Bed
+from bench.measuring import Sample, measure, peak_mb, seconds
 from bench.section import Goal, Say, Section, Sizes, Table
-from bench.speed import PLAIN
 from dev.proxy import Proxy
 from reclaim.app import App
+from reclaim.report import Outcome
 
 COUNTED_RUNS = 10
 REPLY_DELAY_SEC = 0.002  # so that no answer overtakes the end of its batch
@@ -23,10 +24,13 @@ def idle(sizes: Sizes, say: Say) -> Section:
         with Proxy(bed.server.port) as proxy:
             proxy.reply_delay_sec = REPLY_DELAY_SEC
             trips, commands = asyncio.run(_count(proxy, bed.env(nothing, proxy.port)))
-        rounds = [measure(bed.env(nothing), runs=1 + sizes.idle_runs) for _ in range(sizes.rounds)]
+        rounds = [
+            measure(bed.env(nothing), runs=1 + sizes.idle_runs, expected=Outcome.NOTHING_PENDING)
+            for _ in range(sizes.rounds)
+        ]
     cpu = Sample([1000 * sum(one.cpu_sec[1:]) / sizes.idle_runs for one in rounds])
     wall = Sample([1000 * sum(one.seconds[1:]) / sizes.idle_runs for one in rounds])
-    first = Sample([1000 * one.seconds[0] for one in rounds])
+    first = seconds(rounds).times(1000)
     say(f"  {trips:g} round trips; {cpu.show('.2f')} ms of the processor")
     rows = [
         ["", "median (least–most)"],
@@ -45,7 +49,7 @@ Round trips are counted by a proxy that reads what passes (`dev/proxy.py`), over
         text,
         [Table(rows)],
         [Goal("round trips of an idle run", "2", f"{trips:g}", reached)],
-        {"idle ms": wall.median, "idle peak MB": Sample([one.peak_mb for one in rounds]).median},
+        {"idle ms": wall.median, "idle peak MB": peak_mb(rounds).median},
     )
 
 

@@ -4,13 +4,20 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from bench.bed import CheckFailed
+from reclaim.report import Outcome
 
 ROOT = Path(__file__).parents[1]
 TIME_LIMIT_SEC = 300
+OURS = "ours"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,10 @@ class Sample:
         """The ratio of each value to the other's of the same round."""
         return Sample([one / two for one, two in zip(self.values, other.values, strict=True)])
 
+    def minus(self, other: "Sample") -> "Sample":
+        """How much more each value is than the other's of the same round."""
+        return Sample([one - two for one, two in zip(self.values, other.values, strict=True)])
+
     def show(self, form: str = ",.0f") -> str:
         """The median, and in brackets the least and the most."""
         return f"{self.median:{form}} ({self.least:{form}}–{self.most:{form}})"
@@ -56,43 +67,67 @@ class Taken:
         seconds: by the clock, for each run.
         cpu_sec: of the processor, in the process itself, for each run.
         peak_mb: the most memory the process has had.
-        idle_mb: the same before the first run, everything imported.
+        outcomes: of each report, in order; empty for what makes none.
+        stored: entries that all the reports say were handled.
     """
 
     seconds: Sequence[float]
     cpu_sec: Sequence[float]
     peak_mb: float
-    idle_mb: float
+    outcomes: Sequence[str]
+    stored: int
 
 
-def measure(env: Mapping[str, str], name: str = "ours", *, runs: int | None = None, root: Path = ROOT) -> Taken:
-    """Run a contender in a process of its own.
+def measure(
+    env: Mapping[str, str], name: str = OURS, *, runs: int | None = None, expected: Outcome = Outcome.COMPLETED
+) -> Taken:
+    """Run a contender in a process of its own; where it is the app, all its runs are to have the outcome expected.
 
     Raises:
+        CheckFailed: one had another, or there was no report.
         subprocess.CalledProcessError: it failed; what it said is on our standard error.
     """
     words = [sys.executable, "-m", "bench.subject", name, *([] if runs is None else [str(runs)])]
     ended = subprocess.run(
-        words, cwd=root, env=dict(env), stdout=subprocess.PIPE, text=True, check=True, timeout=TIME_LIMIT_SEC
+        words, cwd=ROOT, env=dict(env), stdout=subprocess.PIPE, text=True, check=True, timeout=TIME_LIMIT_SEC
     )
-    return Taken(**json.loads(ended.stdout))
+    taken = Taken(**json.loads(ended.stdout))
+    outcomes = set(taken.outcomes)
+    if outcomes != ({expected.value} if name == OURS else set()):
+        raise CheckFailed(f"{name} ended as {', '.join(sorted(outcomes)) or 'nothing'}, not as {expected.value}")
+    return taken
 
 
-@dataclass(slots=True)
-class Helper:
-    """A process that helps: what it said first, and, after its end, what it said last."""
+def seconds(taken: Iterable[Taken]) -> Sample:
+    """The clock's seconds of each process's first run."""
+    return Sample([one.seconds[0] for one in taken])
 
-    said: str
-    last: str = ""
+
+def cpu_sec(taken: Iterable[Taken]) -> Sample:
+    """The processor's seconds of each process's first run."""
+    return Sample([one.cpu_sec[0] for one in taken])
+
+
+def peak_mb(taken: Iterable[Taken]) -> Sample:
+    """The most memory that each process has had."""
+    return Sample([one.peak_mb for one in taken])
+
+
+def turns(rounds: int, contenders: Iterable[T]) -> Iterator[tuple[int, T]]:
+    """Each round's number, from 1 on, with each contender in turn; every round is begun by another."""
+    names = list(contenders)
+    for at in range(rounds):
+        first = at % len(names)
+        for name in names[first:] + names[:first]:
+            yield at + 1, name
 
 
 @contextmanager
-def helping(module: str, *arguments: str) -> Iterator[Helper]:
-    """A process that helps; it prints a line when it is ready, and ends with its standard input."""
+def helping(module: str, *arguments: str) -> Iterator[int]:
+    """A process that helps, as the port that it listens on: it prints that first, and ends with its standard input."""
     words = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            helper = Helper(process.stdout.readline().strip() if process.stdout else "")
-            yield helper
+            yield int(process.stdout.readline() if process.stdout else 0)
         finally:
-            helper.last = process.communicate(timeout=10)[0].strip()
+            process.communicate(timeout=10)

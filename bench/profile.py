@@ -13,36 +13,27 @@ import pstats
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from bench.bed import Backlog, Bed
+from bench.backlog import Backlog
+from bench.bed import PLAIN, Bed
 from bench.contenders import ours
-from bench.measuring import ROOT, helping
-from bench.speed import PLAIN
+from bench.measuring import ROOT
+from bench.waiting import DIRECT, reaching
 
 TOP = 10
 INSIDE = "--inside"
 
-Case = tuple[Backlog, dict[str, str], float]  # what is pending, settings, milliseconds of network delay
+Case = tuple[Backlog, dict[str, str], float]  # what is pending, settings, milliseconds of network delay or DIRECT
 
 CASES: dict[str, Case] = {
-    "default": (Backlog(50_000), {}, 0),
-    "version": (Backlog(50_000), {"HASH_VERSION_FIELD": "entry_id"}, 0),
+    "default": (Backlog(50_000), {}, DIRECT),
+    "version": (Backlog(50_000), {"HASH_VERSION_FIELD": "entry_id"}, DIRECT),
     "delay": (Backlog(50_000), {}, 5),
-    "lanes": (Backlog(20_480), {"HANDLER": "bench.contenders:wait", "LANES": "256"}, 0),
-    "many": (Backlog(100_000, 100), {}, 0),
-    "idle": (Backlog(0, 100), {}, 0),
+    "lanes": (Backlog(20_480), {"HANDLER": "bench.contenders:wait", "LANES": "256"}, DIRECT),
+    "many": (Backlog(100_000, 100), {}, DIRECT),
+    "idle": (Backlog(0, 100), {}, DIRECT),
 }
-
-
-@contextmanager
-def _port(bed: Bed, delay_ms: float) -> Iterator[int]:
-    if not delay_ms:
-        yield bed.server.port
-        return
-    with helping("bench.delay", str(bed.server.port), str(delay_ms)) as proxy:
-        yield int(proxy.said)
 
 
 def show(name: str, sort: str, say: Callable[[str], None]) -> None:
@@ -50,7 +41,7 @@ def show(name: str, sort: str, say: Callable[[str], None]) -> None:
     backlog, settings, delay_ms = CASES[name]
     with Bed.on(PLAIN) as bed:
         bed.fill(backlog)
-        with _port(bed, delay_ms) as port:
+        with reaching(bed, delay_ms) as port:
             words = [sys.executable, "-m", "bench.profile", INSIDE, sort]
             env = bed.env(backlog, port, **settings)
             printed = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout

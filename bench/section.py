@@ -44,7 +44,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. Times are those of the entries' handler.
+    """How much is measured.
 
     Attributes:
         rounds: how often everything is measured, contenders in turn.

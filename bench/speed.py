@@ -1,118 +1,149 @@
 """Measures the app between the published algorithm and what the server itself can do, and what its options cost."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bench.bed import Backlog, Bed, CheckFailed
+from bench.backlog import Backlog
+from bench.bed import PLAIN, TLS, Bed
 from bench.charts import BOUND, OTHERS, OURS, Bar, chart
-from bench.collector import KEY
+from bench.collector import collecting
 from bench.contenders import AT_ONCE
-from bench.measuring import Sample, Taken, helping, measure
+from bench.measuring import Sample, Taken, cpu_sec, peak_mb, seconds
+from bench.race import Contender, race
 from bench.section import Goal, Say, Section, Sizes, Table
 from dev.server import available
 
-PLAIN, TLS = "valkey-9", "redis-7.0"
 NAMES = {
     "baseline": "baseline: as published",
     "ours": "ours",
     "telemetry": "ours, telemetry on",
+    "deletions": "ours, stream with deletions",
     "limit": "limit: all in the server",
 }
-COLOURS = {"baseline": OTHERS, "ours": OURS, "telemetry": OURS, "limit": BOUND}
+COLOURS = {"baseline": OTHERS, "limit": BOUND}  # the others are ours
+HEAD = ["", "", "entries/s", "of our processor, µs an entry", "peak memory, MB", "× baseline", "of the limit"]
 VERSION_FIELD = "entry_id"
 
 
-class Race:
-    """Contenders on one bed, in turn, each round begun by another; every run is checked."""
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """What came of a race on one server.
 
-    def __init__(self, bed: Bed, backlog: Backlog, say: Say) -> None:
-        self._bed = bed
-        self._backlog = backlog
-        self._say = say
+    Attributes:
+        link: how it was spoken to: plain, or TLS.
+        server: its name and version.
+        count: entries of each run.
+        taken: what each contender took in each round.
+    """
 
-    def run(self, rounds: int, envs: Mapping[str, Mapping[str, str]]) -> dict[str, list[Taken]]:
-        """What each contender took in each round; those that are not baseline or limit are ours."""
-        taken: dict[str, list[Taken]] = {name: [] for name in envs}
-        names = list(envs)
-        for at in range(rounds):
-            for name in names[at % len(names) :] + names[: at % len(names)]:
-                self._bed.fill(self._backlog)
-                one = measure(envs[name], name if name in {"baseline", "limit"} else "ours")
-                self._bed.check(self._backlog, envs[name].get("HASH_VERSION_FIELD"))
-                taken[name].append(one)
-                self._say(f"  {at + 1}/{rounds} {name}: {self._backlog.count / one.seconds[0]:,.0f} entries/s")
-        return taken
+    link: str
+    server: str
+    count: int
+    taken: dict[str, list[Taken]]
 
+    def rate(self, name: str) -> Sample:
+        """Entries a second."""
+        return seconds(self.taken[name]).per(self.count)
 
-def seconds(taken: list[Taken]) -> Sample:
-    """The clock's seconds of processes that ran once."""
-    return Sample([one.seconds[0] for one in taken])
+    def ratio(self, name: str, other: str) -> Sample:
+        """How many times as fast one is as the other, round by round."""
+        return self.rate(name).over(self.rate(other))
 
 
 def speed(sizes: Sizes, say: Say) -> Section:
     """Baseline, ours and limit on the same tweets, plain and over TLS."""
     backlog = Backlog(sizes.entries)
-    rates: dict[str, dict[str, Sample]] = {}
-    rows = [["", "", "entries/s", "of the processor, µs an entry", "peak memory, MB", "× baseline", "of the limit"]]
-    figures: dict[str, float] = {}
-    versions, notes = {}, []
-    with ExitStack() as stack:
-        beds = {"plain": stack.enter_context(Bed.on(PLAIN))}
-        if TLS in available():
-            beds["TLS"] = stack.enter_context(Bed.on(TLS, tls=True))
-        else:
-            notes.append(f"{TLS} is not installed here, so nothing was measured over TLS.")
-        collector = stack.enter_context(helping("bench.collector"))
-        for link, bed in beds.items():
-            versions[link] = bed.version()
-            say(f"speed, {link}, {versions[link]}")
-            envs = {name: bed.env(backlog) for name in ("baseline", "ours", "limit")}
-            if link == "plain":
-                where = f"InstrumentationKey={KEY};IngestionEndpoint=http://127.0.0.1:{collector.said}"
-                envs["telemetry"] = bed.env(backlog, APPLICATIONINSIGHTS_CONNECTION_STRING=where)
-            taken = Race(bed, backlog, say).run(2 * sizes.rounds - 1, envs)  # more, as these runs are short
-            rates[link] = {name: seconds(taken[name]).per(backlog.count) for name in NAMES if name in taken}
-            rows += [_row(link, name, rates[link], taken[name]) for name in rates[link]]
-            figures[f"{link} entries/s"] = rates[link]["ours"].median
-            figures[f"{link} peak MB"] = Sample([one.peak_mb for one in taken["ours"]]).median
-    if collector.last == "0":
-        raise CheckFailed("the app sent no telemetry though it was asked to")
+    rounds = 2 * sizes.rounds - 1  # more than elsewhere, as these runs are short
+    raced = [_plain(backlog, rounds, say)]
+    if TLS in available():
+        raced.append(_tls(backlog, rounds, say))
     bars = [
-        (f"{link} ({versions[link]})", [Bar(NAMES[name], rate, COLOURS[name]) for name, rate in some.items()])
-        for link, some in rates.items()
+        (
+            f"{one.link} ({one.server})",
+            [Bar(NAMES[name], one.rate(name), COLOURS.get(name, OURS)) for name in _names(one)],
+        )
+        for one in raced
     ]
-    text = f"""\
-{sizes.entries:,} five-field tweets, all pending and idle, on one server; each run in a process of its own, at
+    return Section(
+        "Speed",
+        _text(backlog, raced),
+        [
+            Table([HEAD, *(_row(one, name) for one in raced for name in _names(one))]),
+            ("speed.svg", chart("Reclaiming pending tweets", "entries/s", bars)),
+        ],
+        [goal for one in raced for goal in _goals(one)],
+        {f"{one.link} entries/s": one.rate("ours").median for one in raced}
+        | {f"{name} peak MB": peak_mb(raced[0].taken[name]).median for name in ("ours", "telemetry")},
+    )
+
+
+def _plain(backlog: Backlog, rounds: int, say: Say) -> Raced:
+    """The race without TLS; there ours runs with telemetry too, and on a stream with deletions."""
+    with Bed.on(PLAIN) as bed, collecting() as collector:
+        env = bed.env(backlog, APPLICATIONINSIGHTS_CONNECTION_STRING=collector.connection_string)
+        contenders = _contenders(bed, backlog) | {
+            "telemetry": Contender(env, check=collector.check),
+            "deletions": Contender(bed.env(backlog), prepare=lambda: bed.delete_newest(backlog)),
+        }
+        say(f"speed, plain, {bed.version()}")
+        return Raced("plain", bed.version(), backlog.count, race(bed, backlog, contenders, rounds, say))
+
+
+def _tls(backlog: Backlog, rounds: int, say: Say) -> Raced:
+    with Bed.on(TLS, tls=True) as bed:
+        say(f"speed, TLS, {bed.version()}")
+        return Raced("TLS", bed.version(), backlog.count, race(bed, backlog, _contenders(bed, backlog), rounds, say))
+
+
+def _contenders(bed: Bed, backlog: Backlog) -> dict[str, Contender]:
+    return {name: Contender(bed.env(backlog), name) for name in ("baseline", "ours", "limit")}
+
+
+def _names(raced: Raced) -> list[str]:
+    """Who took part, in the order of the table."""
+    return [name for name in NAMES if name in raced.taken]
+
+
+def _row(raced: Raced, name: str) -> list[str]:
+    some = raced.taken[name]
+    cpu = cpu_sec(some).times(1e6 / raced.count)
+    times = "1" if name == "baseline" else raced.ratio(name, "baseline").show(".1f")
+    part = "100%" if name == "limit" else raced.ratio(name, "limit").show(".0%")
+    return [raced.link, NAMES[name], raced.rate(name).show(), cpu.show(".1f"), peak_mb(some).show(), times, part]
+
+
+def _goals(raced: Raced) -> list[Goal]:
+    times, part = raced.ratio("ours", "baseline"), raced.ratio("ours", "limit")
+    wanted = 10 if raced.link == "plain" else 8
+    goals = [Goal(f"ours / baseline, {raced.link}", f"≥ {wanted}", times.show(".1f"), times.median >= wanted)]
+    if raced.link == "plain":
+        goals.append(Goal(f"ours / limit, {raced.link}", "≥ 60 %", part.show(".0%"), part.median >= 0.6))
+    return goals
+
+
+def _text(backlog: Backlog, raced: Sequence[Raced]) -> str:
+    plain, *over_tls = raced
+    longer = seconds(plain.taken["telemetry"]).minus(seconds(plain.taken["ours"]))
+    links = (
+        f"Plain and TLS rows are of different servers, {plain.server}, which is built without TLS, and\n"
+        f"{over_tls[0].server}: they do not compare with each other."
+        if over_tls
+        else f"{TLS} is not installed here, so nothing was measured over TLS."
+    )
+    return f"""\
+{backlog.count:,} five-field tweets, all pending and idle, on one server; each run in a process of its own, at
 default settings. Ours is `App.run()` with everything on: lease, circuit, history, order, refunds, retries, page
 sizes. Baseline is the first article's algorithm in Python as published: list everything, claim everything, one
 task for each entry that does HSET and then XACK (redis.asyncio with hiredis). {AT_ONCE} of its tasks are at work at
 once, the others wait for a semaphore: go-redis, which the article's program uses, has a pool of ten connections for
-each processor, so {AT_ONCE} here. Limit is one Lua script a page that finds, claims, stores and acknowledges inside the server.
-After every run each hash is compared with its tweet, and nothing may be pending. {" ".join(notes)}"""
-    return Section(
-        "Speed",
-        text,
-        [Table(rows), ("speed.svg", chart("Reclaiming pending tweets", "entries/s", bars))],
-        [goal for link, some in rates.items() for goal in _goals(link, some)],
-        figures,
-    )
+each processor, so {AT_ONCE} here. Limit is one Lua script a page that finds, claims, stores and acknowledges inside
+the server. After every run each hash is compared with its tweet, and nothing may be pending.
 
+With telemetry on, a run took {longer.show(".2f")} s longer than the one without in its round: it is its
+process's first, which imports what posts, and it ends when its telemetry is posted. The stream with deletions has lost
+its newest entry to XDEL, so that each pending one might be a deleted one too, and is looked at before it is claimed.
 
-def _row(link: str, name: str, rates: Mapping[str, Sample], taken: list[Taken]) -> list[str]:
-    rate = rates[name]
-    cpu = Sample([one.cpu_sec[0] for one in taken]).over(seconds(taken)).median / rate.median
-    peak = Sample([one.peak_mb for one in taken])
-    times, part = rate.median / rates["baseline"].median, rate.median / rates["limit"].median
-    return [link, NAMES[name], rate.show(), f"{1e6 * cpu:.1f}", f"{peak.median:.0f}", f"{times:.1f}", f"{part:.0%}"]
-
-
-def _goals(link: str, rates: Mapping[str, Sample]) -> list[Goal]:
-    times, part = rates["ours"].over(rates["baseline"]), rates["ours"].over(rates["limit"])
-    wanted = 10 if link == "plain" else 8
-    goals = [Goal(f"ours / baseline, {link}", f"≥ {wanted}", times.show(".1f"), times.median >= wanted)]
-    if link == "plain":
-        goals.append(Goal(f"ours / limit, {link}", "≥ 60 %", part.show(".0%"), part.median >= 0.6))
-    return goals
+{links}"""
 
 
 def version_field(sizes: Sizes, say: Say) -> Section:
@@ -121,7 +152,7 @@ def version_field(sizes: Sizes, say: Say) -> Section:
     say("HASH_VERSION_FIELD off and on")
     with Bed.on(PLAIN) as bed:
         envs = {"ours": bed.env(backlog), "versioned": bed.env(backlog, HASH_VERSION_FIELD=VERSION_FIELD)}
-        taken = Race(bed, backlog, say).run(sizes.rounds, envs)
+        taken = race(bed, backlog, {name: Contender(env) for name, env in envs.items()}, sizes.rounds, say)
     off, on = (seconds(taken[name]).per(backlog.count) for name in envs)
     part = on.over(off)
     rows = [["HASH_VERSION_FIELD", "entries/s", "of that without"], ["off", off.show(), ""]]

@@ -9,11 +9,14 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Awaitable
+from itertools import chain
 from pathlib import Path
 
 import function_app  # noqa: F401  # what it weighs counts
 from bench.contenders import CONTENDERS
 from reclaim.app import App
+from reclaim.report import RunReport
 
 STATUS = Path("/proc/self/status")
 
@@ -27,32 +30,35 @@ def peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
-async def once(name: str) -> list[tuple[float, float]]:
-    """Run a contender once: seconds by the clock, and of the processor."""
+async def timed(run: Awaitable[list[RunReport]]) -> tuple[float, float, list[RunReport]]:
+    """Seconds by the clock, and of the processor, that it took; and its reports."""
     began, cpu_began = time.perf_counter(), time.process_time()
-    await CONTENDERS[name]()
-    return [(time.perf_counter() - began, time.process_time() - cpu_began)]
+    reports = await run
+    return time.perf_counter() - began, time.process_time() - cpu_began, reports
 
 
-async def repeatedly(runs: int) -> list[tuple[float, float]]:
+async def repeatedly(runs: int) -> list[tuple[float, float, list[RunReport]]]:
     """Run the app so often, as the timer does; the same of each run."""
     app = App.from_env(os.environ)
-    taken = []
-    for _ in range(runs):
-        began, cpu_began = time.perf_counter(), time.process_time()
-        await app.run()
-        taken.append((time.perf_counter() - began, time.process_time() - cpu_began))
+    taken = [await timed(app.run()) for _ in range(runs)]
     await app.aclose()
     return taken
+
+
+async def once(name: str) -> list[tuple[float, float, list[RunReport]]]:
+    """Run a contender once."""
+    return [await timed(CONTENDERS[name]())]
 
 
 def main() -> None:
     """Measure, and print it."""
     name, *runs = sys.argv[1:]
-    before = peak_mb()
     taken = asyncio.run(repeatedly(int(runs[0])) if runs else once(name))
-    seconds, cpu_sec = zip(*taken, strict=True)
-    print(json.dumps({"seconds": seconds, "cpu_sec": cpu_sec, "peak_mb": peak_mb(), "idle_mb": before}))
+    seconds, cpu_sec, reports = zip(*taken, strict=True)
+    every = list(chain.from_iterable(reports))
+    outcomes, stored = [report.outcome.value for report in every], sum(report.stored for report in every)
+    told = {"seconds": seconds, "cpu_sec": cpu_sec, "peak_mb": peak_mb(), "outcomes": outcomes, "stored": stored}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

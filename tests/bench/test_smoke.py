@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.bed import Backlog, Bed, CheckFailed
+from bench.backlog import Backlog
+from bench.bed import Bed, CheckFailed
 from bench.charts import Bar, chart
 from bench.measuring import Sample
 
@@ -20,7 +21,16 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     text = (tmp_path / "benchmarks.md").read_text()
-    for title in ("Goals", "Speed", "Scale", "A handler that waits", "A slower network", "Many targets", "Billing"):
+    for title in (
+        "Goals",
+        "Speed",
+        "Scale",
+        "Slow commands",
+        "A handler that waits",
+        "A slower network",
+        "Many targets",
+        "Billing",
+    ):
         assert f"## {title}" in text
     charts = {path.name for path in (tmp_path / "benchmarks").iterdir()}
     assert charts == {"speed.svg", "scale.svg", "lanes.svg", "delay.svg", "targets.svg"}
