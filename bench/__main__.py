@@ -16,12 +16,14 @@ from bench.idle import idle
 from bench.many import many
 from bench.scale import scale
 from bench.section import QUICK, Say, Section, Sizes, Table
+from bench.slow import slow
 from bench.speed import speed, version_field
 from bench.waiting import delay, lanes
 
 PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "speed": speed,
     "scale": scale,
+    "slow": slow,
     "idle": idle,
     "version": version_field,
     "lanes": lanes,

@@ -50,6 +50,7 @@ class Sizes:
         rounds: how often everything is measured, contenders in turn.
         entries: of a comparison.
         few, many: pending entries between which nothing per entry should change.
+        slow: pending entries of a look for slow commands.
         idle_runs: runs without work, in one process.
         waits_a_lane: entries for each lane of a handler that waits.
         streams: of an app with many.
@@ -59,9 +60,10 @@ class Sizes:
     entries: int = 50_000
     few: int = 10_000
     many: int = 1_000_000
+    slow: int = 100_000
     idle_runs: int = 300
     waits_a_lane: int = 120
     streams: int = 100
 
 
-QUICK = Sizes(rounds=2, entries=2_000, few=500, many=3_000, idle_runs=10, waits_a_lane=3, streams=5)
+QUICK = Sizes(rounds=2, entries=2_000, few=500, many=3_000, slow=3_000, idle_runs=10, waits_a_lane=3, streams=5)
