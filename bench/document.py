@@ -2,12 +2,15 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.bed import Bed
+from bench.bed import PLAIN, TLS, Bed
+from bench.measuring import ROOT
 from bench.section import Goal, Section, Table
 from dev.server import available
 
@@ -15,11 +18,13 @@ CHARTS = "benchmarks"
 HOW = """\
 Figures are medians, with the least and the most in brackets. Contenders run in turn, each run in a process of its
 own, on servers that the benchmark starts. Ratios are taken round by round."""
+SERVERS = {PLAIN: "plain", TLS: "TLS, and slow commands", "redis-6.2": "slow commands"}  # what each kind is used for
 PACKAGES = ("redis", "hiredis", "tenacity", "azure-functions")
 
 
 def write(directory: Path, sections: Sequence[Section], command: str, minutes: float, load: float) -> Path:
     """Write the document and its charts; return where."""
+    whole = text(sections, command, minutes, load)  # before anything is written: it says whether the commit is dirty
     charts = directory / CHARTS
     charts.mkdir(parents=True, exist_ok=True)
     for section in sections:
@@ -27,7 +32,7 @@ def write(directory: Path, sections: Sequence[Section], command: str, minutes: f
             if isinstance(part, tuple):
                 (charts / part[0]).write_text(part[1], encoding="utf-8")
     path = directory / "benchmarks.md"
-    path.write_text(text(sections, command, minutes, load), encoding="utf-8")
+    path.write_text(whole, encoding="utf-8")
     return path
 
 
@@ -59,16 +64,27 @@ def table(of: Table) -> str:
 def machine(load: float) -> list[list[str]]:
     """What it was measured on."""
     facts = [
+        ["commit", _commit()],
         ["processor", f"{_processor()}, {os.cpu_count()} of them"],
         ["load before (others' work, 1 minute)", f"{load:.2f}"],
         ["system", f"{platform.system()} {platform.machine()}"],
         ["Python", platform.python_version()],
         *([name, version(name)] for name in PACKAGES),
     ]
-    for kind in available()[:2]:
+    for kind in available():
         with Bed.on(kind) as bed:
-            facts.append(["server, plain" if kind == available()[0] else "server, TLS", bed.version()])
+            facts.append([f"server, {SERVERS[kind]}", bed.version()])
     return facts
+
+
+def _commit() -> str:
+    """What git calls the code that was measured."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    words = [git, "describe", "--always", "--dirty"]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    return ended.stdout.strip() or "unknown"
 
 
 def _blocks(section: Section) -> list[str]:
