@@ -92,5 +92,5 @@ def _text(backlog: Backlog) -> str:
     return f"""\
 {LOOKS} runs of each kind on {backlog.count:,} pending entries: commands that took {SLOW_US // 1000} ms or more, as
 SLOWLOG shows them. It goes by the clock, so a command during which somebody else had the processor is shown as well, be
-it the HSET of one tweet; one that is slow by itself would be shown in each run. Where the stream's newest entry was deleted, any
-pending one may be, and is looked for before it is claimed."""
+it the HSET of one tweet; one that is slow by itself would be shown in each run. Where the stream's newest entry was
+deleted, any pending one may be, and is looked for before it is claimed."""
