@@ -10,18 +10,14 @@
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-from dev.server import Server
-
-ROOT = Path(__file__).parents[1]
-KEY = "00000000-0000-0000-0000-00000000000a"
+from bench.backlog import Backlog
+from bench.bed import PLAIN, Bed
+from bench.collector import collecting
+from bench.measuring import ROOT, Sample, turns
 
 _IMPORT = """
 import json, time
@@ -29,9 +25,10 @@ began, cpu_began = time.perf_counter(), time.process_time()
 import {}
 print(json.dumps([(time.perf_counter() - began) * 1000, (time.process_time() - cpu_began) * 1000]))
 """
+LIBRARIES, OURS = "azure.functions, redis.asyncio, tenacity", "function_app"
 IMPORTS = {
-    "azure.functions, redis.asyncio, tenacity": _IMPORT.format("azure.functions, redis.asyncio, tenacity"),
-    "function_app": _IMPORT.format("function_app"),
+    LIBRARIES: _IMPORT.format(LIBRARIES),
+    OURS: _IMPORT.format(OURS),
     "opencensus' transport alone": _IMPORT.format("opencensus.ext.azure.common.transport"),
 }
 
@@ -68,88 +65,53 @@ asyncio.run(main())
 """
 
 
-class _Collector(BaseHTTPRequestHandler):
-    """Takes whatever is posted."""
-
-    def do_POST(self) -> None:  # the name is http.server's
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def _run(program: str, env: Mapping[str, str]) -> str:
-    command = [sys.executable, "-c", program]
-    ended = subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, check=True)
-    return ended.stdout
-
-
-def _say(text: str) -> None:
-    print(text)
-
-
-def _row(name: str, taken: list[float]) -> str:
-    return f"{name:<45} {statistics.median(taken):8.1f} {min(taken):8.1f} {max(taken):8.1f}"
-
-
 def imports(rounds: int, env: Mapping[str, str]) -> None:
     """Measure the imports, by the clock and by the processor's time, which a busy machine changes less."""
-    taken: dict[str, list[list[float]]] = {name: [] for name in IMPORTS}
-    for at in range(rounds + 1):
-        for name, program in IMPORTS.items():
-            milliseconds = json.loads(_run(program, env))
-            if at:  # the first round writes byte code and fills the disk's cache
-                taken[name].append(milliseconds)
-    for at, unit in enumerate(("ms", "ms of the processor")):
-        _say(f"{'import, ' + unit:<45} {'median':>8} {'least':>8} {'most':>8}")
-        for name, some in taken.items():
-            _say(_row(name, [each[at] for each in some]))
-        base, ours, _ = (statistics.median(each[at] for each in some) for some in taken.values())
-        _say(f"function_app / the three libraries: {ours / base:.3f}\n")
+    by_clock, by_processor = _measure(rounds, {name: (program, env) for name, program in IMPORTS.items()})
+    for unit, taken in (("ms", by_clock), ("ms of the processor", by_processor)):
+        print(f"import, {unit}, median (least–most)")
+        for name, sample in taken.items():
+            print(_row(name, sample))
+        print(f"function_app / the three libraries: {taken[OURS].over(taken[LIBRARIES]).show('.3f')}\n")
 
 
-def first_ticks(rounds: int, env: Mapping[str, str]) -> None:
+def first_ticks(rounds: int) -> None:
     """Measure the first tick of a process, with telemetry off and on."""
-    with Server() as redis, ThreadingHTTPServer(("127.0.0.1", 0), _Collector) as collector:
-        threading.Thread(target=collector.serve_forever, daemon=True).start()
-        off = {
-            **env,
-            "REDIS_HOST": f"127.0.0.1:{redis.port}",
-            "REDIS_TLS": "false",
-            "STREAM_NAME": "s",
-            "STREAM_CONSUMER_GROUP_NAME": "g",
-        }
-        _run(_MAKE_GROUP, off)
-        connection_string = f"InstrumentationKey={KEY};IngestionEndpoint=http://127.0.0.1:{collector.server_port}"
-        on = off | {"APPLICATIONINSIGHTS_CONNECTION_STRING": connection_string}
-        taken: dict[str, list[list[float]]] = {"off": [], "on": []}
-        for at in range(rounds + 1):
-            for name, one in (("off", off), ("on", on)):
-                milliseconds = json.loads(_run(_TICKS, one))
-                if at:
-                    taken[name].append(milliseconds)
-        collector.shutdown()
-    _say(f"{'first tick of a process, ms':<45} {'median':>8} {'least':>8} {'most':>8}")
-    for name, some in taken.items():
-        _say(_row(f"telemetry {name}: the work is done", [each[0] for each in some]))
-        _say(_row(f"telemetry {name}: the invocation ends", [each[1] for each in some]))
-        _say(_row(f"telemetry {name}: a later tick", [each[2] for each in some]))
-    done, end = (
-        statistics.median(each[at] for each in taken["on"]) - statistics.median(each[at] for each in taken["off"])
-        for at in (0, 1)
-    )
-    _say(f"with telemetry on the work is done {done:.1f} ms later, and the invocation ends {end:.1f} ms later")
+    nothing = Backlog(0)
+    with Bed.on(PLAIN) as bed, collecting() as collector:
+        bed.fill(nothing)
+        on = bed.env(nothing, APPLICATIONINSIGHTS_CONNECTION_STRING=collector.connection_string)
+        done, end, later = _measure(rounds, {"off": (_TICKS, bed.env(nothing)), "on": (_TICKS, on)})
+        collector.check()
+    print("first tick of a process, ms, median (least–most)")
+    for name in done:
+        print(_row(f"telemetry {name}: the work is done", done[name]))
+        print(_row(f"telemetry {name}: the invocation ends", end[name]))
+        print(_row(f"telemetry {name}: a later tick", later[name]))
+    more = [some["on"].minus(some["off"]).show(".1f") for some in (done, end)]
+    print(f"with telemetry on the work is done {more[0]} ms later, and the invocation ends {more[1]} ms later")
 
 
-_MAKE_GROUP = """
-import os, redis
-host, _, port = os.environ["REDIS_HOST"].partition(":")
-redis.Redis(host=host, port=int(port)).xgroup_create("s", "g", "0", mkstream=True)
-"""
+def _measure(rounds: int, programs: Mapping[str, tuple[str, Mapping[str, str]]]) -> list[dict[str, Sample]]:
+    """The figures that programs print, each with its environment: the first of all of them, then the second."""
+    for program, env in programs.values():
+        _run(program, env)  # writes byte code and fills the disk's cache
+    taken: dict[str, list[list[float]]] = {name: [] for name in programs}
+    for _, name in turns(rounds, programs):
+        taken[name].append(_run(*programs[name]))
+    figures = {name: [Sample(values) for values in zip(*some, strict=True)] for name, some in taken.items()}
+    return [dict(zip(figures, samples, strict=True)) for samples in zip(*figures.values(), strict=True)]
+
+
+def _run(program: str, env: Mapping[str, str]) -> list[float]:
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, check=True)
+    figures: list[float] = json.loads(ended.stdout)
+    return figures
+
+
+def _row(name: str, sample: Sample) -> str:
+    return f"{name:<45} {sample.show('.1f')}"
 
 
 def main() -> None:
@@ -159,7 +121,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     env = {name: value for name, value in os.environ.items() if not name.startswith("APPLICATIONINSIGHTS_")}
     imports(rounds, env)
-    first_ticks(rounds, env)
+    first_ticks(rounds)
 
 
 if __name__ == "__main__":
