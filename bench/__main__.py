@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _show(section: Section) -> None:
-    print(f"\n{section.title}\n")
+    print(f"\n{section.title}\n\n{section.text}\n")
     for part in section.parts:
         if isinstance(part, Table):
             print(document.table(part), end="\n\n")

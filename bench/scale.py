@@ -72,7 +72,9 @@ def said_of(slow: Sequence[Slow]) -> str:
     """What SLOWLOG showed, as a paragraph to add; empty where that is nothing."""
     if not slow:
         return ""
-    return "\n\nSLOWLOG showed:\n\n" + "\n".join(f"- {us / 1000:.1f} ms: `{command}`" for us, command in slow[:10])
+    return "\n\nSLOWLOG, which counts as well what others took of the processor meanwhile, showed:\n\n" + "\n".join(
+        f"- {us / 1000:.1f} ms: `{command}`" for us, command in slow[:10]
+    )
 
 
 def _section(rounds: Mapping[Backlog, Rounds], fresh: Taken, slow_fresh: Sequence[Slow]) -> Section:
