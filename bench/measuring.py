@@ -15,7 +15,7 @@ from reclaim.report import Outcome
 
 ROOT = Path(__file__).parents[1]
 TIME_LIMIT_SEC = 300
-OURS = "ours"
+APP = "ours"  # of the contenders, the one that makes reports
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Taken:
 
 
 def measure(
-    env: Mapping[str, str], name: str = OURS, *, runs: int | None = None, expected: Outcome = Outcome.COMPLETED
+    env: Mapping[str, str], name: str = APP, *, runs: int | None = None, expected: Outcome = Outcome.COMPLETED
 ) -> Taken:
     """Run a contender in a process of its own; where it is the app, all its runs are to have the outcome expected.
 
@@ -93,7 +93,7 @@ def measure(
     )
     taken = Taken(**json.loads(ended.stdout))
     outcomes = set(taken.outcomes)
-    if outcomes != ({expected.value} if name == OURS else set()):
+    if outcomes != ({expected.value} if name == APP else set()):
         raise CheckFailed(f"{name} ended as {', '.join(sorted(outcomes)) or 'nothing'}, not as {expected.value}")
     return taken
 

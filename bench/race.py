@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.backlog import Backlog
 from bench.bed import Bed
-from bench.measuring import OURS, Taken, measure, turns
+from bench.measuring import APP, Taken, measure, turns
 from bench.section import Say
 
 
@@ -25,7 +25,7 @@ class Contender:
     """
 
     env: Mapping[str, str]
-    name: str = OURS
+    name: str = APP
     prepare: Callable[[], None] = nothing
     check: Callable[[], None] = nothing
 

@@ -140,8 +140,8 @@ each processor, so {AT_ONCE} here. Limit is one Lua script a page that finds, cl
 the server. After every run each hash is compared with its tweet, and nothing may be pending.
 
 With telemetry on, a run took {longer.show(".2f")} s longer than the one without in its round: it is its
-process's first, which imports what posts, and it ends when its telemetry is posted. The stream with deletions has lost
-its newest entry to XDEL, so that each pending one might be a deleted one too, and is looked at before it is claimed.
+process's first, which imports what posts, and it ends when its telemetry is posted. Of the stream with deletions the
+newest entry was deleted, so any pending one may be, and each is looked for before it is claimed.
 
 {links}"""
 
