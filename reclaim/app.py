@@ -182,7 +182,7 @@ def _exports(settings: Settings) -> "Exports | None":
         return None
     from reclaim.exports import make  # noqa: PLC0415  # every cold start would pay for it
 
-    return make(settings)
+    return make(settings, settings.insights)
 
 
 def _replay(target: Target, server: Server, handler: handlers.Handler, hangs_sec: float) -> "Replay":
@@ -205,7 +205,7 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
         history = History(server, target)
         hangs_sec = settings.run_budget_sec / 2
         runner = Runner(target, server, handler, history.append, hangs_sec, pages_at_once)
-        replay, letters = partial(_replay, target, server, handler, hangs_sec), DeadLetters(server, target)
+        replay, letters = partial(_replay, target, server, handler, hangs_sec), runner.dead_letters
         units[target.name] = Unit(target, runner, replay, runner.circuit, letters, history)
     if problems:
         raise SettingsError(problems)

@@ -29,15 +29,12 @@ DROPPED = "reclaim.telemetry_dropped"
 logger = logging.getLogger("reclaim")
 
 
-def make(settings: Settings) -> "Exports | None":
-    """What exports runs, if telemetry is on; nothing is imported or sent before the first export.
+def make(settings: Settings, insights: Insights) -> "Exports":
+    """What exports runs; nothing is imported or sent before the first export.
 
     Raises:
         SettingsError: a package that it takes is not installed.
     """
-    insights = settings.insights
-    if insights is None:
-        return None
     if find_spec("opencensus") is None:
         raise SettingsError(["APPLICATIONINSIGHTS_CONNECTION_STRING needs the package opencensus-ext-azure"])
     if insights.entra and find_spec("azure.identity") is None:

@@ -6,6 +6,7 @@ What it must not do is in the promises G1 to G6; where one of them decides how a
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections import deque
@@ -53,7 +54,7 @@ class Runner:
         server: Server,
         handler: Handler,
         history: Callable[[RunReport], Command | None] = lambda _: None,
-        hangs_sec: float | None = None,
+        hangs_sec: float = math.inf,
         pages_at_once: int = PAGES_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -65,7 +66,7 @@ class Runner:
             server: where.
             handler: what is done with each entry.
             history: makes the command that keeps a run's report, where it is to be kept.
-            hangs_sec: a handler that takes so long for an entry hangs; by default half of a run's budget.
+            hangs_sec: a function that takes so long for an entry hangs.
             pages_at_once: how many may be in work where entries are stored at once.
             clock: monotonic seconds.
             sleep: waits so many seconds between two attempts.
@@ -136,7 +137,7 @@ class _Run:
                 runner.handler,
                 self._retries,
                 work_until,
-                runner.hangs_sec or budget_sec / 2,
+                runner.hangs_sec,
                 min(STOP_SEC, reserve_sec / 4),
             ),
             passage=self._passage,

@@ -1,4 +1,4 @@
-"""Owns what a person sees of the status, the circuit, dead letters and findings; and dead letters as JSON."""
+"""Owns what a person sees of the status, the circuit, dead letters, lost entries and findings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -59,7 +59,7 @@ def test_entra_and_log_lines_are_asked_for() -> None:
 
 def test_without_a_connection_string_there_is_nothing_to_export_with() -> None:
     """An empty setting is none."""
-    assert make(Settings.from_env(LEAST | {"APPLICATIONINSIGHTS_CONNECTION_STRING": " "})) is None
+    assert Settings.from_env(LEAST | {"APPLICATIONINSIGHTS_CONNECTION_STRING": " "}).insights is None
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_without_a_connection_string_there_is_nothing_to_export_with() -> None:
 def test_a_package_that_is_not_installed_is_named(missing: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, not at the first export."""
     monkeypatch.setattr("reclaim.exports.find_spec", lambda name: None if name == missing else object())
-    settings = Settings("h", 1, (), insights=Insights(KEY, "https://x", entra=True))
+    insights = Insights(KEY, "https://x", entra=True)
 
     with pytest.raises(SettingsError, match=says):
-        make(settings)
+        make(Settings("h", 1, (), insights=insights), insights)
 
 
 def test_the_key_is_not_shown() -> None:
