@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
@@ -48,7 +48,8 @@ def _cancel_on_sigterm() -> None:
         if work is not None:
             work.cancel()
 
-    loop.add_signal_handler(signal.SIGTERM, cancel)
+    with suppress(NotImplementedError):  # Windows, where nothing sends it
+        loop.add_signal_handler(signal.SIGTERM, cancel)
 
 
 @contextmanager

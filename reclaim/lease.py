@@ -40,12 +40,13 @@ class Lease:
         self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
         self._asked_at = clock()
         self._ours_until = math.inf  # at least; before it is taken, nobody asks
-        self._is_taken_away = False
+        self._is_lost = False
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else has it, or may have it because it could not be renewed for so long."""
-        return self._is_taken_away or self._clock() >= self._ours_until
+        """Whether somebody else has it, or may have had it because it could not be renewed for so long; for good."""
+        self._is_lost = self._is_lost or self._clock() >= self._ours_until
+        return self._is_lost
 
     def take(self) -> list[Command]:
         """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
@@ -74,15 +75,18 @@ class Lease:
         if await self._server.call("EVAL", _RENEW, 1, self._key, self.token, TTL_MS):
             self._ours_until = asked_at + TTL_MS / 1000
         else:
-            self._is_taken_away = True
+            self._is_lost = True
 
     async def keep(self) -> None:
-        """Renew it until cancelled; what goes wrong is tried again at the next turn."""
+        """Renew it until cancelled; where that goes wrong it is soon tried again."""
+        wait_sec = RENEW_EVERY_SEC
         while True:
-            await asyncio.sleep(RENEW_EVERY_SEC)
+            await asyncio.sleep(wait_sec)
             try:
                 await self.renew()
+                wait_sec = RENEW_EVERY_SEC
             except Exception as exc:
+                wait_sec = RENEW_EVERY_SEC / 5
                 logger.warning("reclaim: lease %s not renewed: %s", readable(self._key), exc)
 
     def release(self) -> Command:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reclaim.about import moment
 from reclaim.connection import Server
-from reclaim.entry import by_name, id_before, readable
+from reclaim.entry import by_name, check_id, id_before, readable
 from reclaim.facts import LostEntry
 from reclaim.settings import Target
 
@@ -33,8 +33,13 @@ class LostEntries:
 
     @staticmethod
     def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[LostEntry]:
-        """The lost entries that the ledger's entries tell of."""
+        """The lost entries that the ledger's entries tell of; what somebody else has put among them is passed over."""
         for _, flat in found:
             facts = by_name(flat)
-            deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
-            yield LostEntry(readable(facts[b"id"]), readable(facts[b"consumer"]), deliveries, idle_ms, moment(at_ms))
+            try:
+                entry_id, consumer = readable(check_id(facts[b"id"])), readable(facts[b"consumer"])
+                deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
+                lost = LostEntry(entry_id, consumer, deliveries, idle_ms, moment(at_ms))
+            except (KeyError, ValueError, OverflowError):
+                continue
+            yield lost

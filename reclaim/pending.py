@@ -228,6 +228,7 @@ class PendingList:
         self._has_idle_option = True  # until the server says otherwise
         self._claiming = asyncio.Lock()  # a refund must not meet a claim of the same entry on its way
         self._owed: list[Row] = []
+        self._untold: list[Row] = []  # recorded as lost by a claim that went wrong all the same
         self._doubtful: list[tuple[Row, float]] = []  # what a claim may yet take though nobody waits for it any more
 
     def count(self) -> Command:
@@ -325,6 +326,7 @@ class PendingList:
         try:
             async with self._claiming:
                 claimed, lost, unrecorded = await self._CLAIM[finding.claiming](self, found)
+                self._untold += lost
                 if self._doubtful:
                     mine = {entry_id for entry_id, _ in claimed}
                     await self._give_back_late(found.keys() - mine)
@@ -337,6 +339,7 @@ class PendingList:
         for entry_id, fields in claimed:
             _, consumer, idle_ms, deliveries = found[entry_id]
             entries.append(Entry(entry_id, fields, consumer, idle_ms, deliveries + 1))
+        lost, self._untold = self._untold, []
         return Page(entries, lost, finding.after, unrecorded)
 
     async def _give_back_late(self, ids: AbstractSet[bytes]) -> None:
@@ -394,9 +397,12 @@ class PendingList:
     async def _claim_carefully(self, found: dict[bytes, Row]) -> Claimed:
         ids = list(found)
         some = [ids[at : at + CAREFUL_AT_ONCE] for at in range(0, len(ids), CAREFUL_AT_ONCE)]
-        parts = raised(await self._server.batch([self._bury("claim", one) for one in some]))
+        replies = await self._server.batch([self._bury("claim", one) for one in some])
+        lost = [Row(*row) for reply in replies if not isinstance(reply, Exception) for row in reply[0]]
+        if any(isinstance(reply, Exception) for reply in replies):
+            self._untold += lost
+        parts = raised(replies)
         claimed = [item for _, items, _ in parts for item in items]
-        lost = [Row(*row) for rows, _, _ in parts for row in rows]
         return claimed, lost, next((readable(why) for _, _, why in parts if why is not None), None)
 
     def _bury(self, claim: str, ids: Iterable[bytes]) -> Command:

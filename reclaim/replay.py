@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from reclaim.connection import Server
@@ -114,7 +115,7 @@ class Replay:
         keeper = asyncio.create_task(lease.keep())
         storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
         pace = Pace(PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS)
-        held: set[bytes] = set()
+        held = {} if upto is None else await self._after(upto)
         left = deque(chosen)
         try:
             while left and not deadline.passed() and not lease.lost:
@@ -158,6 +159,21 @@ class Replay:
             places += ((id_number(letter.entry.id), letter.id) for letter in there)
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
 
+    async def _after(self, last: bytes) -> dict[bytes, int]:
+        """The order keys of the dead letters after this one, each with its smallest entry ID: it holds back later ones.
+
+        One that failed in a replay of those up to the same place is among them.
+        """
+        held: dict[bytes, int] = {}
+        pace = Pace(PAGE, FIRST_PAGE, PATIENCE_MS)
+        while some := await self._letters.list(last, pace.count):
+            for letter in some:
+                with suppress(MissingField):
+                    _hold(held, self._handler.order_key(letter.entry), letter)
+            pace.saw([letter.entry for letter in some], 0)
+            last = some[-1].id
+        return held
+
     async def _take(self, lease: Lease, deadline: Deadline) -> None:
         """Take the lease, as soon as the run that may have it is over."""
         while (holder := lease.taken(await self._server.batch(lease.take()))) is not None:
@@ -166,9 +182,12 @@ class Replay:
             await self._sleep(WAIT_FOR_LEASE_SEC)
 
     async def _page(
-        self, letters: Sequence[DeadLetter], report: ReplayReport, held: set[bytes], storing: Storing
+        self, letters: Sequence[DeadLetter], report: ReplayReport, held: dict[bytes, int], storing: Storing
     ) -> ReplayReport:
-        """Replay these, at most one of each order key at a time; `held` are the keys of which one was not stored."""
+        """Replay these, at most one of each order key at a time.
+
+        `held` are the keys of which one is not stored, with its entry ID as a number: it holds back those after it.
+        """
         chains: dict[bytes, list[DeadLetter]] = {}
         for letter in letters:
             try:
@@ -178,16 +197,16 @@ class Replay:
         while chains:
             ready = [(key, chain.pop(0)) for key, chain in chains.items()]
             chains = {key: chain for key, chain in chains.items() if chain}
-            blocked = sum(key in held for key, _ in ready)
-            report = replace(report, held=report.held + blocked)
-            ready = [(key, letter) for key, letter in ready if key not in held]
+            free = [(key, letter) for key, letter in ready if id_number(letter.entry.id) < held.get(key, math.inf)]
+            report = replace(report, held=report.held + len(ready) - len(free))
+            ready = free
             stored = await self._store([(key, letter.entry) for key, letter in ready], storing)
             pairs = list(zip(ready, stored, strict=True))
             done = [letter.id for (_, letter), one in pairs if not isinstance(one, Exception)]
             report = replace(report, replayed=report.replayed + await self._letters.discard(done))
             for (key, letter), error in pairs:
                 if isinstance(error, Exception):
-                    held.add(key)
+                    _hold(held, key, letter)
                     report = await self._missed(letter, error, report)
         return report
 
@@ -214,6 +233,11 @@ class Replay:
             case _:
                 await self._letters.amend(letter, describe(error))
                 return replace(report, failed=report.failed + 1, reasons=_with(report.reasons, describe(error)))
+
+
+def _hold(held: dict[bytes, int], key: bytes, letter: DeadLetter) -> None:
+    number = id_number(letter.entry.id)
+    held[key] = min(held.get(key, number), number)
 
 
 def _with(reasons: Mapping[str, int], reason: str) -> Mapping[str, int]:

@@ -346,6 +346,25 @@ async def test_those_that_came_later_are_not_among_all_up_to_one(server: Endpoin
     assert dead(client, target) == [letter(*one, "ValueError: again"), letter(*three)]
 
 
+async def test_one_that_failed_holds_back_later_ones_of_its_key_among_those_up_to_one(
+    server: Endpoint, client: Client
+) -> None:
+    """In the next replay too: it has a new ID by then, and is not among them any more."""
+    target = a_target()
+    one, two, other = of_user(1, "a"), of_user(2, "a"), of_user(3, "b")
+    *_, upto = parked(client, target, one, two, other)
+    record = Recorder(_1=ValueError("again"))
+
+    reports = [await replayed(server, target, by_function(record), upto=upto) for _ in range(2)]
+
+    assert record.seen == [1, 3]
+    assert [(report.chosen, report.replayed, report.failed, report.held) for report in reports] == [
+        (3, 1, 1, 1),
+        (1, 0, 0, 1),
+    ]
+    assert dead(client, target) == [letter(*one, "ValueError: again"), letter(*two)]
+
+
 async def test_many_that_are_named_are_looked_up_a_page_at_a_time(embedded_proxy: Proxy, client: Client) -> None:
     """Not each for itself: a thousand round trips would take longer than anybody waits."""
     target = a_target()

@@ -216,15 +216,17 @@ def test_all_dead_letters_can_mean_those_up_to_one(app: App, client: Client) -> 
 def test_lost_entries_come_in_pages_the_last_found_first(app: App, client: Client) -> None:
     """Whose they were, and when that was found; the cursor of a page leads to the next."""
     given(client, TARGET)
-    lose(client, *range(1, 6))
+    lose(client, *range(1, 4))
+    client.execute_command("XADD", TARGET.keys.lost, "*", "id", "2-0", "somebody", "else")
+    lose(client, 4, 5)
 
     pages = [app.get("lost", limit=2)]
     while pages[-1]["next"]:
         pages.append(app.get("lost", limit=2, before=pages[-1]["next"]))
 
-    assert [[one["id"] for one in page["lost"]] for page in pages] == [["5-0", "4-0"], ["3-0", "2-0"], ["1-0"]]
-    assert {page["count"] for page in pages} == {5}
-    assert pages[-1]["lost"] == [
+    assert [[one["id"] for one in page["lost"]] for page in pages] == [["5-0", "4-0"], ["3-0"], ["2-0", "1-0"], []]
+    assert {page["count"] for page in pages} == {6}
+    assert pages[-2]["lost"][1:] == [
         {"id": "1-0", "consumer": "gone", "deliveries": 2, "idle_ms": 60_000, "at": "2026-01-02T03:04:05.678+00:00"}
     ]
 

@@ -9,16 +9,30 @@ from typing import Any
 
 import pytest
 
-from dev.proxy import Fault, Proxy
+from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim import lease
+from reclaim.connection import connect
 from reclaim.deadletters import _PARK
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry
 from reclaim.lease import _RENEW
-from reclaim.pending import _KEEP
+from reclaim.pending import _BURY, _KEEP
 from reclaim.report import Outcome
 from tests.integration.faults.parts import by_function, of_user, script
-from tests.support import Client, Endpoint, Held, a_runner, a_target, age_all, given, run, state, stored, tweet
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    a_runner,
+    a_target,
+    age_all,
+    given,
+    run,
+    settings_for,
+    state,
+    stored,
+    tweet,
+)
 
 
 class Unusual(BaseException):
@@ -253,6 +267,39 @@ async def test_a_lease_that_cannot_be_renewed_is_lost_when_it_ends(
     report = await run(embedded_proxy, target, by_function(handle))
 
     assert (report.outcome, all(had_lease)) == (Outcome.LEASE_LOST, True)
+
+
+async def test_a_lease_that_may_have_been_lost_is_lost_for_good(embedded: Endpoint) -> None:
+    """A renewal that comes through after all brings back nothing that was left undone meanwhile."""
+    now = [0.0]
+    server = connect(settings_for(embedded, a_target()))
+    ours = lease.Lease(server, a_target().keys.lease, "x", lambda: now[0])
+    assert ours.taken(await server.batch(ours.take())) is None
+    now[0] = 14.0
+    before = ours.lost
+    now[0] = 15.0
+    over = ours.lost
+    await ours.renew()
+    await server.aclose()
+
+    assert (before, over, ours.lost) == (False, True, True)
+
+
+async def test_entries_recorded_as_lost_by_a_claim_that_then_fails_are_told_all_the_same(
+    embedded_proxy: Proxy, client: Client
+) -> None:
+    """The scripts of a page are several: one has recorded some when the next one is refused."""
+    target = a_target()
+    entries = [Held(tweet(number)) for number in range(1, 301)]
+    ids = given(client, target, *entries)
+    client.execute_command("XDEL", target.stream, ids[30], ids[-1])
+    embedded_proxy.when(
+        "EVAL", ErrorReply("OOM no memory"), args=lambda args: args[0] == _BURY.encode() and ids[200] in args
+    )
+
+    report = await run(embedded_proxy, target)
+
+    assert (report.outcome, report.lost, report.acknowledged) == (Outcome.COMPLETED, 2, 298)
 
 
 # --- outages and time ------------------------------------------------------------------------------------------------

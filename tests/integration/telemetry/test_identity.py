@@ -54,8 +54,9 @@ async def test_the_identitys_token_goes_with_every_export(monkeypatch: pytest.Mo
             "APPLICATIONINSIGHTS_CONNECTION_STRING": collector.connection_string,
             "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "ClientId=an-id;Authorization=AAD",
         }
-        exports = make(Settings.from_env(env))
-        assert exports is not None
+        settings = Settings.from_env(env)
+        assert settings.insights is not None
+        exports = make(settings, settings.insights)
         for _ in range(3):
             await exports.export([told()], OPERATION, 20.0)
 
