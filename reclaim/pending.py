@@ -226,6 +226,7 @@ class PendingList:
         self._min_idle_ms = target.min_idle_ms
         self._tells_backlog = target.alert_backlog_sec > 0
         self._has_idle_option = True  # until the server says otherwise
+        self._is_dense = True  # whether most of the entries looked at last were idle
         self._claiming = asyncio.Lock()  # a refund must not meet a claim of the same entry on its way
         self._owed: list[Row] = []
         self._untold: list[Row] = []  # recorded as lost by a claim that went wrong all the same
@@ -270,10 +271,24 @@ class PendingList:
                 self._has_idle_option = False
         look = min(count, WINDOW)
         finding = Finding((), start)
-        while finding.after is not None and not finding.rows:
-            finding = await self._scan(finding.after, look, count, least_ms=self._min_idle_ms)
+        while (place := finding.after) is not None and not finding.rows:
+            if self._is_dense:
+                finding = await self._look(place, count)
+            else:
+                finding = await self._scan(place, look, count, least_ms=self._min_idle_ms)
+                self._is_dense = len(finding.rows) == count
             look = min(2 * look, WINDOW)
         return finding
+
+    async def _look(self, start: bytes, count: int) -> Finding:
+        """The idle ones among the next entries, without a script: the cheapest where most of them are idle."""
+        stream, group = self._keys.stream, self._group
+        look: Command = ("XPENDING", stream, group, start, "+", count)
+        found, edges = raised(await self._server.batch([look, ("EVAL", _EDGES, 1, stream)]))
+        seen = list(map(Row._make, found))
+        rows = [row for row in seen if row.idle_ms >= self._min_idle_ms or row.idle_ms < 0]
+        self._is_dense = 2 * len(rows) > len(seen)
+        return Finding(rows, id_after(seen[-1].id) if len(seen) == count else None, _claiming(rows, edges))
 
     async def _find_idle(self, start: bytes, count: int) -> Finding:
         stream, group = self._keys.stream, self._group
