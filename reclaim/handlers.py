@@ -5,10 +5,11 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Final, Protocol
 
-from reclaim.connection import Command, Server
+from reclaim.connection import Command, Reply, Server
 from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, HandlerExited, MissingField, SettingsError, describe
 from reclaim.keys import Template
@@ -18,12 +19,28 @@ HandlerFunction = Callable[[Entry], Awaitable[None]]
 Keyed = tuple[bytes, Entry]  # an entry and its order key
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The entry is stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class Superseded:
-    """The outcome of an entry whose hash already holds what a newer entry stored."""
+    """The entry was not stored: its hash already holds what a newer entry stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The entry is not stored, because of this error."""
+
+    error: Exception
+
+
+STORED: Final = Stored()
 SUPERSEDED: Final = Superseded()
-Stored = Exception | Superseded | None  # what came of storing an entry; None: nothing went wrong
+
+# What came of giving one entry to a handler. Only its class says so: an exception of a user's may be falsy.
+Handled = Stored | Superseded | Failed
 
 
 class Handler(Protocol):
@@ -42,7 +59,7 @@ class Handler(Protocol):
             MissingField: the entry is bad.
         """
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Store the entries, and say for each what came of it, in the same order."""
 
 
@@ -68,6 +85,7 @@ local stored = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
 if type(stored) == 'table' then return stored end
 return 1
 """
+_WAS_NEWER = 0  # what the script answers where the hash holds a newer entry
 _STORE_NEWER_SHA = hashlib.sha1(_STORE_NEWER.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -85,15 +103,15 @@ class HashHandler:
         """The hash's key: what goes to the same hash is stored in order."""
         return self._key.render(entry)
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """One pipeline: HSET for each entry, or with a version field a script for each."""
         if self._version_field is None:
             replies = await self._server.batch([("HSET", key, *entry.fields) for key, entry in entries])
             if set(map(type, replies)) == {int}:  # every one of them was stored
-                return [None] * len(replies)
-            return [reply if isinstance(reply, Exception) else None for reply in replies]
+                return [STORED] * len(replies)
+            return [_of_reply(reply) for reply in replies]
         replies = await self._server.batch(self._versioned(entries, self._version_field))
-        return [reply if isinstance(reply, Exception) else None if reply else SUPERSEDED for reply in replies]
+        return [SUPERSEDED if reply == _WAS_NEWER else _of_reply(reply) for reply in replies]
 
     @staticmethod
     def _versioned(entries: Sequence[Keyed], version_field: bytes) -> list[Command]:
@@ -103,6 +121,11 @@ class HashHandler:
             (*script, 1, key, version_field, entry.id, *entry.fields)
             for script, (key, entry) in zip(scripts, entries, strict=False)
         ]
+
+
+def _of_reply(reply: Reply) -> Handled:
+    """What a command that stores one entry says of it."""
+    return Failed(reply) if isinstance(reply, Exception) else STORED
 
 
 class FunctionHandler:
@@ -121,24 +144,26 @@ class FunctionHandler:
         except MissingField:
             return entry.id
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Call the function for each entry in turn; what it raises is the outcome."""
-        outcomes: list[Stored] = []
+        outcomes: list[Handled] = []
         for _, entry in entries:
             try:
                 await self._function(entry)
-                outcomes.append(None)
+                outcomes.append(STORED)
             except asyncio.CancelledError as exc:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                outcomes.append(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
+                outcomes.append(
+                    Failed(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
+                )
             except Exception as exc:  # whatever it is: classify() judges it
-                outcomes.append(exc)
+                outcomes.append(Failed(exc))
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as exc:
-                outcomes.append(HandlerExited(f"the handler raised {describe(exc)}"))
+                outcomes.append(Failed(HandlerExited(f"the handler raised {describe(exc)}")))
         return outcomes
 
 

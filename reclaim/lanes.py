@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, Verdict, classify, describe, is_transient
-from reclaim.handlers import Keyed, Stored, Superseded
+from reclaim.handlers import STORED, Failed, Handled, Keyed, Superseded
 
 LEAST_IN_LANE = 100  # entries, about: a batch of its own costs as much as some twenty entries
 HELD_BACK = "held: an earlier entry of its order key is not done"
@@ -25,27 +25,29 @@ class Decision:
     is_unparked: bool = False  # it was to be a dead letter, and could not be made one
 
 
-def decide(keyed: Sequence[Keyed], stored: Sequence[Stored], max_deliveries: int) -> tuple[list[Keyed], list[Decision]]:
+def decide(
+    keyed: Sequence[Keyed], outcomes: Sequence[Handled], max_deliveries: int
+) -> tuple[list[Keyed], list[Decision]]:
     """The entries that are done, and a decision for each other one. Both sequences are in ID order.
 
     G3: after the first entry of a key that neither is done nor will be parked, the key's later entries are held,
     stored or not.
     """
-    if not any(stored):  # every one of them was stored
+    if outcomes.count(STORED) == len(outcomes):
         return list(keyed), []
     done: list[Keyed] = []
     decisions: list[Decision] = []
     held: set[bytes] = set()
-    for (key, entry), outcome in zip(keyed, stored, strict=True):
+    for (key, entry), outcome in zip(keyed, outcomes, strict=True):
         if key in held:
             decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
-        elif not isinstance(outcome, Exception):
-            done.append((key, entry))
-        else:
-            decision = judge(key, entry, outcome, max_deliveries)
+        elif isinstance(outcome, Failed):
+            decision = judge(key, entry, outcome.error, max_deliveries)
             decisions.append(decision)
             if not decision.verdict.settles:
                 held.add(key)
+        else:
+            done.append((key, entry))
     return done, decisions
 
 
@@ -78,10 +80,10 @@ def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> tuple[lis
     return left, decisions
 
 
-def superseded_among(done: Sequence[Keyed], lane: Sequence[Keyed], stored: Sequence[Stored]) -> int:
+def superseded_among(done: Sequence[Keyed], lane: Sequence[Keyed], outcomes: Sequence[Handled]) -> int:
     """How many of those that are done were superseded."""
     ids = {entry.id for _, entry in done}
-    pairs = zip(lane, stored, strict=True)
+    pairs = zip(lane, outcomes, strict=True)
     return sum(isinstance(outcome, Superseded) and entry.id in ids for (_, entry), outcome in pairs)
 
 
@@ -124,14 +126,14 @@ def by_key(work: Sequence[Keyed]) -> list[list[Keyed]]:
     return list(chains.values())
 
 
-def again(lane: Sequence[Keyed], stored: Sequence[Stored]) -> list[int]:
+def again(lane: Sequence[Keyed], outcomes: Sequence[Handled]) -> list[int]:
     """Where in the lane a further attempt is wanted: from each key's first error that may pass."""
-    if not any(stored):
+    if outcomes.count(STORED) == len(outcomes):
         return []
     stuck: set[bytes] = set()
     places = []
-    for at, ((key, _), outcome) in enumerate(zip(lane, stored, strict=True)):
-        if key in stuck or (isinstance(outcome, Exception) and is_transient(outcome)):
+    for at, ((key, _), outcome) in enumerate(zip(lane, outcomes, strict=True)):
+        if key in stuck or (isinstance(outcome, Failed) and is_transient(outcome.error)):
             stuck.add(key)
             places.append(at)
     return places

@@ -14,7 +14,7 @@ from reclaim.connection import Server
 from reclaim.deadletters import DeadLetter, DeadLetters
 from reclaim.entry import id_number
 from reclaim.errors import LeaseHeld, MissingField, OutOfTime, Verdict, classify, describe
-from reclaim.handlers import Handler, Keyed, Stored
+from reclaim.handlers import Failed, Handled, Handler, Keyed
 from reclaim.lease import Lease
 from reclaim.pace import FIRST_PAGE, Pace
 from reclaim.report import reason_among
@@ -202,20 +202,20 @@ class Replay:
             ready = free
             stored = await self._store([(key, letter.entry) for key, letter in ready], storing)
             pairs = list(zip(ready, stored, strict=True))
-            done = [letter.id for (_, letter), one in pairs if not isinstance(one, Exception)]
+            done = [letter.id for (_, letter), outcome in pairs if not isinstance(outcome, Failed)]
             report = replace(report, replayed=report.replayed + await self._letters.discard(done))
-            for (key, letter), error in pairs:
-                if isinstance(error, Exception):
+            for (key, letter), outcome in pairs:
+                if isinstance(outcome, Failed):
                     _hold(held, key, letter)
-                    report = await self._missed(letter, error, report)
+                    report = await self._missed(letter, outcome.error, report)
         return report
 
-    async def _store(self, keyed: Sequence[Keyed], storing: Storing) -> Sequence[Stored]:
+    async def _store(self, keyed: Sequence[Keyed], storing: Storing) -> Sequence[Handled]:
         if self._handler.at_once:
             return await storing.store(keyed) if keyed else []
         free = asyncio.Semaphore(self._target.lanes)
 
-        async def store_one(one: Keyed) -> Stored:
+        async def store_one(one: Keyed) -> Handled:
             async with free:
                 return (await storing.store([one]))[0]
 

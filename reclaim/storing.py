@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime
-from reclaim.handlers import Handler, Keyed, Stored
+from reclaim.handlers import Failed, Handled, Handler, Keyed
 from reclaim.lanes import again
 from reclaim.retry import Deadline, Retries
 
@@ -49,7 +49,7 @@ class Storing:
         self._hangs_sec = math.inf if handler.at_once else hangs_sec
         self._stop_sec = stop_sec
 
-    async def store(self, lane: Sequence[Keyed], taken: Taken = _none) -> list[Stored]:
+    async def store(self, lane: Sequence[Keyed], taken: Taken = _none) -> list[Handled]:
         """What came of each entry, after as many attempts as are allowed.
 
         A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
@@ -67,35 +67,35 @@ class Storing:
             for at, outcome in zip(left, outcomes, strict=True):
                 stored[at] = outcome
             left = again(lane, stored)
-            if left and isinstance(error := stored[left[0]], Exception):
-                raise error
+            if left and isinstance(first := stored[left[0]], Failed):
+                raise first.error
 
-        if left and isinstance(error := stored[left[0]], Exception):
+        if left and isinstance(first := stored[left[0]], Failed):
             try:
-                await self._retries.again(self._until, error, attempt)
+                await self._retries.again(self._until, first.error, attempt)
             except Exception as exc:  # no attempts are left; `stored` says where each entry stands
                 logger.debug("reclaim: gave up on %d entries: %s", len(left), exc)
         return stored
 
-    async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Stored]:
+    async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Handled]:
         """Call the handler once. One that takes too long hangs; others are only begun too late."""
         left_sec = self._until.remaining_sec()
         if left_sec <= 0:
-            return [OutOfTime("the run's time was up before the entry was begun")] * len(entries)
+            return [Failed(OutOfTime("the run's time was up before the entry was begun"))] * len(entries)
         task = asyncio.ensure_future(self._handler.store(entries))
         try:
             if await _ends_within(min(left_sec, self._hangs_sec), task):
                 if task.cancelled():  # not by us
-                    return [HandlerCancelled("the handler cancelled its own task")] * len(entries)
+                    return [Failed(HandlerCancelled("the handler cancelled its own task"))] * len(entries)
                 return task.result()
         except Exception as exc:
-            return [exc] * len(entries)
+            return [Failed(exc)] * len(entries)
         finally:
             if not task.done():
                 await _stop(task, self._stop_sec)
         if self._hangs_sec <= left_sec:
-            return [HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s")] * len(entries)
-        return [OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun")] * len(entries)
+            return [Failed(HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s"))] * len(entries)
+        return [Failed(OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun"))] * len(entries)
 
 
 async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:

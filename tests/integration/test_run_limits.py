@@ -9,7 +9,7 @@ import pytest
 
 from dev.proxy import Proxy
 from reclaim.connection import connect
-from reclaim.handlers import HashHandler, Keyed, Stored
+from reclaim.handlers import Handled, HashHandler, Keyed
 from reclaim.keys import Template
 from reclaim.report import Outcome
 from reclaim.runner import Runner
@@ -52,7 +52,7 @@ class Slow(HashHandler):
         self._clock = clock
         self._seconds = seconds
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         self._clock.now += self._seconds
         return await super().store(entries)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from reclaim.entry import Entry
-from reclaim.handlers import Handler, Keyed, Stored
+from reclaim.handlers import Handled, Handler, Keyed
 from reclaim.report import Outcome, RunReport
 from reclaim.settings import Target
 from tests.integration.faults.parts import Recorder, by_function, of_user, pending
@@ -37,7 +37,7 @@ class Frozen:
             meanwhile()
         return self._handler.order_key(entry)
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         return await self._handler.store(entries)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from dev.proxy import Proxy
 from reclaim.connection import connect
-from reclaim.handlers import HashHandler, Keyed, Stored
+from reclaim.handlers import Handled, HashHandler, Keyed
 from reclaim.keys import Template
 from reclaim.report import Outcome, RunReport
 from reclaim.runner import Runner
@@ -35,7 +35,7 @@ class Watched(HashHandler):
         self._has_begun = False
         self.ids: list[bytes] = []
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Stored]:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         self.ids += [entry.id for _, entry in entries]
         if not self._has_begun:
             self._has_begun = True

@@ -8,13 +8,29 @@ from hypothesis import strategies as st
 
 from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, RejectEntry, RetryEntry, Verdict
-from reclaim.handlers import SUPERSEDED, Keyed, Stored
+from reclaim.handlers import STORED, SUPERSEDED, Failed, Handled, Keyed
 from reclaim.lanes import HELD_BACK, Decision, again, by_hash, by_key, decide, failures, judge, with_unparked
 
 MAX_DELIVERIES = 3
 KEYS = (b"a", b"b", b"c", b"")
 
-outcomes = st.sampled_from([None, SUPERSEDED, ValueError("x"), RejectEntry("x"), RetryEntry("x"), PermissionError("x")])
+
+class Empty(Exception):
+    """An error that is falsy, as one that is a collection of errors may be."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Untrue(Exception):
+    """An error that says so itself."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ERRORS = (ValueError("x"), RejectEntry("x"), RetryEntry("x"), PermissionError("x"), Empty("x"), Untrue("x"))
+outcomes = st.sampled_from([STORED, SUPERSEDED, *map(Failed, ERRORS)])
 line = st.tuples(st.sampled_from(KEYS), st.integers(1, MAX_DELIVERIES + 1), outcomes)
 pages = st.lists(line, max_size=25)
 
@@ -23,7 +39,7 @@ def keyed(number: int, key: bytes = b"a", deliveries: int = 1) -> Keyed:
     return key, Entry(b"%d-0" % number, (b"id", key), deliveries=deliveries)
 
 
-def numbered(lines: Sequence[tuple[bytes, int, Stored]]) -> tuple[list[Keyed], list[Stored]]:
+def numbered(lines: Sequence[tuple[bytes, int, Handled]]) -> tuple[list[Keyed], list[Handled]]:
     """A lane and what came of each of its entries."""
     lane = [keyed(number, key, deliveries) for number, (key, deliveries, _) in enumerate(lines, 1)]
     return lane, [outcome for _, _, outcome in lines]
@@ -45,7 +61,7 @@ def numbers(some: Sequence[Keyed]) -> list[int]:
 
 @given(pages)
 def test_a_key_is_settled_up_to_its_first_entry_that_is_not_and_held_from_there_on(
-    lines: list[tuple[bytes, int, Stored]],
+    lines: list[tuple[bytes, int, Handled]],
 ) -> None:
     """For every page: done or parked, then one that is neither, then nothing but held ones."""
     lane, stored = numbered(lines)
@@ -62,10 +78,10 @@ def test_a_key_is_settled_up_to_its_first_entry_that_is_not_and_held_from_there_
 
 
 @given(pages)
-def test_what_is_done_was_stored_and_what_raised_is_not_done(lines: list[tuple[bytes, int, Stored]]) -> None:
+def test_what_is_done_was_stored_and_what_raised_is_not_done(lines: list[tuple[bytes, int, Handled]]) -> None:
     """G1: whatever is to be acknowledged."""
     lane, stored = numbered(lines)
-    raised = {entry.id for (_, entry), outcome in zip(lane, stored, strict=True) if isinstance(outcome, Exception)}
+    raised = {entry.id for (_, entry), outcome in zip(lane, stored, strict=True) if isinstance(outcome, Failed)}
 
     done, _ = decide(lane, stored, MAX_DELIVERIES)
 
@@ -77,7 +93,7 @@ def test_a_page_of_which_all_was_stored_has_no_decisions() -> None:
     """The usual case."""
     lane = [keyed(1), keyed(2, b"b")]
 
-    assert decide(lane, [None, None], MAX_DELIVERIES) == (lane, [])
+    assert decide(lane, [STORED, STORED], MAX_DELIVERIES) == (lane, [])
 
 
 def test_what_was_superseded_is_done() -> None:
@@ -91,7 +107,7 @@ def test_what_was_stored_after_one_that_failed_is_held() -> None:
     """It will be stored once more, after the other."""
     lane, error = [keyed(1), keyed(2), keyed(3, b"b")], ValueError("bad")
 
-    done, decisions = decide(lane, [error, None, None], MAX_DELIVERIES)
+    done, decisions = decide(lane, [Failed(error), STORED, STORED], MAX_DELIVERIES)
 
     assert numbers(done) == [3]
     assert decisions == [
@@ -104,7 +120,7 @@ def test_one_that_is_parked_holds_nothing() -> None:
     """Bad for good, or out of deliveries."""
     lane = [keyed(1), keyed(2, deliveries=MAX_DELIVERIES), keyed(3)]
 
-    done, decisions = decide(lane, [RejectEntry("bad"), ValueError("again"), None], MAX_DELIVERIES)
+    done, decisions = decide(lane, [Failed(RejectEntry("bad")), Failed(ValueError("again")), STORED], MAX_DELIVERIES)
 
     assert numbers(done) == [3]
     assert [one.verdict for one in decisions] == [Verdict.PARK, Verdict.PARK]
@@ -122,9 +138,10 @@ def test_only_what_the_entry_is_charged_for_uses_up_its_deliveries() -> None:
 def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> None:
     """Nor what is held."""
     lane = [keyed(number, b"%d" % number) for number in range(1, 6)] + [keyed(6, b"1")]
-    errors = [ValueError(), RetryEntry(), RejectEntry(), OutOfTime(), None, None]
+    errors = [ValueError(), RetryEntry(), RejectEntry(), OutOfTime()]
+    outcomes = [*map(Failed, errors), STORED, STORED]
 
-    _, decisions = decide(lane, errors, MAX_DELIVERIES)
+    _, decisions = decide(lane, outcomes, MAX_DELIVERIES)
 
     assert (len(decisions), failures(decisions)) == (5, 2)
 
@@ -133,7 +150,7 @@ def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> N
 
 
 @given(pages, st.integers(1, 8))
-def test_lanes_keep_each_key_together_and_in_order(lines: list[tuple[bytes, int, Stored]], lanes: int) -> None:
+def test_lanes_keep_each_key_together_and_in_order(lines: list[tuple[bytes, int, Handled]], lanes: int) -> None:
     """No more of them than asked for, none of them empty, and every entry in one."""
     work, _ = numbered(lines)
 
@@ -147,7 +164,7 @@ def test_lanes_keep_each_key_together_and_in_order(lines: list[tuple[bytes, int,
 
 
 @given(pages)
-def test_chains_are_one_for_each_key_in_order(lines: list[tuple[bytes, int, Stored]]) -> None:
+def test_chains_are_one_for_each_key_in_order(lines: list[tuple[bytes, int, Handled]]) -> None:
     """In the order in which the keys come first."""
     work, _ = numbered(lines)
 
@@ -163,13 +180,13 @@ def test_chains_are_one_for_each_key_in_order(lines: list[tuple[bytes, int, Stor
 
 @given(pages)
 def test_a_further_attempt_takes_in_a_key_from_its_first_error_that_may_pass(
-    lines: list[tuple[bytes, int, Stored]],
+    lines: list[tuple[bytes, int, Handled]],
 ) -> None:
     """Everything after it, whatever came of that; nothing of other keys, nothing before it."""
     lane, stored = numbered(lines)
     first: dict[bytes, int] = {}
     for at, ((key, _), outcome) in enumerate(zip(lane, stored, strict=True)):
-        if isinstance(outcome, RetryEntry):
+        if isinstance(outcome, Failed) and isinstance(outcome.error, RetryEntry):
             first.setdefault(key, at)
 
     wanted = again(lane, stored)
@@ -179,8 +196,8 @@ def test_a_further_attempt_takes_in_a_key_from_its_first_error_that_may_pass(
 
 def test_no_further_attempt_is_wanted_where_all_was_stored_or_failed_for_good() -> None:
     """Tenacity ends there."""
-    assert again([keyed(1), keyed(2)], [None, SUPERSEDED]) == []
-    assert again([keyed(1), keyed(2)], [ValueError(), RejectEntry()]) == []
+    assert again([keyed(1), keyed(2)], [STORED, SUPERSEDED]) == []
+    assert again([keyed(1), keyed(2)], [Failed(ValueError()), Failed(RejectEntry())]) == []
 
 
 # --- with_unparked ---------------------------------------------------------------------------------------------------
@@ -188,7 +205,7 @@ def test_no_further_attempt_is_wanted_where_all_was_stored_or_failed_for_good() 
 
 @given(pages, st.data())
 def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
-    lines: list[tuple[bytes, int, Stored]], data: st.DataObject
+    lines: list[tuple[bytes, int, Handled]], data: st.DataObject
 ) -> None:
     """G3 holds though the parking fails; other keys are as they were, and every entry has its verdict still."""
     lane, stored = numbered(lines)
@@ -217,7 +234,7 @@ def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
 def test_an_entry_without_a_dead_letter_says_why_and_holds_its_key() -> None:
     """It stays pending and is refunded; the other key is done."""
     lane = [keyed(1), keyed(2), keyed(3, b"b")]
-    done, decisions = decide(lane, [RejectEntry("bad"), None, None], MAX_DELIVERIES)
+    done, decisions = decide(lane, [Failed(RejectEntry("bad")), STORED, STORED], MAX_DELIVERIES)
 
     done, decisions = with_unparked({b"1-0": ValueError("no room")}, done, decisions)
 
@@ -230,6 +247,6 @@ def test_an_entry_without_a_dead_letter_says_why_and_holds_its_key() -> None:
 def test_where_all_was_parked_nothing_changes() -> None:
     """The usual case."""
     lane = [keyed(1), keyed(2)]
-    done, decisions = decide(lane, [RejectEntry("bad"), None], MAX_DELIVERIES)
+    done, decisions = decide(lane, [Failed(RejectEntry("bad")), STORED], MAX_DELIVERIES)
 
     assert with_unparked({}, done, decisions) == (done, decisions)

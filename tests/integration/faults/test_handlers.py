@@ -271,3 +271,60 @@ async def test_a_run_that_loses_its_lease_begins_nothing_more(
     after = state(client, target)
     assert (after.pending.keys(), {row[1:] for row in after.pending.values()}) == ({b"2-0", b"3-0"}, {(1, "idle")})
     assert client.execute_command("GET", target.keys.lease) == b"another run"
+
+
+class NoErrors(Exception):
+    """A collection of errors, this one empty: Python takes it for false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Untrue(Exception):
+    """An error that says itself that it is false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("error", [NoErrors, Untrue])
+async def test_an_error_that_python_takes_for_false_is_a_failure(
+    error: type[Exception], embedded: Endpoint, client: Client
+) -> None:
+    """G1: the entry was not stored, so it is not acknowledged, however the error answers when asked for its truth."""
+    target = a_target()
+    given(client, target, *by_users(1, 2))
+
+    async def handle(entry: Entry) -> None:
+        if entry.id == b"1-0":
+            raise error("not stored at all")
+
+    report = await run(embedded, target, by_function(handle))
+
+    assert (report.stored, report.acknowledged, report.failed) == (1, 1, 1)
+    assert report.reasons == {f"{error.__name__}: not stored at all": 1}
+    assert state(client, target) == State(pending=pending(1, consumer=OURS, deliveries=2, age="fresh"), length=2)
+
+
+async def test_an_error_that_python_takes_for_false_is_tried_again_where_its_class_may_pass(
+    embedded: Endpoint, client: Client
+) -> None:
+    """Its class decides, as of any other error: a connection's passes, and the entry is stored in the end."""
+    target = a_target()
+    given(client, target, *by_users(1))
+    tries = 0
+
+    class NoConnections(ConnectionError):
+        def __len__(self) -> int:
+            return 0
+
+    async def handle(_: Entry) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise NoConnections("away")
+
+    report = await run(embedded, target, by_function(handle))
+
+    assert (tries, report.stored, report.acknowledged) == (2, 1, 1)
+    assert state(client, target) == State(length=1)
