@@ -6,11 +6,11 @@ import os
 
 import azure.functions as func
 
-from reclaim import ops
 from reclaim.app import app_of_loop
 from reclaim.errors import RunFailed
-from reclaim.operation import Operation
+from reclaim.http import routes as ops
 from reclaim.settings import DEFAULT_SCHEDULE
+from reclaim.trace import Operation
 
 # A %…% whose app setting is missing or blank breaks indexing, so it is named only where it says something.
 SCHEDULE = "%RECLAIM_SCHEDULE%" if os.environ.get("RECLAIM_SCHEDULE", "").strip() else DEFAULT_SCHEDULE

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from bench.section import Section, Table
-from reclaim.exports import EXPORT_SEC
+from reclaim.observe.export import EXPORT_SEC
 
 PRICING = "https://azure.microsoft.com/pricing/details/functions/"
 FREE_GB_S, FREE_EXECUTIONS = 400_000, 1_000_000

@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from reclaim.app import App
-from reclaim.report import RunReport
+from reclaim.run.report import RunReport
 from reclaim.settings import Settings
 
 AT_ONCE = 20  # go-redis, which the published program uses, has ten connections for each processor; here are two

@@ -9,7 +9,7 @@ from bench.measuring import Sample, measure, peak_mb, seconds
 from bench.section import Goal, Say, Section, Sizes, Table
 from dev.proxy import Proxy
 from reclaim.app import App
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 
 COUNTED_RUNS = 10
 REPLY_DELAY_SEC = 0.002  # so that no answer overtakes the end of its batch

@@ -7,7 +7,7 @@ from bench.bed import PLAIN, Bed
 from bench.charts import OTHERS, OURS, Bar, chart
 from bench.measuring import Sample, Taken, measure, peak_mb, seconds, turns
 from bench.section import Goal, Say, Section, Sizes, Table
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 
 IDLE_RUNS = 20
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.bed import CheckFailed
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 
 ROOT = Path(__file__).parents[1]
 TIME_LIMIT_SEC = 300

@@ -16,7 +16,7 @@ from pathlib import Path
 import function_app  # noqa: F401  # what it weighs counts
 from bench.contenders import CONTENDERS
 from reclaim.app import App
-from reclaim.report import RunReport
+from reclaim.run.report import RunReport
 
 STATUS = Path("/proc/self/status")
 

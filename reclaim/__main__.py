@@ -1,6 +1,6 @@
-"""Owns nothing: `python -m reclaim` is the command line of reclaim.cli."""
+"""Owns nothing: `python -m reclaim` is the command line of reclaim.cli.main."""
 
-from reclaim.cli import cli
+from reclaim.cli.main import cli
 
 if __name__ == "__main__":
     cli(prog_name="python -m reclaim")

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from reclaim import handlers
-from reclaim.alerts import SEND_BUDGET_SEC, Alerter, alert_of, alerts_of
-from reclaim.circuit import Change, Circuit, State
-from reclaim.connection import Server, connect
-from reclaim.deadletters import DeadLetters
 from reclaim.errors import ReclaimError, RunFailed, SettingsError
-from reclaim.operation import RUN_LINE, Operation, name_in_log_lines, run_under_way
-from reclaim.report import History, Outcome, RunReport
-from reclaim.retry import Deadline
-from reclaim.runner import PAGES_AT_ONCE, Runner
+from reclaim.handlers.outcomes import Handler
+from reclaim.observe.alerts import SEND_BUDGET_SEC, Alerter, alert_of, alerts_of
+from reclaim.run.history import History
+from reclaim.run.report import Outcome, RunReport
+from reclaim.run.runner import PAGES_AT_ONCE, Runner
 from reclaim.settings import Settings, Target
+from reclaim.state.circuit import Change, Circuit, State
+from reclaim.state.connection import Server, connect
+from reclaim.state.dead_letters import DeadLetters
+from reclaim.times import Deadline
+from reclaim.trace import RUN_LINE, Operation, name_in_log_lines, run_under_way
 
 if TYPE_CHECKING:
-    from reclaim.exports import Exports
-    from reclaim.replay import Replay
+    from reclaim.observe.export import Exports
+    from reclaim.run.replay import Replay
 
 logger = logging.getLogger("reclaim")
 
@@ -180,13 +182,13 @@ def app_of_loop() -> App:
 def _exports(settings: Settings) -> "Exports | None":
     if settings.insights is None:
         return None
-    from reclaim.exports import make  # noqa: PLC0415  # every cold start would pay for it
+    from reclaim.observe.export import make  # noqa: PLC0415  # every cold start would pay for it
 
     return make(settings, settings.insights)
 
 
-def _replay(target: Target, server: Server, handler: handlers.Handler, hangs_sec: float) -> "Replay":
-    from reclaim.replay import Replay  # noqa: PLC0415  # every cold start would pay for it
+def _replay(target: Target, server: Server, handler: Handler, hangs_sec: float) -> "Replay":
+    from reclaim.run.replay import Replay  # noqa: PLC0415  # every cold start would pay for it
 
     return Replay(target, server, handler, hangs_sec)
 

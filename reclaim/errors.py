@@ -1,4 +1,4 @@
-"""Owns the exception tree, the verdicts, and the table that turns one into the other.
+"""Owns the exception tree.
 
 ReclaimError
 ├── SettingsError          one or more settings are missing or bad; `problems` lists them all
@@ -16,15 +16,6 @@ ReclaimError
 └── RetryEntry             raised by a handler: not the entry's fault, try again later
     └── OutOfTime         the run's time was up before the entry was stored
 """
-
-import asyncio
-import errno
-import re
-import socket
-import ssl
-from enum import Enum
-
-from redis import exceptions as redis_errors
 
 
 class ReclaimError(Exception):
@@ -91,146 +82,9 @@ class OutOfTime(RetryEntry):
     """The run's time was up before the entry was stored; nobody's failure."""
 
 
-class Verdict(Enum):
-    """What becomes of an entry. Every entry of a page gets exactly one."""
-
-    DONE = "done"
-    PARK = "park"
-    RETRY = "retry"
-    FAIL = "fail"
-    HELD = "held"
-    STOP = "stop"  # credentials or permissions: the entry is given back and the run ends with an error
-
-    @property
-    def settles(self) -> bool:
-        """Whether the entry leaves the pending list, so that later entries of its order key may go on."""
-        return self in _SETTLED
-
-    @property
-    def refunds(self) -> bool:
-        """Whether the delivery that the claim counted is taken back."""
-        return self in _REFUNDED
-
-
-_SETTLED = frozenset({Verdict.DONE, Verdict.PARK})
-_REFUNDED = frozenset({Verdict.RETRY, Verdict.HELD, Verdict.STOP})
-
-# Error codes that redis-py leaves in the text of a plain ResponseError, or that stand inside the text, where a script
-# of Redis 6 met them (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
-_BY_CODE = {
-    "WRONGTYPE": Verdict.PARK,
-    "CLUSTERDOWN": Verdict.RETRY,
-    "LOADING": Verdict.RETRY,
-    "MASTERDOWN": Verdict.RETRY,
-    "OOM": Verdict.RETRY,
-    "READONLY": Verdict.RETRY,
-    "BUSY": Verdict.RETRY,
-    "MISCONF": Verdict.RETRY,
-    "NOREPLICAS": Verdict.RETRY,
-    "UNBLOCKED": Verdict.RETRY,
-}
-
-_BY_TYPE: dict[type[BaseException], Verdict] = {
-    MissingField: Verdict.PARK,
-    RejectEntry: Verdict.PARK,
-    RetryEntry: Verdict.RETRY,
-    HandlerTimeout: Verdict.FAIL,
-    HandlerCancelled: Verdict.FAIL,
-    HandlerExited: Verdict.FAIL,
-    AccessDenied: Verdict.STOP,
-    ServerError: Verdict.RETRY,
-    redis_errors.AuthenticationError: Verdict.STOP,
-    redis_errors.AuthorizationError: Verdict.STOP,
-    redis_errors.NoPermissionError: Verdict.STOP,
-    redis_errors.ConnectionError: Verdict.RETRY,
-    redis_errors.TimeoutError: Verdict.RETRY,
-    redis_errors.OutOfMemoryError: Verdict.RETRY,
-    redis_errors.ReadOnlyError: Verdict.RETRY,
-    redis_errors.NoScriptError: Verdict.RETRY,
-    redis_errors.TryAgainError: Verdict.RETRY,
-    redis_errors.AskError: Verdict.RETRY,
-    redis_errors.ClusterError: Verdict.RETRY,
-    redis_errors.RedisClusterException: Verdict.RETRY,
-    ConnectionError: Verdict.RETRY,
-    TimeoutError: Verdict.RETRY,
-    asyncio.IncompleteReadError: Verdict.RETRY,
-    socket.gaierror: Verdict.RETRY,
-    ssl.SSLError: Verdict.RETRY,
-    Exception: Verdict.FAIL,
-}
-
-
-def classify(exc: Exception) -> Verdict:
-    """The verdict for an entry whose handling raised `exc`: that of its nearest class in the table."""
-    if type(exc) is redis_errors.ResponseError:
-        return _BY_CODE.get(error_code(exc), Verdict.FAIL)
-    if isinstance(exc, OSError) and (exc.errno in _NETWORK_ERRNOS or _is_of_several_addresses(exc)):
-        return Verdict.RETRY
-    for cls in type(exc).__mro__:
-        if cls in _BY_TYPE:
-            return _BY_TYPE[cls]
-        if f"{cls.__module__}.{cls.__qualname__}" in _OF_LIBRARIES:
-            return Verdict.RETRY
-    return Verdict.FAIL
-
-
-def _is_of_several_addresses(exc: OSError) -> bool:
-    """Whether asyncio could connect to none of a name's addresses, which it tells in words only."""
-    return exc.errno is None and str(exc).startswith("Multiple exceptions: ")
-
-
-# What the operating system says of a network that is away (https://man7.org/linux/man-pages/man3/errno.3.html).
-_NETWORK_ERRNOS = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ECONNRESET,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.ENETRESET,
-        errno.ENETUNREACH,
-        errno.EPIPE,
-        errno.ETIMEDOUT,
-    }
-)
-
-# Errors of libraries that handlers may use, by name: what could not be reached is not the entry's fault.
-_OF_LIBRARIES = frozenset(
-    {
-        "aiohttp.client_exceptions.ClientConnectionError",
-        "azure.core.exceptions.ServiceRequestError",
-        "azure.core.exceptions.ServiceResponseError",
-        "httpx.TransportError",
-        "httpx._exceptions.TransportError",
-        "httpx2.TransportError",
-        "httpx2._exceptions.TransportError",
-        "requests.exceptions.ConnectionError",
-        "requests.exceptions.Timeout",
-    }
-)
-
-
 def describe(exc: BaseException) -> str:
     """The error's class and text; not every class of a user's can tell its text."""
     try:
         return f"{type(exc).__name__}: {exc}"
     except Exception:
         return f"{type(exc).__name__} (its text cannot be had)"
-
-
-def is_transient(exc: BaseException) -> bool:
-    """Whether trying again at once may help; what tenacity asks."""
-    return isinstance(exc, Exception) and classify(exc) is Verdict.RETRY
-
-
-def error_code(exc: BaseException) -> str:
-    """The code of a Redis error (``OOM``, ``WRONGTYPE``, …); ``ERR`` where it has none of its own."""
-    text = str(exc)
-    in_script = _IN_SCRIPT.search(text)
-    code = in_script[1] if in_script else getattr(exc, "status_code", None) or text.partition(" ")[0]
-    return code if code.isupper() else "ERR"
-
-
-# Redis 6 puts its own words before the error that a script met: "@user_script: 18: -OOM command not allowed …".
-_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")

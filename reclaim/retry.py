@@ -8,27 +8,12 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 from tenacity.stop import stop_base
 
-from reclaim.errors import is_transient
+from reclaim.times import Deadline
+from reclaim.verdicts import is_transient
 
 FIRST_DELAY_SEC = 0.05
 
 T = TypeVar("T")
-
-
-class Deadline:
-    """A moment on a monotonic clock by which something must be over."""
-
-    def __init__(self, budget_sec: float, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self.at = clock() + budget_sec
-
-    def remaining_sec(self) -> float:
-        """Seconds left; never below zero."""
-        return max(0.0, self.at - self._clock())
-
-    def passed(self) -> bool:
-        """Whether it is over."""
-        return self._clock() >= self.at
 
 
 class _StopBefore(stop_base):

@@ -22,11 +22,11 @@ from redis.exceptions import ResponseError
 from dev.proxy import Action, Proxy
 from dev.server import HOST
 from reclaim import handlers
-from reclaim.connection import connect
-from reclaim.handlers import Handler
-from reclaim.report import RunReport
-from reclaim.runner import Runner
+from reclaim.handlers.outcomes import Handler
+from reclaim.run.report import RunReport
+from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
+from reclaim.state.connection import connect
 
 Client = Redis
 Flat = Sequence[bytes]

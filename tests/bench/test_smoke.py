@@ -14,7 +14,7 @@ from bench.bed import Bed, CheckFailed
 from bench.charts import Bar, chart
 from bench.collector import collecting
 from bench.measuring import Sample, measure, turns
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from reclaim.doctor import setting_names
 from reclaim.errors import SettingsError
+from reclaim.ops.doctor import setting_names
 from reclaim.settings import Settings
 from tests.support import Client, Endpoint, a_target, env_for, given, held, pending_count, state, stored
 

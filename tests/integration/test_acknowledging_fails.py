@@ -3,8 +3,8 @@
 import pytest
 
 from dev.proxy import Action, ErrorReply, Fault, Proxy
-from reclaim.alerts import Kind, alerts_of
-from reclaim.report import Outcome
+from reclaim.observe.alerts import Kind, alerts_of
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import LOADING, dead_letter, pending
 from tests.support import Client, Endpoint, Held, State, a_target, given, held, run, state, stored, tweet
 

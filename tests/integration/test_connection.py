@@ -18,11 +18,11 @@ from dev.proxy import Fault, Proxy
 from dev.server import HOST, Server, available
 from reclaim import handlers
 from reclaim.app import App
-from reclaim.connection import _exchange, connect
 from reclaim.errors import AccessDenied, NotTrusted, RunFailed, Unreachable
-from reclaim.report import Outcome
-from reclaim.runner import Runner
+from reclaim.run.report import Outcome
+from reclaim.run.runner import Runner
 from reclaim.settings import Settings
+from reclaim.state.connection import _exchange, connect
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
 
 STEPS_OF_A_BATCH = 20  # of the event loop: connecting and sending, and hardly an answer yet

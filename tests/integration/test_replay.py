@@ -17,13 +17,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim import handlers
-from reclaim.connection import connect
-from reclaim.deadletters import DeadLetters
 from reclaim.entry import Entry
 from reclaim.errors import LeaseHeld, RejectEntry, RetryEntry
-from reclaim.handlers import Handler
-from reclaim.replay import Replay, ReplayReport
+from reclaim.handlers.outcomes import Handler
+from reclaim.run.replay import Replay, ReplayReport
 from reclaim.settings import Target
+from reclaim.state.connection import connect
+from reclaim.state.dead_letters import DeadLetters
 from tests.integration.faults.parts import Recorder, by_function
 from tests.support import Client, Endpoint, HasPort, State, a_target, settings_for, state, stored, tweet
 

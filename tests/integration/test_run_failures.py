@@ -9,7 +9,7 @@ import pytest
 
 from dev.proxy import Action, ErrorReply, Fault, Proxy, Rule, redis_6_0_commands
 from dev.server import Server
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from reclaim.settings import Target
 from tests.support import (
     AtClaim,

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from dev.proxy import Proxy
-from reclaim.connection import connect
-from reclaim.handlers import Handled, HashHandler, Keyed
+from reclaim.handlers.hash import HashHandler
+from reclaim.handlers.outcomes import Handled, Keyed
 from reclaim.keys import Template
-from reclaim.report import Outcome
-from reclaim.runner import Runner
+from reclaim.run.report import Outcome
+from reclaim.run.runner import Runner
+from reclaim.state.connection import connect
 from tests.conftest import MATRIX, Servers
 from tests.support import (
     Client,

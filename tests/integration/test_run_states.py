@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dev.tweets import tweets
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.support import (
     Client,
     Endpoint,

@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from reclaim.entry import Entry
-from reclaim.handlers import Handled, Handler, Keyed
-from reclaim.report import Outcome, RunReport
+from reclaim.handlers.outcomes import Handled, Handler, Keyed
+from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
 from tests.integration.faults.parts import Recorder, by_function, of_user, pending
 from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age_all, given, run, state, stored, tweet

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from dev.proxy import Proxy
-from reclaim.connection import connect
-from reclaim.handlers import Handled, HashHandler, Keyed
+from reclaim.handlers.hash import HashHandler
+from reclaim.handlers.outcomes import Handled, Keyed
 from reclaim.keys import Template
-from reclaim.report import Outcome, RunReport
-from reclaim.runner import Runner
+from reclaim.run.report import Outcome, RunReport
+from reclaim.run.runner import Runner
 from reclaim.settings import Target
+from reclaim.state.connection import connect
 from tests.support import (
     AtClaim,
     Client,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from dev.proxy import ErrorReply, Proxy
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import LOADING, Recorder, by_function, of_user, pending, step
 from tests.support import (
     Client,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from reclaim.facts import CircuitNow, Facts, Holder, Lost, LostEntry, Oldest, Pending
-from reclaim.health import Health, judge, span, worst
+from reclaim.ops.facts import CircuitNow, Facts, Holder, Lost, Oldest, Pending
+from reclaim.ops.health import Health, judge, span, worst
+from reclaim.state.lost import LostEntry
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 

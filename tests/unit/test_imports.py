@@ -1,4 +1,4 @@
-"""Which module may import which (DESIGN.md), and what importing the function app does not do."""
+"""Which room may import which, and what importing the function app does not do."""
 
 import ast
 import json
@@ -13,46 +13,27 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = "reclaim"
 
-# From the bottom to the top: a module imports only from layers below its own. A new module is entered here, in the
-# lowest layer that it fits. `__init__` holds the version and nothing else.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "entry", "errors", "schedule", "facts", "operation"),  # values and words
-    ("keys", "contract", "retry", "pace"),
-    ("settings",),
-    ("connection",),  # capabilities, from here …
-    ("handlers", "pending", "lease", "deadletters", "circuit", "standing", "about", "permissions"),
-    ("lanes", "report", "lost"),
-    ("storing", "health", "alerts", "measures"),
-    ("finding", "telemetry"),
-    ("examine", "exports"),  # … to here
-    ("hands", "passage"),
-    ("pages",),
-    ("runner", "replay", "doctor"),
-    ("app",),
-    ("status", "terminal", "watch"),
-    ("views",),
-    ("ops", "cli_session"),  # the front doors, from here …
-    ("cli_circuit", "cli_dead"),
-    ("cli",),
-    ("__main__", "function_app"),  # … to here
-)
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+# The rooms, from the bottom to the top: a room imports from those above its line only what stands before it here.
+ROOMS = ("values", "state", "handlers", "run", "observe", "app", "ops", "http", "cli", "function_app")
+LEVEL = {room: level for level, room in enumerate(ROOMS)}
 
 # What only these modules may import, so that the others are quick to load and work where it is not installed.
 ONLY = {
-    "opencensus": {"telemetry"},
-    "typer": {"cli", "cli_circuit", "cli_dead", "cli_session"},
-    "rich": {"terminal", "views"},
-    "croniter": {"watch"},
-    "azure": {"function_app", "ops", "telemetry"},
+    "opencensus": {"observe.app_insights"},
+    "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session"},
+    "rich": {"cli.output", "cli.views"},
+    "croniter": {"cli.loop"},
+    "azure": {"function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
 }
 
 
 def _files() -> dict[str, Path]:
-    """Our modules by name."""
-    package = {path.stem: path for path in sorted((ROOT / PACKAGE).glob("*.py"))}
-    return package | {"function_app": ROOT / "function_app.py"}
+    """Our modules by name: ``entry``, ``run.pages``, and a room itself (``run``) for its `__init__`."""
+    package = ROOT / PACKAGE
+    paths = {path.relative_to(package).with_suffix(""): path for path in sorted(package.rglob("*.py"))}
+    named = {".".join(path.parts).removesuffix(".__init__"): file for path, file in paths.items()}
+    return named | {"function_app": ROOT / "function_app.py"}
 
 
 FILES = _files()
@@ -64,45 +45,64 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            source = f"{PACKAGE}.{node.module or ''}".rstrip(".") if node.level else str(node.module)
-            yield from (f"{source}.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{path} imports by a relative name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def our_module(name: str) -> str | None:
     """Which of our modules an imported name comes from; None where it is not ours."""
     first, *rest = name.split(".")
     if first != PACKAGE:
-        return first if first in FILES else None
-    return rest[0] if rest and rest[0] in FILES else "__init__"
+        return first if first == "function_app" else None
+    dotted = [".".join(rest[:length]) for length in range(len(rest), 0, -1)]
+    return next((one for one in dotted if one in FILES), "__init__")
 
 
-def test_the_table_names_every_module() -> None:
-    """A module nobody has given a layer could import anything."""
-    assert FILES.keys() - LEVEL.keys() == set()
-    assert len(LEVEL) == sum(map(len, LAYERS))
+def room_of(module: str) -> str:
+    """The room a module stands in; what stands in none is a value, but for the app and its doors."""
+    first = module.partition(".")[0]
+    return "cli" if first == "__main__" else first if first in LEVEL else "values"
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_imports_go_down_only(module: str) -> None:
-    """Each module imports from lower layers, so that there is no circle and every part can be read by itself."""
-    ours = {source for name in imported(FILES[module]) if (source := our_module(name))}
-
-    assert {source for source in ours if LEVEL.get(source, 0) >= LEVEL.get(module, 1)} == set()
+def imports(module: str) -> set[str]:
+    """Those of our modules that this one imports, wherever in it."""
+    return {ours for name in imported(FILES[module]) if (ours := our_module(name))} - {module}
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_some_libraries_belong_to_one_module(module: str) -> None:
+def test_rooms_are_imported_one_way() -> None:
+    """A room knows those before it, so that each can be read without the ones after it."""
+    for module in FILES:
+        level = LEVEL[room_of(module)]
+        above = {one for one in imports(module) if LEVEL[room_of(one)] > level}
+
+        assert above == set(), module
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Inside a room too: without circles every part can be read by itself."""
+    known: set[str] = {"__init__"}
+    left = {module: imports(module) - known for module in FILES.keys() - known}
+    while left:
+        free = {module for module, needed in left.items() if not needed}
+        assert free, f"a circle among {sorted(left)}"
+        left = {module: needed - free for module, needed in left.items() if module not in free}
+
+
+def test_some_libraries_belong_to_one_module() -> None:
     """Telemetry's, the command line's and Azure's libraries are imported where they are needed, and nowhere else."""
-    libraries = {name.partition(".")[0] for name in imported(FILES[module])}
+    for module, path in FILES.items():
+        libraries = {name.partition(".")[0] for name in imported(path)}
 
-    assert {library for library in libraries & ONLY.keys() if module not in ONLY[library]} == set()
+        assert {library for library in libraries & ONLY.keys() if module not in ONLY[library]} == set(), module
 
 
-def test_the_runner_knows_nothing_of_what_is_done_with_its_reports() -> None:
-    """Alerts, telemetry and the command line get the report from the app; none of them can fail a run."""
-    ours = {our_module(name) for name in imported(FILES["runner"])}
+def test_what_handlers_import_loads_no_redis() -> None:
+    """`from reclaim import Entry` is all that a handler's module needs, in its tests too."""
+    code = "import sys; from reclaim import Entry, RejectEntry, RetryEntry; print(*sys.modules)"
 
-    assert ours & {"alerts", "telemetry", "exports", "measures", "health", "standing"} == set()
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert {name.partition(".")[0] for name in ended.stdout.split()} & {"redis", "tenacity", "azure", "ssl"} == set()
 
 
 _PROBE = """
@@ -178,5 +178,6 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "croniter", "requests"} == set()
-    late = {f"reclaim.{name}" for name in ("status", "health", "facts", "schedule", "about", "replay", "exports")}
+    late = {"reclaim.ops.status", "reclaim.ops.health", "reclaim.ops.facts", "reclaim.schedule", "reclaim.run.replay"}
+    late |= {"reclaim.state.ask", "reclaim.observe.export"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reclaim.entry import Entry, id_number
-from reclaim.errors import OutOfTime, RejectEntry, RetryEntry, Verdict
-from reclaim.handlers import STORED, SUPERSEDED, Failed, Handled, Keyed
-from reclaim.lanes import HELD_BACK, Decision, again, by_hash, by_key, decide, failures, judge, with_unparked
+from reclaim.errors import OutOfTime, RejectEntry, RetryEntry
+from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
+from reclaim.run.decisions import HELD_BACK, Decision, again, by_hash, by_key, decide, failures, judge, with_unparked
+from reclaim.verdicts import Verdict
 
 MAX_DELIVERIES = 3
 KEYS = (b"a", b"b", b"c", b"")

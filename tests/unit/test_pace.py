@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reclaim.entry import Entry
-from reclaim.pace import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, Pace
+from reclaim.state.page_size import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, Pace
 
 MIN_IDLE_MS = 10_000
 

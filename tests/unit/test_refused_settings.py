@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reclaim.doctor import SECRETS
 from reclaim.errors import SettingsError
+from reclaim.ops.doctor import SECRETS
 from reclaim.settings import Settings
 
 ROOT = Path(__file__).parents[2]

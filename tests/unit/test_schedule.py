@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from croniter import croniter
 
-from reclaim import watch
+from reclaim.cli import loop as watch
 from reclaim.errors import SettingsError
 from reclaim.schedule import chosen, in_numbers, longest_gap_sec
 

@@ -3,7 +3,7 @@
 import pytest
 
 from reclaim.errors import SettingsError
-from reclaim.exports import make
+from reclaim.observe.export import make
 from reclaim.settings import Insights, Settings
 
 LEAST = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
@@ -67,7 +67,7 @@ def test_without_a_connection_string_there_is_nothing_to_export_with() -> None:
 )
 def test_a_package_that_is_not_installed_is_named(missing: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, not at the first export."""
-    monkeypatch.setattr("reclaim.exports.find_spec", lambda name: None if name == missing else object())
+    monkeypatch.setattr("reclaim.observe.export.find_spec", lambda name: None if name == missing else object())
     insights = Insights(KEY, "https://x", entra=True)
 
     with pytest.raises(SettingsError, match=says):

@@ -20,12 +20,9 @@ from reclaim.errors import (
     RejectEntry,
     RetryEntry,
     Unreachable,
-    Verdict,
-    classify,
     describe,
-    error_code,
-    is_transient,
 )
+from reclaim.verdicts import Verdict, classify, error_code, is_transient
 
 REQUEST = httpx2.Request("GET", "https://example.net/")
 RESPONSE = httpx2.Response(503, request=REQUEST)

@@ -9,9 +9,9 @@ import azure.functions as func
 import pytest
 from redis import exceptions as redis_errors
 
-from reclaim import ops
 from reclaim.app import App, CircuitOpen
 from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, SettingsError, Unreachable
+from reclaim.http import routes as ops
 
 ERRORS = [
     (Unreachable("no connection to h:1"), 503, "redis_away"),

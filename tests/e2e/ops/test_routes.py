@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from dev.server import Server
-from reclaim import contract
-from reclaim.report import Outcome
+from reclaim.http import requests as contract
+from reclaim.run.report import Outcome
 from tests.e2e.ops.apps import KEY, OTHER, TARGET, App
 from tests.e2e.ops.letters import dead, lose
 from tests.support import (

@@ -13,11 +13,11 @@ from typing import Any, Self
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from jsonschema import Draft202012Validator
 
-from reclaim.alerts import SEND_BUDGET_SEC, Alert, Alerter, alert_of, alerts_of
-from reclaim.connection import Server, connect
-from reclaim.report import Outcome, RunReport, Tally
-from reclaim.retry import Deadline
+from reclaim.observe.alerts import SEND_BUDGET_SEC, Alert, Alerter, alert_of, alerts_of
+from reclaim.run.report import Outcome, RunReport, Tally
 from reclaim.settings import Target
+from reclaim.state.connection import Server, connect
+from reclaim.times import Deadline
 from tests.integration.circuit.parts import Instance
 from tests.support import HasPort, a_target, settings_for
 

@@ -15,10 +15,10 @@ from multiprocessing import get_context
 import pytest
 
 from dev.proxy import Proxy
-from reclaim import alerts
-from reclaim.alerts import TELLING_MS, alert_of, alerts_of
-from reclaim.circuit import Change, Effect
-from reclaim.report import Outcome
+from reclaim.observe import alerts
+from reclaim.observe.alerts import TELLING_MS, alert_of, alerts_of
+from reclaim.run.report import Outcome
+from reclaim.state.circuit import Change, Effect
 from tests.integration.alerts.parts import TARGET, Webhook, a_report, an_alerter, fail_and_tell, tell, tell_run
 from tests.integration.circuit.parts import instances
 from tests.support import Client, Endpoint, a_target

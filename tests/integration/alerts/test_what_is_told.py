@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.alerts import Alert, Kind, alert_of, alerts_of
-from reclaim.circuit import Change, Effect
-from reclaim.report import Outcome
+from reclaim.observe.alerts import Alert, Kind, alert_of, alerts_of
+from reclaim.run.report import Outcome
+from reclaim.state.circuit import Change, Effect
 from tests.integration.alerts.parts import TARGET, a_report
 
 OPENED = Change(
@@ -103,7 +103,7 @@ def test_a_circuit_that_only_a_person_closes_has_no_end() -> None:
     assert alert.facts["cooldown_ends_at"] is None
 
 
-@pytest.mark.parametrize("effect", set(Effect) - {Effect.OPENED, Effect.CLOSED})
+@pytest.mark.parametrize("effect", [one for one in Effect if one not in {Effect.OPENED, Effect.CLOSED}])
 def test_a_failed_probe_or_no_change_at_all_is_not_told(effect: Effect) -> None:
     assert alert_of(replace(OPENED, effect=effect), TARGET) is None
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from reclaim.circuit import Admission, Change, Circuit
-from reclaim.connection import connect
 from reclaim.settings import Target
+from reclaim.state.circuit import Admission, Change, Circuit
+from reclaim.state.connection import connect
 from tests.support import Client, HasPort, as_dict, raw_client, settings_for
 
 DAY_SEC = 86_400.0

@@ -8,8 +8,8 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.proxy import ErrorReply, Fault, Proxy
-from reclaim.circuit import MAX_COOLDOWN_MS, Change, Effect, State, Status
 from reclaim.settings import MAX_CIRCUIT_FAILURES
+from reclaim.state.circuit import MAX_COOLDOWN_MS, Change, Effect, State, Status
 from tests.integration.circuit.parts import end_cooldown, end_probe, instances, on_server, server_ms, spread_failures
 from tests.support import Client, Endpoint, a_target, drop_lease
 

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from reclaim.circuit import State
+from reclaim.state.circuit import State
 from tests.integration.circuit.parts import (
     await_word,
     end_cooldown,

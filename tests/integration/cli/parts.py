@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reclaim.connection import connect
-from reclaim.deadletters import DeadLetters, Parking, Reason
 from reclaim.entry import Entry
-from reclaim.retry import Deadline, Retries
+from reclaim.retry import Retries
 from reclaim.settings import Target
+from reclaim.state.connection import connect
+from reclaim.state.dead_letters import DeadLetters, Parking, Reason
+from reclaim.times import Deadline
 from tests.support import Client, HasPort, Held, env_for, given, settings_for
 
 ROOT = Path(__file__).parents[3]

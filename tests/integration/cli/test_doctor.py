@@ -11,10 +11,10 @@ import trustme
 from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import HOST, Server, available
 from reclaim.app import App
-from reclaim.doctor import SECRETS, _clock, doctor, setting_names
-from reclaim.finding import Finding
-from reclaim.health import Health
-from reclaim.permissions import QUESTIONS, TRANSACTIONS, _uses
+from reclaim.ops.checks import Finding
+from reclaim.ops.doctor import SECRETS, _clock, doctor, setting_names
+from reclaim.ops.health import Health
+from reclaim.ops.permissions import QUESTIONS, TRANSACTIONS, _uses
 from reclaim.settings import Target
 from tests.support import (
     Client,
@@ -400,7 +400,7 @@ def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
     """Also those inside scripts."""
     first_words = {command.partition(" ")[0] for command in listed(a_target(hash_version_field="v"))}
     sent: set[str] = set()
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         if path.stem != "permissions":
             text = path.read_text(encoding="utf-8")
             sent |= set(re.findall(r"redis\.p?call\('([A-Z]+)'", text))

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from reclaim import cli_circuit
+from reclaim.cli import circuit as cli_circuit
 from tests.integration.cli.parts import dead_ids, env_of, given_dead, in_pipe
 from tests.support import Client, Endpoint, a_target, given, tweet
 

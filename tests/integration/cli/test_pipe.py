@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from dev.proxy import Proxy
-from reclaim import __version__, cli
+from reclaim import __version__
+from reclaim.cli import main as cli
+from reclaim.cli.output import replay_progress
 from reclaim.settings import Target
-from reclaim.terminal import replay_progress
 from tests.integration.cli.parts import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
 from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
 
@@ -157,7 +158,7 @@ def test_where_several_targets_are_configured_one_is_to_be_named(embedded: Endpo
 
 def test_it_starts_without_what_azure_deploys_and_telemetry_needs() -> None:
     """The command line runs where azure-functions is not installed."""
-    code = "import sys, reclaim.cli; print(*sys.modules)"
+    code = "import sys, reclaim.cli.main; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     roots = {name.partition(".")[0] for name in ended.stdout.split()}

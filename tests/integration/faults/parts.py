@@ -6,12 +6,13 @@ from typing import Any
 
 from dev.proxy import Command, Proxy, Rule
 from dev.server import Server, available
-from reclaim.deadletters import _PARK
 from reclaim.entry import Entry
-from reclaim.handlers import _STORE_NEWER, FunctionHandler, HandlerFunction
+from reclaim.handlers import _STORE_NEWER
+from reclaim.handlers.function import FunctionHandler, HandlerFunction
 from reclaim.keys import Template
-from reclaim.lease import _RELEASE, _RENEW
-from reclaim.pending import _BURY, _KEEP
+from reclaim.state.dead_letters import _PARK
+from reclaim.state.lease import _RELEASE, _RENEW
+from reclaim.state.pending import _BURY, _KEEP
 from tests.support import Held, tweet
 
 KINDS = available()

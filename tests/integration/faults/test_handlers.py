@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from reclaim import lease
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
+from reclaim.state import lease
 from tests.integration.faults.parts import Recorder, by_function, of_user, pending
 from tests.support import Client, Endpoint, State, a_target, given, run, state
 

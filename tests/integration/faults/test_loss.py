@@ -9,7 +9,7 @@ import pytest
 from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import Server, available
 from reclaim.entry import Entry
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import LOADING, before_claim, by_function, lost_line, pending, step
 from tests.support import Client, Endpoint, Held, State, a_target, given, held, raw_client, run, state, stored, tweet
 

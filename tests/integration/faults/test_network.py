@@ -5,7 +5,7 @@ import time
 import pytest
 
 from dev.proxy import ErrorReply, Fault, Proxy
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import LOADING, dead_letter, step
 from tests.support import (
     Client,

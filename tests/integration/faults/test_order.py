@@ -8,7 +8,7 @@ import pytest
 from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry, RetryEntry
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import LOADING, OOM, Recorder, by_function, dead_letter, of_user, pending
 from tests.support import (
     Client,

@@ -7,11 +7,11 @@ import pytest
 
 from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim import handlers
-from reclaim.connection import connect
 from reclaim.errors import RetryEntry
-from reclaim.pending import PendingList, Row
-from reclaim.report import Outcome
-from reclaim.runner import Runner
+from reclaim.run.report import Outcome
+from reclaim.run.runner import Runner
+from reclaim.state.connection import connect
+from reclaim.state.pending import PendingList, Row
 from tests.integration.faults.parts import LOADING, OOM, Recorder, by_function, of_user, pending, step
 from tests.support import (
     Client,

@@ -8,7 +8,7 @@ import pytest
 from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim.app import App
 from reclaim.entry import Entry
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import LOADING, by_function, of_user, pending
 from tests.support import (
     Client,

@@ -4,10 +4,10 @@ import pytest
 
 from dev.server import Server
 from reclaim import handlers
-from reclaim.connection import connect
-from reclaim.report import Outcome, RunReport
-from reclaim.runner import Runner
+from reclaim.run.report import Outcome, RunReport
+from reclaim.run.runner import Runner
 from reclaim.settings import Target
+from reclaim.state.connection import connect
 from tests.support import Client, Held, a_target, given, held, settings_for, state, stored, tweet
 
 ENTRIES = held(range(1, 5))

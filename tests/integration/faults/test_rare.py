@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from dev.proxy import ErrorReply, Fault, Proxy
-from reclaim import lease
-from reclaim.connection import connect
-from reclaim.deadletters import _PARK
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry
-from reclaim.lease import _RENEW
-from reclaim.pending import _BURY, _KEEP
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
+from reclaim.state import lease
+from reclaim.state.connection import connect
+from reclaim.state.dead_letters import _PARK
+from reclaim.state.lease import _RENEW
+from reclaim.state.pending import _BURY, _KEEP
 from tests.integration.faults.parts import by_function, of_user, script
 from tests.support import (
     Client,

@@ -9,7 +9,7 @@ import pytest
 
 from dev.proxy import Fault, Proxy
 from dev.server import Server
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.integration.faults.parts import KINDS, dead_letter, pending, step
 from tests.support import (
     Client,

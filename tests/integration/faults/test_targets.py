@@ -8,7 +8,7 @@ import pytest
 from dev.proxy import Fault, Proxy
 from reclaim.app import App
 from reclaim.errors import RunFailed
-from reclaim.report import Outcome
+from reclaim.run.report import Outcome
 from tests.support import (
     Client,
     Endpoint,

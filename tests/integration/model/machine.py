@@ -14,15 +14,15 @@ from redis.exceptions import RedisError
 from dev.proxy import Command, ErrorReply, Rule
 from dev.server import HOST
 from reclaim import handlers
-from reclaim.connection import connect
-from reclaim.deadletters import DeadLetters
 from reclaim.errors import ReclaimError
 from reclaim.handlers import _STORE_NEWER
-from reclaim.pending import Row
-from reclaim.replay import Replay
-from reclaim.report import Outcome
-from reclaim.runner import Runner
+from reclaim.run.replay import Replay
+from reclaim.run.report import Outcome
+from reclaim.run.runner import Runner
 from reclaim.settings import Settings
+from reclaim.state.connection import connect
+from reclaim.state.dead_letters import DeadLetters
+from reclaim.state.pending import Row
 from tests.integration.model.judge import Judge
 from tests.integration.model.place import Place
 from tests.integration.model.steps import (

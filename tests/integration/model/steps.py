@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from dev.proxy import Action, Command, ErrorReply, Fault
-from reclaim.deadletters import _AMEND, _PARK
 from reclaim.handlers import _STORE_NEWER
-from reclaim.lease import _RELEASE
-from reclaim.pending import _BURY, _KEEP
+from reclaim.state.dead_letters import _AMEND, _PARK
+from reclaim.state.lease import _RELEASE
+from reclaim.state.pending import _BURY, _KEEP
 
 OUTAGES: dict[str, Action] = {
     "cut before": Fault.CUT_BEFORE,

@@ -11,9 +11,9 @@ import sys
 from typing import Any
 
 from reclaim import handlers
-from reclaim.connection import connect
-from reclaim.runner import Runner
+from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
+from reclaim.state.connection import connect
 
 
 async def run(port: int, changes: dict[str, Any]) -> None:

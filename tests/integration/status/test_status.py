@@ -14,12 +14,12 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import Server
 from reclaim import __version__
 from reclaim.app import App
-from reclaim.circuit import Circuit
-from reclaim.doctor import BAD_KEPT_SEC, KEPT_SEC, Checkup
-from reclaim.finding import Finding
-from reclaim.health import Health
+from reclaim.ops.checks import Finding
+from reclaim.ops.doctor import BAD_KEPT_SEC, KEPT_SEC, Checkup
+from reclaim.ops.health import Health
+from reclaim.ops.status import status
 from reclaim.settings import Settings, Target
-from reclaim.status import status
+from reclaim.state.circuit import Circuit
 from tests.support import Client, Endpoint, HasPort, Held, a_target, given, held, raw_client, settings_for, tweet
 
 NAMES = {"valkey-9": ("valkey", "9."), "redis-7.0": ("redis", "7.0."), "redis-6.2": ("redis", "6.2.")}

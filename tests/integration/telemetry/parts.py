@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from reclaim.exports import Exports
-from reclaim.handlers import Handler
-from reclaim.measures import Told
-from reclaim.operation import Operation
-from reclaim.report import Outcome, RunReport, Tally
+from reclaim.handlers.outcomes import Handler
+from reclaim.observe.export import Exports
+from reclaim.observe.measures import Told
+from reclaim.observe.snapshot import Standing, look
+from reclaim.run.report import Outcome, RunReport, Tally
 from reclaim.settings import Insights, Target
-from reclaim.standing import Standing, look
+from reclaim.trace import Operation
 from tests.support import HasPort, a_runner
 
 KEY = "00000000-0000-0000-0000-00000000000a"

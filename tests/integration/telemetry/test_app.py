@@ -11,10 +11,10 @@ import pytest
 
 import function_app
 from reclaim import app as app_module
-from reclaim import ops
 from reclaim.app import App
 from reclaim.errors import RunFailed
-from reclaim.exports import EXPORT_SEC
+from reclaim.http import routes as ops
+from reclaim.observe.export import EXPORT_SEC
 from reclaim.settings import Insights
 from tests.integration.telemetry.parts import KEY, NOBODY, OPERATION, a_collector, answer, of_kind, values
 from tests.support import Client, Endpoint, Held, a_target, env_for, functions, given, held, settings_for

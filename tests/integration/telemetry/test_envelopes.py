@@ -9,10 +9,10 @@ import pytest
 
 from reclaim import __version__
 from reclaim.entry import Entry
-from reclaim.handlers import Keyed
-from reclaim.measures import UNITS
-from reclaim.operation import Operation
-from reclaim.report import Outcome
+from reclaim.handlers.outcomes import Keyed
+from reclaim.observe.measures import UNITS
+from reclaim.run.report import Outcome
+from reclaim.trace import Operation
 from tests.integration.telemetry.parts import (
     KEY,
     NOBODY,

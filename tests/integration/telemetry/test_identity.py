@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from reclaim.exports import Exports, make
+from reclaim.observe.export import Exports, make
 from reclaim.settings import Insights, Settings
 from tests.integration.telemetry.parts import KEY, NOBODY, OPERATION, a_collector, told
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.exports import MAX_LINES, Exports
-from reclaim.operation import name_in_log_lines, run_under_way
+from reclaim.observe.export import MAX_LINES, Exports
+from reclaim.trace import name_in_log_lines, run_under_way
 from tests.integration.telemetry.parts import OPERATION, Collector, a_collector, exports_to, of_kind, told, values
 
 logger = logging.getLogger("reclaim")

@@ -45,7 +45,7 @@ import function_app
 from reclaim.app import App
 
 if "APPLICATIONINSIGHTS_CONNECTION_STRING" in os.environ:
-    import reclaim.telemetry  # on a busy machine it may take longer than a run waits
+    import reclaim.observe.app_insights  # on a busy machine it may take longer than a run waits
 
 async def main():
     app = App.from_env(os.environ)
@@ -104,7 +104,7 @@ def test_without_a_connection_string_nothing_of_it_is_imported(embedded: Endpoin
     roots = {name.partition(".")[0] for name in modules}
     assert roots & {"opencensus", "requests", "msal", "google"} == set()
     assert "azure.identity" not in modules
-    assert "reclaim.telemetry" not in modules
+    assert "reclaim.observe.app_insights" not in modules
     assert seen["stats"] is None
 
 

@@ -10,8 +10,8 @@ from importlib import import_module
 
 import pytest
 
-from reclaim import exports as exports_module
-from reclaim.exports import EXPORT_SEC, Exports, bound_sec
+from reclaim.observe import export as exports_module
+from reclaim.observe.export import EXPORT_SEC, Exports, bound_sec
 from reclaim.settings import Insights
 from tests.integration.telemetry.parts import (
     KEY,
@@ -46,7 +46,7 @@ def dropped_told(exported: list[dict[str, object]]) -> float | None:
 @pytest.fixture(autouse=True, scope="module")
 def imported() -> None:
     """Let opencensus be imported, so that the tests measure the export alone."""
-    import_module("reclaim.telemetry")
+    import_module("reclaim.observe.app_insights")
 
 
 async def until(true: Callable[[], bool], within_sec: float = 10.0) -> None:

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 from reclaim import handlers
-from reclaim.connection import connect
-from reclaim.exports import Exports
-from reclaim.measures import Told
-from reclaim.operation import Operation
-from reclaim.runner import Runner
+from reclaim.observe.export import Exports
+from reclaim.observe.measures import Told
+from reclaim.observe.snapshot import look
+from reclaim.run.runner import Runner
 from reclaim.settings import Insights, Settings, Target
-from reclaim.standing import look
+from reclaim.state.connection import connect
+from reclaim.trace import Operation
 
 WARM_UP = 100
 

@@ -1,0 +1,119 @@
+"""Owns the plain program: a run now, or again and again by the schedule, until a signal asks it to end."""
+
+import asyncio
+import logging
+import math
+import signal
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from croniter import croniter
+
+from reclaim.app import App
+from reclaim.errors import SettingsError
+from reclaim.run.report import Outcome, RunReport
+from reclaim.schedule import FORM, in_numbers
+from reclaim.settings import Settings
+
+logger = logging.getLogger("reclaim")
+
+_UNEVENTFUL = frozenset({Outcome.NOTHING_PENDING, Outcome.LEASE_HELD, Outcome.GROUP_MISSING})
+
+
+async def once(settings: Settings, only: str | None = None, budget_sec: float = math.inf) -> list[RunReport]:
+    """One run of every target, or of the one named; SIGINT and SIGTERM end it after what is in work.
+
+    A run that fails is in the reports, as `failure` says it.
+
+    Raises:
+        SettingsError: a handler cannot be loaded.
+    """
+    app, stop = _app(settings), _stop_on_signals()
+    try:
+        return await app.reports(stop, only=only, budget_sec=budget_sec)
+    finally:
+        await app.aclose()
+
+
+async def watch(
+    settings: Settings,
+    only: str | None = None,
+    budget_sec: float = math.inf,
+    tell: Callable[[RunReport], None] = lambda _: None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """Such a run at every tick of the schedule, each report told; one that fails is logged, the next tick tries again.
+
+    Raises:
+        SettingsError: a handler cannot be loaded, or the schedule means nothing.
+    """
+    ticks = _ticks(settings.schedule, now())
+    app, stop = _app(settings), _stop_on_signals()
+    try:
+        while not stop.is_set():
+            wait_sec = (ticks.get_next(datetime, start_time=now()) - now()).total_seconds()
+            try:
+                await asyncio.wait_for(stop.wait(), max(wait_sec, 0))
+            except TimeoutError:
+                reports = await app.reports(stop, only=only, budget_sec=budget_sec)
+                _log_failure(reports)
+                for report in reports:
+                    tell(report)
+    finally:
+        await app.aclose()
+
+
+def failure(reports: Sequence[RunReport]) -> str:
+    """Which targets' runs failed and why, in one line; empty where none did."""
+    failed = (report for report in reports if report.outcome is Outcome.FAILED)
+    return "; ".join(f"{report.target}: {report.reason}" for report in failed)
+
+
+def sentence(report: RunReport) -> str:
+    """What a run did, in one line, and why it ended as it did where there is a reason."""
+    what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
+    if report.outcome not in _UNEVENTFUL:
+        what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
+    return f"{what}: {report.reason}" if report.reason else what
+
+
+def _counts(report: RunReport) -> list[str]:
+    """What became of entries; of a run that came to the end also that it found none, as others have not looked."""
+    names = ("claimed", "acknowledged", "parked", "retried", "failed", "held", "given_back", "lost")
+    counts = [f"{getattr(report, name)} {name.replace('_', ' ')}" for name in names if getattr(report, name)]
+    return counts or (["nothing idle"] if report.outcome is Outcome.COMPLETED else [])
+
+
+def _app(settings: Settings) -> App:
+    app = App(settings)
+    if app.exports is not None:
+        app.exports.lines_if_asked()
+    return app
+
+
+def _ticks(schedule: str, start: datetime) -> croniter:
+    """NCRONTAB puts seconds first, and wants both the day of the month and the weekday to match."""
+    try:
+        return croniter(in_numbers(schedule), start, second_at_beginning=True, day_or=False)
+    except ValueError as exc:
+        raise SettingsError([f"RECLAIM_SCHEDULE is {schedule!r}; allowed: {FORM} ({exc})"]) from exc
+
+
+def _log_failure(reports: Sequence[RunReport]) -> None:
+    failed = failure(reports)
+    if failed:
+        logger.warning("the next tick tries again: %s", failed)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set; a second one of them kills, as without us."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def ask() -> None:
+        stop.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask)
+    return stop

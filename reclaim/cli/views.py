@@ -1,0 +1,188 @@
+"""Owns what a person sees of the status, the circuit, dead letters, lost entries and findings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from reclaim.cli.output import STYLES, cell, pairs, table, visible
+from reclaim.entry import readable
+from reclaim.ops.health import Health, span
+from reclaim.state.dead_letters import DeadLetter
+
+RUNS_SHOWN = 5
+CONSUMERS_SHOWN = 10
+VALUE_CHARS = 2000  # of a field's value, for a person
+
+STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
+LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
+RUN_COLUMNS = (
+    "started at",
+    "outcome",
+    "claimed",
+    "acknowledged",
+    "parked",
+    "failed",
+    "retried",
+    "held",
+    "seconds",
+    "reason",
+)
+LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
+FINDING_COLUMNS = ("health", "about", "what", "what to do")
+
+
+def status_header(status: Mapping[str, Any]) -> Text:
+    """What is asked, in one line."""
+    server = status["server"]
+    name = f"{server['kind'].title()} {server['version']}" if server["kind"] else "a server of unknown version"
+    tls = "with TLS" if server["tls"] else "without TLS"
+    return Text(f"reclaim {status['version']}, {visible(name)} at {visible(server['address'])} {tls}", style="dim")
+
+
+def status_checks(status: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What the doctor found that is not well, if anything."""
+    bad = [one for one in status["doctor"]["findings"] if one["health"] != Health.OK.value]
+    if bad:
+        yield Text()
+        yield finding_view(bad)
+
+
+def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
+    """A target in one line, under STATUS_COLUMNS."""
+    pending, circuit, lost = target["pending"], target["circuit"], target["lost"]
+    oldest = pending and pending["oldest"]
+    return (
+        target["target"],
+        target["health"],
+        "?" if pending is None else pending["total"],
+        "-" if not oldest else span(oldest["idle_ms"] / 1000),
+        "?" if circuit is None else circuit["state"],
+        "?" if target["dead_letters"] is None else target["dead_letters"],
+        "?" if lost is None else lost["count"],
+        target["sentence"],
+    )
+
+
+def status_view(target: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A target at length, for a person."""
+    yield Text()
+    yield Text.assemble(cell(target["health"]), "  ", (visible(target["target"]), "bold"))
+    yield Text(visible(target["sentence"]), style=STYLES[target["health"]])
+    yield pairs(list(_facts(target)))
+
+
+def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if target["pending"] is not None:
+        yield "pending", _pending(target["pending"])
+        if target["pending"]["by_consumer"]:
+            yield "", _consumers(target["pending"])
+    if target["circuit"] is not None:
+        yield "circuit", circuit_sentence(target["circuit"])
+    if target["lease"]:
+        yield "at work", target["lease"]
+    if target["dead_letters"] is not None:
+        yield "dead letters", f"{target['dead_letters']:,} of at most {target['dead_letter_maxlen']:,}"
+    if target["lost"] is not None:
+        yield "lost", _lost(target["lost"])
+    if target["runs"]:
+        yield "last runs", _runs(target["runs"][:RUNS_SHOWN])
+
+
+def _lost(lost: Mapping[str, Any]) -> str:
+    if not lost["latest"]:
+        return f"{lost['count']:,}"
+    latest = lost["latest"][0]
+    return f"{lost['count']:,}, the latest {latest['id']} of {latest['consumer']}, seen missing at {latest['at']}"
+
+
+def _pending(pending: Mapping[str, Any]) -> str:
+    oldest = pending["oldest"]
+    if not oldest:
+        return f"{pending['total']:,}"
+    times = "once" if oldest["deliveries"] == 1 else f"{oldest['deliveries']} times"
+    idle = span(oldest["idle_ms"] / 1000)
+    return (
+        f"{pending['total']:,}, the oldest {oldest['id']} of {oldest['consumer']}: idle for {idle}, delivered {times}"
+    )
+
+
+def _consumers(pending: Mapping[str, Any]) -> RenderableType:
+    shown = pending["by_consumer"][:CONSUMERS_SHOWN]
+    rows = [
+        (one["consumer"], one["pending"], "?" if one["idle_ms"] is None else span(one["idle_ms"] / 1000))
+        for one in shown
+    ]
+    others = pending["consumers"] - len(shown)
+    if others:
+        rows.append((f"and {others:,} more", pending["total"] - sum(one["pending"] for one in shown), ""))
+    return table(("consumer", "pending", "idle"), rows)
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Runs among other facts: the sentence tells the reasons that matter."""
+    return table(RUN_COLUMNS[:-1], [run_row(run)[:-1] for run in runs])
+
+
+def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
+    """A run in one line, under RUN_COLUMNS; what its report does not say is a question mark."""
+    return [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS]
+
+
+def circuit_sentence(circuit: Mapping[str, Any]) -> str:
+    """The circuit in words."""
+    window = f"{circuit['failures']} failures in the last {circuit['window_sec']:g} s, {circuit['limit']} open it"
+    if circuit["since"] is None:
+        return f"{circuit['state']}; {window}"
+    state = circuit["state"].replace("_", " ")
+    why = circuit["reason"] or "no reason given"
+    how = f"{state} since {circuit['since']}, by {circuit['by']} ({circuit['who']}): {why}"
+    if circuit["state"] == "closed":
+        return f"{how}; {window}"
+    left = circuit["seconds_left"]
+    return f"{how}; {'only a person closes it' if left is None else f'tried again in {span(left)}'}"
+
+
+def letter_row(letter: DeadLetter) -> Sequence[Any]:
+    """A dead letter in one line, under LETTER_COLUMNS."""
+    entry = letter.entry
+    ids = (readable(letter.id), readable(entry.id))
+    return (*ids, letter.reason, entry.deliveries, readable(entry.consumer), letter.at, letter.error)
+
+
+def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
+    """All of a dead letter: what is known about it, then its fields."""
+    about = list(zip(LETTER_COLUMNS, letter_row(letter), strict=True))
+    fields = letter.entry.fields
+    return about + [(f"field {visible(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)]
+
+
+def shortened(value: Any) -> str:
+    """A value as a person can take it in."""
+    if not isinstance(value, bytes):
+        return str(value)
+    text = visible(value)
+    return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(value):,} bytes)"
+
+
+def finding_row(finding: Mapping[str, str]) -> Sequence[str]:
+    """A finding in one line, under FINDING_COLUMNS."""
+    return finding["health"], finding["about"], finding["what"], finding["todo"]
+
+
+def finding_line(finding: Mapping[str, str]) -> str:
+    """A finding as a person is told it beside something else."""
+    return f"{finding['health']}: {finding['about']}: {_found(finding)}"
+
+
+def finding_view(findings: Sequence[Mapping[str, str]]) -> RenderableType:
+    """Findings for a person, what to do under what was found."""
+    return table(None, [(one["health"], one["about"], _found(one)) for one in findings])
+
+
+def _found(finding: Mapping[str, str]) -> str:
+    """What was found, which may end as a sentence does, and what to do about it."""
+    if not finding["todo"]:
+        return finding["what"]
+    return f"{finding['what'].rstrip('.')}. To do: {finding['todo']}."

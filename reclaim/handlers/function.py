@@ -1,0 +1,69 @@
+"""Owns the function handler: each entry is given to a function of the user's."""
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+
+from reclaim.entry import Entry
+from reclaim.errors import HandlerCancelled, HandlerExited, MissingField, SettingsError, describe
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed
+from reclaim.keys import Template
+
+HandlerFunction = Callable[[Entry], Awaitable[None]]
+
+
+class FunctionHandler:
+    """Calls a function of the user's for each entry."""
+
+    at_once = False
+
+    def __init__(self, function: HandlerFunction, key: Template) -> None:
+        self._function = function
+        self._key = key
+
+    def order_key(self, entry: Entry) -> bytes:
+        """The key by the template; an entry without the template's fields has no order to keep but its own."""
+        try:
+            return self._key.render(entry)
+        except MissingField:
+            return entry.id
+
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
+        """Call the function for each entry in turn; what it raises is the outcome."""
+        outcomes: list[Handled] = []
+        for _, entry in entries:
+            try:
+                await self._function(entry)
+                outcomes.append(STORED)
+            except asyncio.CancelledError as exc:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                outcomes.append(
+                    Failed(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
+                )
+            except Exception as exc:  # whatever it is: classify() judges it
+                outcomes.append(Failed(exc))
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as exc:
+                outcomes.append(Failed(HandlerExited(f"the handler raised {describe(exc)}")))
+        return outcomes
+
+
+def load(name: str) -> HandlerFunction:
+    """The function that HANDLER names, as ``module:function``.
+
+    Raises:
+        SettingsError: it cannot be imported, is not there, or is not an async function of one entry.
+    """
+    module_name, _, function_name = name.partition(":")
+    allowed = "module:function, an async function of one Entry"
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except Exception as exc:  # a module of the user's can raise anything while it is imported
+        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({describe(exc)})"]) from exc
+    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
+        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({function_name} is not async)"])
+    return function  # type: ignore[no-any-return]  # it is what the user's module holds; its form was just checked

@@ -1,0 +1,74 @@
+"""Owns the hash handler: each entry becomes a Redis hash, its fields untouched."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import chain, repeat
+
+from reclaim.entry import Entry
+from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
+from reclaim.keys import Template
+from reclaim.state.connection import Command, Reply, Server
+
+# Stores an entry in a hash that remembers the ID of the entry it holds; an older entry does not overwrite a newer one.
+# IDs are compared as numbers of any length. Errors are passed through as they are, so that their codes are seen.
+# KEYS: the hash. ARGV: the field that holds the ID, the entry's ID, then its names and values.
+# Result: 1 stored, 0 superseded.
+_STORE_NEWER = """
+local function parts(id) if id then return id:match('^(%d+)-(%d+)$') end end
+local held = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(held) == 'table' and held.err then return held end
+local held_ms, held_seq = parts(held)
+if held_ms then
+  local ms, seq = parts(ARGV[2])
+  if held_ms == ms then held_ms, ms = held_seq, seq end
+  if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return 0 end
+end
+for first = 3, #ARGV, 2000 do
+  local stored = redis.pcall('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 1999, #ARGV)))
+  if type(stored) == 'table' then return stored end
+end
+local stored = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
+if type(stored) == 'table' then return stored end
+return 1
+"""
+_WAS_NEWER = 0  # what the script answers where the hash holds a newer entry
+_STORE_NEWER_SHA = hashlib.sha1(_STORE_NEWER.encode(), usedforsecurity=False).hexdigest()
+
+
+class HashHandler:
+    """Stores each entry as a Redis hash, its fields untouched (https://redis.io/docs/latest/commands/hset/)."""
+
+    at_once = True
+
+    def __init__(self, server: Server, key: Template, version_field: str | None = None) -> None:
+        self._server = server
+        self._key = key
+        self._version_field = None if version_field is None else version_field.encode()
+
+    def order_key(self, entry: Entry) -> bytes:
+        """The hash's key: what goes to the same hash is stored in order."""
+        return self._key.render(entry)
+
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
+        """One pipeline: HSET for each entry, or with a version field a script for each."""
+        if self._version_field is None:
+            replies = await self._server.batch([("HSET", key, *entry.fields) for key, entry in entries])
+            if set(map(type, replies)) == {int}:  # every one of them was stored
+                return [STORED] * len(replies)
+            return [_of_reply(reply) for reply in replies]
+        replies = await self._server.batch(self._versioned(entries, self._version_field))
+        return [SUPERSEDED if reply == _WAS_NEWER else _of_reply(reply) for reply in replies]
+
+    @staticmethod
+    def _versioned(entries: Sequence[Keyed], version_field: bytes) -> list[Command]:
+        """The first one carries the script and so makes it known to the server, also after a SCRIPT FLUSH."""
+        scripts = chain((("EVAL", _STORE_NEWER),), repeat(("EVALSHA", _STORE_NEWER_SHA)))
+        return [
+            (*script, 1, key, version_field, entry.id, *entry.fields)
+            for script, (key, entry) in zip(scripts, entries, strict=False)
+        ]
+
+
+def _of_reply(reply: Reply) -> Handled:
+    """What a command that stores one entry says of it."""
+    return Failed(reply) if isinstance(reply, Exception) else STORED

@@ -1,0 +1,53 @@
+"""Owns what a handler is, and what can come of giving it an entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from reclaim.entry import Entry
+
+Keyed = tuple[bytes, Entry]  # an entry and its order key
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The entry is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The entry was not stored: its hash already holds what a newer entry stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The entry is not stored, because of this error."""
+
+    error: Exception
+
+
+STORED: Final = Stored()
+SUPERSEDED: Final = Superseded()
+
+# What came of giving one entry to a handler. Only its class says so: an exception of a user's may be falsy.
+Handled = Stored | Superseded | Failed
+
+
+class Handler(Protocol):
+    """Stores entries, and says of each what came of it.
+
+    Attributes:
+        at_once: whether `store` takes many entries in one call (else it is called with one).
+    """
+
+    at_once: bool
+
+    def order_key(self, entry: Entry) -> bytes:
+        """Entries with the same order key are stored in ID order.
+
+        Raises:
+            MissingField: the entry is bad.
+        """
+
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
+        """Store the entries, and say for each what came of it, in the same order."""

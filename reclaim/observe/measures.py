@@ -1,0 +1,186 @@
+"""Owns what telemetry says of a run, and nothing of how it is sent: spans and metrics, their names and their units."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reclaim import __version__
+from reclaim.observe.snapshot import Standing
+from reclaim.run.report import PageReport, RunReport
+from reclaim.trace import Operation, span_id
+
+MAX_TEXT = 8_000  # characters; Application Insights keeps 8,192 of a dimension
+
+# What became of the entries of a run. Entries.
+COUNTS = (
+    "claimed",
+    "stored",
+    "acknowledged",
+    "superseded",
+    "parked",
+    "retried",
+    "failed",
+    "held",
+    "given_back",
+    "lost",
+    "taken",
+    "dead_letters_dropped",
+)
+OF_A_PAGE = ("claimed", "acknowledged", "parked", "retried", "failed", "held")
+
+# Every metric and its unit. Each is sent once per run and target, with that run's value; what is not known is not sent.
+UNITS: Mapping[str, str] = {
+    **{f"reclaim.{name}": "entries" for name in COUNTS},
+    "reclaim.pending_before": "entries",
+    "reclaim.pending_after": "entries",
+    "reclaim.oldest_idle_before_ms": "ms",
+    "reclaim.oldest_idle_after_ms": "ms",
+    "reclaim.dead_letters": "entries",
+    "reclaim.circuit": "0 closed, 1 half open, 2 open",
+    "reclaim.run_seconds": "s",
+    "reclaim.entries_per_second": "entries/s",
+    "reclaim.last_success_age_seconds": "s",
+    "reclaim.telemetry_dropped": "items",  # for the whole process: the dimension target is empty
+}
+_CIRCUIT = {"closed": 0, "half_open": 1, "open": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run as telemetry is told of it: its report, our name in the group, and how the target stood afterwards."""
+
+    report: RunReport
+    consumer: str
+    after: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Something that took time: a run, or (with `is_page`) one page of it."""
+
+    trace_id: str
+    parent_id: str | None
+    id: str
+    is_page: bool
+    name: str
+    began: datetime
+    seconds: float
+    result: str
+    ok: bool
+    dimensions: Mapping[str, str]
+    counts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A value of one run."""
+
+    trace_id: str
+    parent_id: str | None
+    name: str
+    at: datetime
+    value: float
+    dimensions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the log; `level` as `logging` counts."""
+
+    trace_id: str
+    parent_id: str | None
+    at: datetime
+    level: int
+    text: str
+    dimensions: Mapping[str, str]
+
+
+Item = Span | Metric | Line
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of sending: how many items did not arrive, and why not."""
+
+    dropped: int = 0
+    why: str = ""
+
+
+def dimensions(target: str = "", consumer: str = "") -> dict[str, str]:
+    """What every item can be told apart by."""
+    return {"target": target, "consumer": consumer, "app_version": __version__}
+
+
+def spans(told: Told, operation: Operation) -> list[Span]:
+    """The run, and its pages (the last 200) as its children."""
+    report = told.report
+    common = dimensions(report.target, told.consumer) | {"run_id": report.run_id}
+    began = datetime.fromisoformat(report.started_at)
+    run = Span(
+        trace_id=operation.trace_id,
+        parent_id=operation.parent_id,
+        id=span_id(report.run_id),
+        is_page=False,
+        name="reclaim run",
+        began=began,
+        seconds=report.seconds,
+        result=report.outcome.value,
+        ok=not report.outcome.went_wrong,
+        dimensions=common
+        | {"reason": report.reason[:MAX_TEXT], "reasons": json.dumps(report.reasons, ensure_ascii=False)[:MAX_TEXT]},
+        counts={"pages": report.pages} | {name: getattr(report, name) for name in COUNTS},
+    )
+    pages = enumerate(report.page_reports, start=1)
+    return [run, *(_page(page, run, span_id(report.run_id, number), common) for number, page in pages)]
+
+
+def _page(page: PageReport, run: Span, its_id: str, common: Mapping[str, str]) -> Span:
+    unwell = page.retried + page.failed
+    return Span(
+        trace_id=run.trace_id,
+        parent_id=run.id,
+        id=its_id,
+        is_page=True,
+        name="reclaim page",
+        began=run.began + timedelta(seconds=page.began_sec),
+        seconds=page.seconds,
+        result=page.error or ("entries_not_stored" if unwell else "done"),
+        ok=page.error is None and not unwell,
+        dimensions=common,
+        counts={name: getattr(page, name) for name in OF_A_PAGE},
+    )
+
+
+def metrics(told: Told, operation: Operation, last_success_age_sec: float) -> list[Metric]:
+    """The run's values, all at the moment it was over; without those that are not known."""
+    report, after = told.report, told.after
+    settled = report.acknowledged + report.parked
+    values: dict[str, float | None] = {name: getattr(report, name) for name in COUNTS}
+    values |= {
+        "pending_before": _total(report.pending_before),
+        "pending_after": _total(report.pending_after),
+        "oldest_idle_before_ms": _oldest_before(report),
+        "oldest_idle_after_ms": after.oldest_idle_ms,
+        "dead_letters": after.dead_letters,
+        "circuit": None if after.circuit is None else _CIRCUIT.get(after.circuit),
+        "run_seconds": report.seconds,
+        "entries_per_second": round(settled / report.seconds, 3) if report.seconds else 0,
+        "last_success_age_seconds": round(last_success_age_sec, 3),
+    }
+    at = datetime.fromisoformat(report.started_at) + timedelta(seconds=report.seconds)
+    common = dimensions(report.target, told.consumer)
+    return [
+        Metric(operation.trace_id, span_id(report.run_id), f"reclaim.{name}", at, value, common)
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def _oldest_before(report: RunReport) -> int | None:
+    """Known where entries were claimed or none were pending; with ALERT_BACKLOG_SEC the run asks, and it always is."""
+    return report.longest_idle_ms or (0 if _total(report.pending_before) == 0 else None)
+
+
+def _total(by_consumer: Mapping[str, int] | None) -> int | None:
+    return None if by_consumer is None else sum(by_consumer.values())

@@ -1,0 +1,1 @@
+"""What a person can see and ask for, once for every door."""

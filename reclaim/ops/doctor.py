@@ -1,0 +1,244 @@
+"""Owns the doctor: looks at settings, server and targets, and says what is wrong and what to do about it."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from reclaim import handlers
+from reclaim.entry import readable
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, describe
+from reclaim.ops.checks import Finding, fail, ok, warn
+from reclaim.ops.health import Health
+from reclaim.ops.server_info import info, kind_and_version
+from reclaim.ops.target_checks import examine
+from reclaim.settings import Settings, Target
+from reclaim.state.ask import ask
+from reclaim.state.connection import Server, connect
+
+OLDEST_VERSION = (6, 0)
+MAX_CLOCK_DIFFERENCE_SEC = 1.0
+FULL = 0.9  # of maxmemory
+KEPT_SEC, BAD_KEPT_SEC = 60.0, 10.0  # findings of which none failed; of which one did
+SETTINGS = "settings"  # what a finding about the settings is about
+SECRETS = frozenset(
+    {
+        "REDIS_PASSWORD",
+        "ALERT_WEBHOOK_URL",
+        "ALERT_WEBHOOK_KEY",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    }
+)
+
+
+async def doctor(env: Mapping[str, str]) -> list[Finding]:
+    """Everything that can be found out without changing anything; it does not raise for what is wrong."""
+    try:
+        settings = Settings.from_env(env)
+    except SettingsError as exc:
+        return [*(fail(SETTINGS, problem, "set it and start again") for problem in exc.problems), *_misspelt(env)]
+    server = connect(settings)
+    try:
+        handlers_found = [finding for target in settings.targets for finding in _handler(server, target)]
+        return [*_given(env), *handlers_found, *await _look(server, settings)]
+    finally:
+        await server.aclose()
+
+
+class Checkup:
+    """The doctor's findings about an app at work, kept for a while: its status is asked for every few seconds."""
+
+    def __init__(self, server: Server, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
+        self._settings = settings
+        self._clock = clock
+        self._due = -math.inf
+        self._looking = asyncio.Lock()
+        self._findings: list[Finding] = []
+        self.at = datetime.now(UTC)
+
+    async def findings(self, env: Mapping[str, str]) -> list[Finding]:
+        """What was found, at the moment `at`; looked for again where that is too long ago. It does not raise."""
+        async with self._looking:
+            if self._clock() >= self._due:
+                try:
+                    found = [*_given(env), *await _look(self._server, self._settings)]
+                except Exception as exc:
+                    found = [
+                        fail("doctor", f"could not finish: {describe(exc)}", "report it, with python -m reclaim doctor")
+                    ]
+                self.at = datetime.now(UTC)
+                is_bad = any(one.health is Health.FAIL for one in found)
+                self._due = self._clock() + (BAD_KEPT_SEC if is_bad else KEPT_SEC)
+                self._findings = found
+        return self._findings
+
+
+async def _look(server: Server, settings: Settings) -> list[Finding]:
+    """What is found out by asking the server: a number of round trips that does not depend on the backlog."""
+    found: list[Finding] = []
+    try:
+        found += await _connection(server, settings)
+        found += await _server(server)
+        for some in await asyncio.gather(*(examine(server, target) for target in settings.targets)):
+            found += some
+    except NotTrusted as exc:
+        todo = "let REDIS_CA_FILE name the CA's certificate, and REDIS_HOST be the name that the certificate is for"
+        found.append(fail("connection", str(exc), todo))
+    except AccessDenied as exc:
+        found.append(fail("connection", str(exc), "check REDIS_USERNAME and REDIS_PASSWORD"))
+    except (ServerError, RedisError) as exc:
+        todo = "check REDIS_HOST and its port, the firewall, and whether REDIS_TLS is right for that port"
+        found.append(fail("connection", str(exc), todo))
+    return found
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+class _Reading(dict[str, str]):
+    """An empty environment that knows which settings were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+def setting_names() -> set[str]:
+    """The names of all settings."""
+    reading = _Reading()
+    with suppress(SettingsError):  # some are required
+        Settings.from_env(reading)
+    return reading.names
+
+
+def _shown(env: Mapping[str, str]) -> str:
+    given = sorted(name for name in setting_names() if env.get(name))
+    return ", ".join(f"{name}={'***' if name in SECRETS else env[name]}" for name in given)
+
+
+def _given(env: Mapping[str, str]) -> list[Finding]:
+    return [ok(SETTINGS, _shown(env)), *_misspelt(env)]
+
+
+def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:
+    """Names in the environment that are nearly those of settings."""
+    names = setting_names()
+    for name in sorted(env.keys() - names):
+        for meant in get_close_matches(name, names - env.keys(), n=1, cutoff=0.88):
+            yield warn(SETTINGS, f"{name} is no setting of ours", f"if {meant} is meant, call it that")
+
+
+def _handler(server: Server, target: Target) -> Iterator[Finding]:
+    if target.handler is None:
+        return
+    try:
+        handlers.make(server, target)
+    except SettingsError as exc:
+        yield from (fail(SETTINGS, problem, "deploy the module, or correct the name") for problem in exc.problems)
+    else:
+        yield ok(target.name, f"HANDLER {target.handler} can be loaded")
+
+
+# --- connection and server -------------------------------------------------------------------------------------------
+
+
+async def _connection(server: Server, settings: Settings) -> list[Finding]:
+    """Whether it is reached, with which encryption, and as whom."""
+    tls = await server.tls_version()
+    began = time.perf_counter()
+    (whoami,) = await ask(server, [("ACL", "WHOAMI")])
+    ms = 1000 * (time.perf_counter() - began)
+    found = [ok("connection", f"{server.address} answers in {ms:.1f} ms")]
+    is_local = settings.host in {"localhost", "127.0.0.1", "::1"}
+    if tls:
+        found.append(ok("TLS", f"{tls}, certificate and host name verified"))
+    elif is_local:
+        found.append(ok("TLS", "off, and the server is on this machine"))
+    else:
+        found.append(warn("TLS", "off: all that is sent can be read on its way", "set REDIS_TLS=true and the TLS port"))
+    user = (settings.username or "default") if isinstance(whoami, Exception) else readable(whoami)
+    if settings.password or is_local:
+        found.append(ok("user", f"{user}, {'with a password' if settings.password else 'without a password'}"))
+    else:
+        found.append(warn("user", f"{user}, without a password", "protect the server, and set REDIS_PASSWORD"))
+    return found
+
+
+async def _server(server: Server) -> list[Finding]:
+    before = time.time()
+    told, script, server_time = await ask(server, [("INFO",), ("EVAL", "return 1", 0), ("TIME",)])
+    after = time.time()
+    found = []
+    if isinstance(told, Exception):
+        found.append(warn("server", f"which server it is cannot be asked: {told}", "allow the user +info"))
+    else:
+        facts = info(told)
+        found += [*_version(facts), *_role(facts), _memory(facts)]
+    if isinstance(script, Exception):
+        found.append(fail("scripts", f"not allowed: {script}", "allow the user +eval +evalsha"))
+    else:
+        found.append(ok("scripts", "allowed"))
+    if not isinstance(server_time, Exception):
+        seconds, microseconds = map(int, server_time)
+        found.append(_clock(seconds + microseconds / 1e6, before, after))
+    return found
+
+
+def _version(facts: Mapping[str, str]) -> Iterator[Finding]:
+    kind, version = kind_and_version(facts)
+    name = f"{kind.title()} {version}"
+    # Valkey's own count began at 7.2, so that the same comparison holds for both.
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST_VERSION:
+        yield fail("server", name, "use Redis 6.0 or newer, or Valkey")
+    else:
+        yield ok("server", name)
+
+
+def _role(facts: Mapping[str, str]) -> Iterator[Finding]:
+    if facts.get("role") == "slave":
+        what = f"a replica of {facts.get('master_host')}:{facts.get('master_port')}, which takes no writes"
+        yield fail("server", what, "let REDIS_HOST name the primary")
+    if facts.get("loading") == "1":
+        yield warn("server", "it is still loading its data", "wait; runs try again by themselves")
+    if facts.get("cluster_enabled") == "1":
+        todo = "see that each target's keys are on this node (MOVED in reports says they are not)"
+        yield warn("server", "it is a node of a cluster", todo)
+
+
+def _memory(facts: Mapping[str, str]) -> Finding:
+    most, used = int(facts.get("maxmemory", 0)), int(facts.get("used_memory", 0))
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if not most:
+        return ok("memory", "maxmemory is not set, so nothing is evicted")
+    what = f"maxmemory-policy {policy}, {used / most:.0%} of {most / 2**20:,.0f} MiB used"
+    if policy.startswith("allkeys"):
+        what += ": when it is full, the stream, hashes and dead letters may be evicted"
+        return warn("memory", what, "set maxmemory-policy noeviction")
+    if policy.startswith("volatile"):
+        what += ": when it is full, our lease and circuit, which expire, may be evicted"
+        return warn("memory", what, "set maxmemory-policy noeviction")
+    if used > FULL * most:
+        return warn("memory", what, "give it more memory, or trim the stream: writes fail when it is full")
+    return ok("memory", what)
+
+
+def _clock(server_time: float, before: float, after: float) -> Finding:
+    """How far the clocks are apart; the server's was read at some time between ours."""
+    apart = max(before - server_time, server_time - after, 0.0)
+    if apart <= MAX_CLOCK_DIFFERENCE_SEC:
+        return ok("clock", f"within {max(apart, after - before, 0.001):.3f} s of ours")
+    word = "ahead of" if server_time > after else "behind"
+    todo = "set both by NTP: the times in reports and records mislead, though no decision depends on them"
+    return warn("clock", f"the server's is {apart:.1f} s {word} ours", todo)

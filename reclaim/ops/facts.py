@@ -1,0 +1,92 @@
+"""Owns the facts: what the status tells of one target."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reclaim.state.lost import LostEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A consumer that holds pending entries, and how long it has been idle itself (None: not known)."""
+
+    consumer: str
+    pending: int
+    idle_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The pending entry that has been idle longest, among those with the smallest IDs."""
+
+    id: str
+    consumer: str
+    idle_ms: int
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is pending in the group: in all, held by how many consumers, and by those of them that hold most."""
+
+    total: int
+    consumers: int = 0
+    by_consumer: Sequence[Holder] = ()
+    oldest: Oldest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitNow:
+    """The circuit; `since` is ISO 8601, `failures` those in the window now, of which `limit` open it."""
+
+    state: str = "closed"
+    since: str | None = None
+    seconds_left: float | None = None
+    by: str = ""
+    who: str = ""
+    reason: str = ""
+    failures: int = 0
+    failed_probes: int = 0
+    probe: str | None = None
+    limit: int = 100
+    window_sec: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """How many lost entries the ledger holds, and its latest."""
+
+    count: int = 0
+    latest: Sequence[LostEntry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a target; None for what could not be read, which `error` then explains.
+
+    Attributes:
+        target: ``stream/group``.
+        consumer: our own name in the group.
+        min_idle_ms: entries idle for longer are taken over.
+        tick_sec: the longest time between two runs.
+        group_missing: the stream or its group is not there.
+        lease: who is at work on the target.
+        runs: the latest reports, newest first, each with its `id`.
+    """
+
+    target: str
+    stream: str
+    group: str
+    consumer: str
+    min_idle_ms: int
+    tick_sec: float
+    group_missing: bool = False
+    pending: Pending | None = None
+    circuit: CircuitNow | None = None
+    lease: str | None = None
+    runs: Sequence[dict[str, Any]] = ()
+    dead_letters: int | None = None
+    dead_letter_maxlen: int = 100_000
+    lost: Lost | None = None
+    error: str | None = None

@@ -1,0 +1,227 @@
+"""Owns the verdict on a target: from what is known of it, whether all is well, in one sentence. Pure functions."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from reclaim.ops.facts import Facts
+from reclaim.run.history import IDLE_EVERY_SEC
+from reclaim.run.report import Outcome
+
+FORGOTTEN_TICKS = 3  # what has been due for so many ticks, and half a minute, has been forgotten
+GRACE_SEC = 30.0
+RECENT_SEC = 86_400.0  # losses older than that are history
+MAX_REASON = 200  # characters
+
+
+class Health(Enum):
+    """How a target is, the worst last."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+Judgement = tuple[Health, str]
+
+
+def judge(facts: Facts, now: datetime, failing: str | None = None) -> Judgement:
+    """How the target is, and one sentence that says so: the worst first, and all else that wants a look.
+
+    `failing` is what the doctor found that fails, told where all else is well: what else is not is mostly its effect.
+    """
+    if facts.error is not None and facts.pending is None:
+        return Health.FAIL, _sentence([facts.error])
+    checks = (_group, _circuit, _last_run, _backlog, _timer, _dead_letters, _lost, _partly_read)
+    judgements = [found for check in checks if (found := check(facts, now)) is not None]
+    if not judgements and failing is not None:
+        return Health.WARN, _sentence([f"nothing is amiss yet, but a check fails: {failing}"])
+    if not judgements:
+        return Health.OK, _sentence([_all_is_well(facts)])
+    judgements.sort(key=lambda found: _SEVERITY[found[0]])
+    return judgements[0][0], _sentence([clause for _, clause in judgements])
+
+
+def worst(found: Sequence[Health]) -> Health:
+    """The worst of these; OK where there are none."""
+    return min(found, key=_SEVERITY.__getitem__, default=Health.OK)
+
+
+_SEVERITY = {Health.FAIL: 0, Health.WARN: 1, Health.OK: 2}
+
+
+def _sentence(clauses: Sequence[str]) -> str:
+    text = "; also, ".join(clause.rstrip(".") for clause in clauses)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _forgotten_sec(facts: Facts) -> float:
+    """What is idle for longer should have been taken over by now."""
+    return facts.min_idle_ms / 1000 + FORGOTTEN_TICKS * facts.tick_sec + GRACE_SEC
+
+
+def _group(facts: Facts, _: datetime) -> Judgement | None:
+    if not facts.group_missing:
+        return None
+    return (
+        Health.FAIL,
+        f"the stream {facts.stream} or its group {facts.group} is not there, so nothing can be taken over",
+    )
+
+
+def _circuit(facts: Facts, now: datetime) -> Judgement | None:
+    circuit = facts.circuit
+    if circuit is None or circuit.state == "closed":
+        return None
+    why = circuit.reason or "no reason given"
+    if circuit.by == "person":
+        why = f"{circuit.who or 'somebody'} opened it: {why}"
+    if circuit.state == "half_open":
+        return Health.WARN, f"the circuit is half open and one run is trying whether work succeeds again ({why})"
+    since = _seconds_since(circuit.since, now)
+    lasted = "" if since is None else f" for {span(since)}"
+    if circuit.seconds_left is None:
+        then = "until a person closes it"
+    elif circuit.seconds_left:
+        then = f"until it is tried again in {span(circuit.seconds_left)}"
+    else:
+        then = "until the next run tries again"
+    return Health.FAIL, f"the circuit has been open{lasted} ({why}) and nothing is taken over {then}"
+
+
+def _last_run(facts: Facts, now: datetime) -> Judgement | None:
+    outcomes = [run for run in facts.runs if run.get("outcome") != Outcome.LEASE_HELD.value]
+    streak = next((at for at, run in enumerate(outcomes) if not _failed(run)), len(outcomes))
+    if not streak:
+        return None
+    ago = _seconds_since(outcomes[0].get("started_at"), now)
+    when = "" if ago is None else f" {span(ago)} ago"
+    runs = f"the last run{when} failed" if streak == 1 else f"the last {streak} runs failed, the latest{when}"
+    return Health.FAIL, f"{runs}: {_cut(outcomes[0].get('reason'))}"
+
+
+def _backlog(facts: Facts, now: datetime) -> Judgement | None:
+    """Entries that should have been taken over long ago, while the circuit lets runs work and none is under way."""
+    if facts.pending is None or facts.pending.oldest is None or facts.lease is not None or not _could_work(facts, now):
+        return None
+    oldest = facts.pending.oldest
+    if oldest.idle_ms / 1000 <= _forgotten_sec(facts):
+        return None
+    there = f"{_entries(facts.pending.total)} pending, the oldest idle for {span(oldest.idle_ms / 1000)}"
+    good = next((run for run in facts.runs if _well(run)), None)
+    ago = None if good is None else _seconds_since(good.get("started_at"), now)
+    if good is None or ago is None:
+        return Health.FAIL, f"{there}, and no run that ended well is on record: check the timer"
+    if ago > _forgotten_sec(facts) + _seconds(good):
+        return Health.FAIL, f"{there}, and the last run that ended well was {span(ago)} ago: check the timer"
+    reasons = ", ".join(str(reason) for reason in good.get("reasons") or ())
+    return Health.WARN, f"{there}, though runs end well" + (f" ({_cut(reasons)})" if reasons else "")
+
+
+def _timer(facts: Facts, now: datetime) -> Judgement | None:
+    """Whether runs come at all; one that finds nothing is on record every five minutes."""
+    backlog = _backlog(facts, now)
+    if facts.lease is not None or facts.group_missing or (backlog is not None and backlog[0] is Health.FAIL):
+        return None
+    if not facts.runs:
+        return Health.WARN, "no run is on record yet"
+    ago = _seconds_since(facts.runs[0].get("started_at"), now)
+    if ago is None or ago - _seconds(facts.runs[0]) <= IDLE_EVERY_SEC + _forgotten_sec(facts):
+        return None
+    return Health.WARN, f"no run is on record for the last {span(ago)}: check the timer"
+
+
+def _dead_letters(facts: Facts, _: datetime) -> Judgement | None:
+    count, most = facts.dead_letters, facts.dead_letter_maxlen
+    if not count:
+        return None
+    if count >= most:
+        return (
+            Health.FAIL,
+            f"there are {count:,} dead letters and DEAD_LETTER_MAXLEN is {most:,}: the oldest are dropped",
+        )
+    wait = "dead letter waits" if count == 1 else "dead letters wait"
+    return Health.WARN, f"{count:,} {wait} for somebody to replay or discard"
+
+
+def _lost(facts: Facts, now: datetime) -> Judgement | None:
+    if facts.lost is None or not facts.lost.latest:
+        return None
+    ages = [age for entry in facts.lost.latest if (age := _seconds_since(entry.at, now)) is not None]
+    recent = [age for age in ages if age <= RECENT_SEC]
+    if not recent:
+        return None
+    many = len(recent) == len(facts.lost.latest) < facts.lost.count
+    count = f"{len(recent)} or more entries" if many else "1 entry" if len(recent) == 1 else f"{len(recent)} entries"
+    return Health.WARN, f"{count} trimmed or deleted while pending, the latest {span(min(recent))} ago"
+
+
+def _partly_read(facts: Facts, _: datetime) -> Judgement | None:
+    return None if facts.error is None else (Health.WARN, f"not all could be read: {facts.error}")
+
+
+def _all_is_well(facts: Facts) -> str:
+    pending = facts.pending
+    if pending is None or not pending.total:
+        return "all is well: nothing is pending"
+    if facts.lease is not None:
+        return f"all is well: {_entries(pending.total)} pending, and a run is at work on them"
+    idle_sec = 0.0 if pending.oldest is None else pending.oldest.idle_ms / 1000
+    least_sec = facts.min_idle_ms / 1000
+    then = "the next run takes over" if idle_sec >= least_sec else f"what is idle for {span(least_sec)} is taken over"
+    return f"all is well: {_entries(pending.total)} pending, the oldest idle for {span(idle_sec)}; {then}"
+
+
+def _could_work(facts: Facts, now: datetime) -> bool:
+    """Whether the circuit has let runs work for long enough."""
+    if facts.circuit is None:
+        return True
+    since = _seconds_since(facts.circuit.since, now)
+    return facts.circuit.state == "closed" and (since is None or since > _forgotten_sec(facts))
+
+
+def _failed(run: dict[str, Any]) -> bool:
+    return run.get("outcome") == Outcome.FAILED.value
+
+
+def _well(run: dict[str, Any]) -> bool:
+    """Whether a run did its work; what it left pending has its reasons in the report."""
+    return run.get("outcome") in _WELL
+
+
+_WELL = [outcome.value for outcome in Outcome if outcome.went_well]  # reports may hold anything: no set
+
+
+def _seconds(run: dict[str, Any]) -> float:
+    """How long a run took."""
+    seconds = run.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def _entries(count: int) -> str:
+    return "1 entry is" if count == 1 else f"{count:,} entries are"
+
+
+def _cut(reason: Any) -> str:
+    text = str(reason or "no reason given")
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
+
+
+def _seconds_since(moment: Any, now: datetime) -> float | None:
+    """Seconds from an ISO 8601 moment, with its zone, until now; None where it is no such thing."""
+    try:
+        then = datetime.fromisoformat(moment)
+    except (TypeError, ValueError):
+        return None
+    return max((now - then.astimezone(UTC)).total_seconds(), 0.0)
+
+
+def span(seconds: float) -> str:
+    """A length of time as a person says it: ``4 s``, ``12 min``, ``3 h``, ``2 days``."""
+    if seconds < 1:
+        return f"{round(seconds, 1):g} s"
+    for below, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < below:
+            return f"{int(seconds / unit)} {name}"
+    return f"{int(seconds / 86_400)} days"

@@ -1,0 +1,130 @@
+"""Owns the doctor's look at one target: stream, group, how idle entries are found, and permissions."""
+
+from collections.abc import Iterator
+from string import Formatter
+
+from redis.exceptions import ResponseError
+
+from reclaim.entry import Entry, id_number, readable
+from reclaim.errors import MissingField
+from reclaim.keys import Template
+from reclaim.ops.checks import Finding, fail, ok, warn
+from reclaim.ops.permissions import Refusal, refusals, rule
+from reclaim.settings import Target
+from reclaim.state.ask import ask
+from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.pending import NATIVE_UP_TO
+from reclaim.verdicts import error_code
+
+
+async def examine(server: Server, target: Target) -> list[Finding]:
+    """Everything about one target.
+
+    Raises:
+        ServerError, redis.exceptions.RedisError: the server does not answer.
+    """
+    stream, group = target.keys.stream, target.group
+    questions: list[Command] = [
+        ("XINFO", "STREAM", stream),
+        ("XPENDING", stream, group),
+        ("XPENDING", stream, group, "IDLE", 0, "-", "+", 1),
+    ]
+    told, summary, idle = await ask(server, questions)
+    facts = {} if isinstance(told, Exception) else dict(zip(told[::2], told[1::2], strict=True))
+    newest = facts.get(b"last-entry")
+    return [
+        *_stream_and_group(target, told, summary),
+        *_trimmed(target, facts.get(b"first-entry"), summary),
+        *_path(target, idle),
+        *_hash_key(target, newest),
+        *await _permissions(server, target, newest),
+    ]
+
+
+def _stream_and_group(target: Target, told: Reply, summary: Reply) -> Iterator[Finding]:
+    about = target.name
+    if isinstance(told, ResponseError) and "no such key" in str(told):
+        todo = f"check STREAM_NAME; or make it: XGROUP CREATE {target.stream} {target.group} 0 MKSTREAM"
+        yield fail(about, f"the stream {target.stream} is not there", todo)
+    elif isinstance(told, ResponseError) and error_code(told) == "WRONGTYPE":
+        yield fail(about, f"the key {target.stream} is not a stream", "check STREAM_NAME")
+    elif isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP":
+        todo = f"check STREAM_CONSUMER_GROUP_NAME, or XGROUP CREATE {target.stream} {target.group} 0"
+        yield fail(about, f"the stream is there, but not its group {target.group}", todo)
+    elif isinstance(told, Exception) or isinstance(summary, Exception):
+        error = told if isinstance(told, Exception) else summary
+        if error_code(error) != "NOPERM":  # permissions are a finding of their own
+            yield fail(about, f"the stream cannot be looked at: {error}", "see to that")
+    else:
+        length = dict(zip(told[::2], told[1::2], strict=True))[b"length"]
+        yield ok(about, f"the stream has {length:,} entries, the group {summary[0]:,} pending")
+
+
+def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Finding]:
+    """Whether entries are pending that the stream has no more."""
+    if isinstance(summary, Exception) or not summary[0]:
+        return
+    if not first or id_number(summary[1]) < id_number(first[0]):
+        todo = "let what trims the stream (MAXLEN, MINID) keep more: they will be recorded as lost"
+        yield warn(target.name, f"entries from {readable(summary[1])} on are pending but trimmed or deleted", todo)
+
+
+def _path(target: Target, idle: Reply) -> Iterator[Finding]:
+    if not isinstance(idle, Exception) or error_code(idle) == "NOGROUP":
+        what = f"idle entries are found with XPENDING IDLE, and above {NATIVE_UP_TO:,} pending with a script"
+        yield ok(target.name, what)
+    elif "syntax error" in str(idle):
+        yield ok(target.name, "idle entries are found with a script, as this server has no XPENDING IDLE")
+
+
+def _hash_key(target: Target, newest: Reply) -> Iterator[Finding]:
+    if target.handler is not None or not newest:
+        return
+    try:
+        key = Template(target.hash_key).render(Entry(*newest))
+    except MissingField as exc:
+        todo = "correct HASH_KEY: entries that it does not fit become dead letters"
+        yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {exc}", todo)
+    else:
+        yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {readable(key)}")
+
+
+async def _permissions(server: Server, target: Target, newest: Reply) -> list[Finding]:
+    try:
+        refused = await refusals(server, target, _a_hash_key(target, newest))
+    except ResponseError as exc:
+        return [fail(target.name, f"MULTI is refused: {exc}", "allow the user +multi +exec +discard")]
+    others = {one.why: one for one in refused if not (one.of_command or one.of_key)}
+    found = [
+        fail(target.name, f"{_named(one)} would fail: {why}", _TODO.get(why.partition(" ")[0], "see to that"))
+        for why, one in others.items()
+    ]
+    denied = [one for one in refused if one.of_command or one.of_key]
+    if denied:
+        commands = (f"run {_named(one)}" for one in denied if one.of_command)
+        keys = (f"use keys like {one.pattern}" for one in denied if one.of_key)
+        what = f"the user may not {', nor '.join(dict.fromkeys((*commands, *keys)))}"
+        found.append(fail(target.name, what, f"add to the user's rules: {rule(denied)}"))
+    return found or [ok(target.name, "the user may run every command that is needed")]
+
+
+_TODO = {
+    "READONLY": "let REDIS_HOST name the primary",
+    "OOM": "give the server more memory, or trim the stream",
+    "MISCONF": "see why the server cannot write its snapshots",
+}
+
+
+def _named(refused: Refusal) -> str:
+    return f"{refused.command} on {readable(refused.key)}"
+
+
+def _a_hash_key(target: Target, newest: Reply) -> bytes:
+    """A key such as entries are stored at: that of the newest entry, or of one made up."""
+    template = Template(target.hash_key)
+    names = [name.encode() for _, name, _, _ in Formatter().parse(target.hash_key) if name]
+    made_up = Entry(b"0-0", [part for name in names for part in (name, b"doctor")])
+    try:
+        return template.render(Entry(*newest) if newest else made_up)
+    except MissingField:
+        return template.render(made_up)

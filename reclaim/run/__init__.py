@@ -1,0 +1,1 @@
+"""One run: what becomes of the entries it claims."""

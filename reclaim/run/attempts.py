@@ -1,0 +1,125 @@
+"""Owns the attempts: has a handler store a lane's entries, again while an error may pass and there is time."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime
+from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
+from reclaim.retry import Retries
+from reclaim.run.decisions import again
+from reclaim.times import Deadline
+
+logger = logging.getLogger("reclaim")
+
+STOP_SEC = 1.0  # how long a handler may take to be cancelled
+
+
+Taken = Callable[[], Awaitable[AbstractSet[bytes]]]  # the IDs of entries that somebody else has taken meanwhile
+
+
+class _TakenMeanwhile(Exception):  # it ends the attempts, and nobody sees it
+    """Somebody else has taken entries that were to be tried again."""
+
+
+async def _none() -> AbstractSet[bytes]:
+    return frozenset()
+
+
+class Storing:
+    """Stores lanes for one run (or one replay), until its deadline."""
+
+    def __init__(
+        self, handler: Handler, retries: Retries, until: Deadline, hangs_sec: float, stop_sec: float = STOP_SEC
+    ) -> None:
+        """Make it.
+
+        Args:
+            handler: stores the entries.
+            retries: how often and how patiently.
+            until: nothing is begun or waited for after it.
+            hangs_sec: a function that has taken so long hangs; what is sent to Redis has a time limit of its own.
+            stop_sec: how long it may take to be cancelled.
+        """
+        self._handler = handler
+        self._retries = retries
+        self._until = until
+        self._hangs_sec = math.inf if handler.at_once else hangs_sec
+        self._stop_sec = stop_sec
+
+    async def store(self, lane: Sequence[Keyed], taken: Taken = _none) -> list[Handled]:
+        """What came of each entry, after as many attempts as are allowed.
+
+        A further attempt takes in everything of a key from its first entry that is not stored: what came after it may
+        have been stored before it, and must be again (G3). None is made once somebody else has `taken` any of them: it
+        could store an old entry over a new one.
+        """
+        stored = list(await self._attempt(lane))
+        left = again(lane, stored)
+
+        async def attempt() -> None:
+            nonlocal left
+            if not (await taken()).isdisjoint(lane[at][1].id for at in left):
+                raise _TakenMeanwhile
+            outcomes = await self._attempt([lane[at] for at in left])
+            for at, outcome in zip(left, outcomes, strict=True):
+                stored[at] = outcome
+            left = again(lane, stored)
+            if left and isinstance(first := stored[left[0]], Failed):
+                raise first.error
+
+        if left and isinstance(first := stored[left[0]], Failed):
+            try:
+                await self._retries.again(self._until, first.error, attempt)
+            except Exception as exc:  # no attempts are left; `stored` says where each entry stands
+                logger.debug("reclaim: gave up on %d entries: %s", len(left), exc)
+        return stored
+
+    async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Handled]:
+        """Call the handler once. One that takes too long hangs; others are only begun too late."""
+        left_sec = self._until.remaining_sec()
+        if left_sec <= 0:
+            return [Failed(OutOfTime("the run's time was up before the entry was begun"))] * len(entries)
+        task = asyncio.ensure_future(self._handler.store(entries))
+        try:
+            if await _ends_within(min(left_sec, self._hangs_sec), task):
+                if task.cancelled():  # not by us
+                    return [Failed(HandlerCancelled("the handler cancelled its own task"))] * len(entries)
+                return task.result()
+        except Exception as exc:
+            return [Failed(exc)] * len(entries)
+        finally:
+            if not task.done():
+                await _stop(task, self._stop_sec)
+        if self._hangs_sec <= left_sec:
+            return [Failed(HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s"))] * len(entries)
+        return [Failed(OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun"))] * len(entries)
+
+
+async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:
+    """Whether a task ends in time: what asyncio.wait says of one task, at half the cost. It is left alone if not."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
+    return task.done()
+
+
+async def _stop(task: "asyncio.Future[Any]", seconds: float) -> None:
+    """Cancel what has not finished. What will not be cancelled is left behind: the run has to go on without it."""
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
+    task.cancel()
+    await asyncio.wait({task}, timeout=seconds)

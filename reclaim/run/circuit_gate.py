@@ -1,0 +1,97 @@
+"""Owns a run's passage through the circuit: whether it may go on, and what it tells the circuit."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from reclaim.handlers.outcomes import Keyed
+from reclaim.run.decisions import Decision, failures
+from reclaim.run.report import Tally
+from reclaim.state.circuit import PROBE_ENTRIES, Admission, Circuit, Effect
+from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.lease import Lease
+
+logger = logging.getLogger("reclaim")
+
+_STOPS = frozenset({Effect.OPENED, Effect.REOPENED, Effect.IS_OPEN, Effect.NOT_PROBING})
+
+
+class Passage:
+    """One run and the circuit. A circuit that cannot be told fails no run.
+
+    Attributes:
+        why_not: why the run is to begin nothing more; empty while the circuit lets it go on.
+        probing: whether the run is the one that probes.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        server: Server,
+        lease: Lease,
+        tally: Tally,
+        retrying: Callable[[Callable[[], Awaitable[Reply]]], Awaitable[Reply]],
+    ) -> None:
+        self._circuit = circuit
+        self._server = server
+        self._lease = lease
+        self._tally = tally
+        self._retrying = retrying
+        self.why_not = ""
+        self.probing = False
+
+    def enter(self) -> Command:
+        """The command, sent after those that take the lease, whose reply goes to `entered`."""
+        return self._circuit.enter(self._lease.token)
+
+    def entered(self, reply: Reply) -> None:
+        """Note whether the run may work."""
+        admission: Admission = self._circuit.admitted(reply)
+        self.why_not, self.probing = admission.why, admission.probing
+        if admission.opening is not None and not admission.go:
+            self._tally.circuit_changes.append(admission.opening)  # told once, however many runs it stops
+
+    def at_most(self, count: int) -> int:
+        """How many entries a page may have that would have so many."""
+        return min(count, PROBE_ENTRIES) if self.probing else count
+
+    def look(self) -> Command:
+        """The command, sent along with an acknowledgement, whose reply goes to `seen`."""
+        return self._circuit.check()
+
+    def seen(self, reply: Reply) -> None:
+        """Note whether the circuit was opened elsewhere."""
+        if not self.probing and self._circuit.is_open(reply):
+            self.why_not = "the circuit was opened while the run was under way"
+
+    async def tell(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
+        """Count a page's failures, or say what came of a probe."""
+        failed = failures(decisions)
+        if self.probing:
+            if failed or done:
+                await self.end_probe(failed=failed > 0)
+        elif failed:
+            await self._change(self._circuit.record(failed, self._tally.run_id))
+
+    async def end_probe(self, *, failed: bool) -> None:
+        """Say what came of our probe, if we are the one to probe: it failed, went well, or found nothing."""
+        if not self.probing:
+            return
+        self.probing = False
+        if failed:
+            await self._change(self._circuit.probe_failed(self._lease.token))
+        elif self._tally.acknowledged:
+            await self._change(self._circuit.probe_succeeded(self._lease.token, self._tally.run_id))
+        else:
+            await self._change(self._circuit.probe_withdrawn(self._lease.token))
+
+    async def _change(self, command: Command) -> None:
+        try:
+            change = self._circuit.changed(await self._retrying(partial(self._server.call, *command)))
+        except Exception as exc:
+            logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
+            return
+        if change.effect.changes:
+            self._tally.circuit_changes.append(change)
+        if change.effect in _STOPS:
+            self.why_not = f"the circuit is open: {change.reason}"

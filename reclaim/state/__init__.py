@@ -1,0 +1,1 @@
+"""What is kept in Redis, one file for each thing; knows no run."""

@@ -1,0 +1,421 @@
+"""Owns the circuit: whether runs may work on a target, kept in Redis for all instances together.
+
+    closed ──CIRCUIT_FAILURES within CIRCUIT_WINDOW_SEC, or a person──> open
+    open ──the cool-down is over, and a run has the lease──> half open ──the probe succeeds──> closed
+                                                             half open ──it fails──> open, for longer
+    open by a person, or with CIRCUIT_COOLDOWN_SEC 0 ──a person only──> closed
+
+Scripts make every decision, each at one stroke and by the server's clock: whatever the callers' clocks say, exactly one
+of any number of concurrent callers is told that it made a change.
+
+Another program that wants to honour the circuit reads ``HGET {stream}:reclaim:group:circuit state`` (the braces are
+part of the name): with ``open`` or ``half_open`` it leaves the work alone, with anything else or nothing it goes on.
+The hash holds, as text:
+
+    state            closed, open, or half_open (one run of ours probes)
+    since_ms         when it opened or closed last, Unix ms by the server's clock; a failed probe does not change it
+    by, who, reason  what did that: failures, person or probe; "run" and its ID, or the person's name; why
+    change           names that opening or closing: no two have the same
+    held             names what a person has said to keep it open, where it was open already
+    until_ms         not closed: when the cool-down ends, Unix ms; 0: only a person closes it
+    cooldown_ms      the cool-down, as it has grown
+    failures         how many failures opened it
+    failed_probes    how many probes have failed since
+    probe            half open: the token of the run that probes
+    probe_until_ms   half open: from when another run may probe instead, Unix ms
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from functools import partial
+
+from reclaim.entry import by_name, readable
+from reclaim.retry import Retries
+from reclaim.settings import Target
+from reclaim.state.connection import Command, Reply, Server, checked
+from reclaim.times import Deadline
+
+PROBE_ENTRIES = 20  # how many entries a probe may claim
+PROBE_TTL_MS = 30_000  # twice the lease's, which a probe needs too: long enough to be over only for a probe that died
+MAX_GROWTH = 16  # the cool-down doubles with every probe that fails, up to so many times CIRCUIT_COOLDOWN_SEC,
+MAX_COOLDOWN_MS = 3_600_000  # and up to this, but where CIRCUIT_COOLDOWN_SEC itself is longer
+ATTEMPTS, PATIENCE_SEC = 3, 10.0  # for what a person does
+MAX_TEXT = 500  # characters of a reason or a name that are kept
+
+# What every script begins with: the server's time in ms, and what the last opening or closing was.
+# (https://redis.io/docs/latest/commands/time/; before Redis 5 a script that asks for it could write nothing.)
+_COMMON = """
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function facts()
+  return redis.call('HMGET', KEYS[1], 'change', 'since_ms', 'by', 'who', 'reason', 'until_ms', 'failures')
+end
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'open' and state ~= 'half_open' then state = 'closed' end
+"""
+
+# Says whether a run may work, and gives it the probe if it is the one to probe.
+# KEYS: the circuit, the lease. ARGV: the token that the run has put into the lease, the probe's TTL in ms.
+# Result: {'go'}, or {'probe' or 'open', ms to wait or -1 if only a person closes the circuit, facts}.
+_ENTER = (
+    _COMMON
+    + """
+if state == 'closed' then return {'go'} end
+local free_ms = tonumber(redis.call('HGET', KEYS[1], state == 'open' and 'until_ms' or 'probe_until_ms') or 0)
+if state == 'open' and free_ms == 0 then return {'open', -1, facts()} end
+local has_lease = redis.call('GET', KEYS[2]) == ARGV[1]
+if state == 'half_open' and has_lease and redis.call('HGET', KEYS[1], 'probe') == ARGV[1] then
+  return {'probe', 0, facts()}
+end
+if now < free_ms or not has_lease then return {'open', math.max(free_ms - now, 0), facts()} end
+redis.call('HSET', KEYS[1], 'state', 'half_open', 'probe', ARGV[1], 'probe_until_ms', now + tonumber(ARGV[2]))
+return {'probe', 0, facts()}
+"""
+)
+
+# Counts failures, each as a member of the window, and opens the circuit when they are too many. No more members are
+# added than it takes to open, and none while it is open. Sent again with the same ID, it counts and tells the same.
+# KEYS: the circuit, the window. ARGV: the call's ID, failures, how many of them open, the window in ms, the cool-down
+# in ms (0: only a person closes), which run it is, the reason to give.
+# Result: {'opened', 'is_open' or 'is_closed', facts}.
+_RECORD = (
+    _COMMON
+    + """
+if state ~= 'closed' then
+  return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'opened' or 'is_open', facts()}
+end
+local limit, window_ms, cooldown_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now - window_ms)
+local before = redis.call('ZCARD', KEYS[2])
+local new = math.min(tonumber(ARGV[2]), limit - before)
+for first = 1, new, 500 do
+  local call = {'ZADD', KEYS[2]}
+  for at = first, math.min(first + 499, new) do
+    call[#call + 1] = now
+    call[#call + 1] = ARGV[1] .. ':' .. at
+  end
+  redis.call(unpack(call))
+end
+redis.call('PEXPIRE', KEYS[2], window_ms + 1)
+if redis.call('ZCARD', KEYS[2]) < limit then return {'is_closed', facts()} end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'state', 'open', 'change', ARGV[1], 'since_ms', now,
+  'by', 'failures', 'who', ARGV[6], 'reason', ARGV[7], 'failures', before + tonumber(ARGV[2]), 'failed_probes', 0,
+  'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0, 'cooldown_ms', cooldown_ms)
+return {'opened', facts()}
+"""
+)
+
+# Takes the probe away from the run that has it: the circuit is open again.
+# KEYS: the circuit. ARGV: the probe's token, 'reopened' (the probe failed: the cool-down doubles and begins anew) or
+# 'withdrawn' (it came to no result: the next run may probe), the longest cool-down in ms (0: only a person closes).
+# Result: {the second ARGV, or 'not_probing', facts}.
+_REOPEN = (
+    _COMMON
+    + """
+if state ~= 'half_open' or redis.call('HGET', KEYS[1], 'probe') ~= ARGV[1] then return {'not_probing', facts()} end
+redis.call('HSET', KEYS[1], 'state', 'open')
+redis.call('HDEL', KEYS[1], 'probe', 'probe_until_ms')
+if ARGV[2] == 'reopened' then
+  local cooldown_ms = math.min(2 * (redis.call('HGET', KEYS[1], 'cooldown_ms') or 0), tonumber(ARGV[3]))
+  redis.call('HSET', KEYS[1], 'cooldown_ms', cooldown_ms, 'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0)
+  redis.call('HINCRBY', KEYS[1], 'failed_probes', 1)
+end
+return {ARGV[2], facts()}
+"""
+)
+
+# Closes the circuit and empties the window. Sent again with the same ID, it tells the same.
+# KEYS: the circuit, the window. ARGV: the call's ID, 'probe' or 'person', which run or who it is, the reason, and of a
+# probe its token.
+# Result: {'closed', 'is_closed' (it was before), or 'not_probing', facts}.
+_CLOSE = (
+    _COMMON
+    + """
+if state == 'closed' then
+  return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'closed' or 'is_closed', facts()}
+end
+if ARGV[2] == 'probe' and (state ~= 'half_open' or redis.call('HGET', KEYS[1], 'probe') ~= ARGV[5]) then
+  return {'not_probing', facts()}
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'state', 'closed', 'change', ARGV[1], 'since_ms', now,
+  'by', ARGV[2], 'who', ARGV[3], 'reason', ARGV[4])
+return {'closed', facts()}
+"""
+)
+
+# Opens the circuit until a person closes it; one that is open already is kept open until then. Sent again with the same
+# ID, it tells the same.
+# KEYS: the circuit. ARGV: the call's ID, the person's name, the reason.
+# Result: {'opened', 'held' (it was open: from now on only a person closes it) or 'is_open' (for a person), facts}.
+_OPEN = (
+    _COMMON
+    + """
+if state == 'closed' then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'change', ARGV[1], 'since_ms', now, 'failures', 0, 'failed_probes', 0, 'cooldown_ms', 0)
+elseif redis.call('HGET', KEYS[1], 'by') == 'person' then
+  local made = redis.call('HMGET', KEYS[1], 'change', 'held')
+  return {made[1] == ARGV[1] and 'opened' or made[2] == ARGV[1] and 'held' or 'is_open', facts()}
+end
+redis.call('HSET', KEYS[1], 'state', 'open', 'by', 'person', 'who', ARGV[2], 'reason', ARGV[3], 'until_ms', 0)
+if state ~= 'closed' then redis.call('HSET', KEYS[1], 'held', ARGV[1]) end
+redis.call('HDEL', KEYS[1], 'probe', 'probe_until_ms')
+return {state == 'closed' and 'opened' or 'held', facts()}
+"""
+)
+
+# KEYS: the circuit, the window. ARGV: the window in ms.
+# Result: {state, now in ms, failures in the window, the circuit's names and values in turn}.
+_SHOW = (
+    _COMMON
+    + """
+return {state, now, redis.call('ZCOUNT', KEYS[2], now - tonumber(ARGV[1]), '+inf'), redis.call('HGETALL', KEYS[1])}
+"""
+)
+
+
+class State(Enum):
+    """What the circuit is."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Effect(StrEnum):
+    """What one call has done to the circuit; exactly one of any number of concurrent calls has made a change."""
+
+    OPENED = "opened"
+    REOPENED = "reopened"  # the probe failed
+    WITHDRAWN = "withdrawn"  # the probe came to no result
+    HELD = "held"  # it was open; now only a person closes it
+    CLOSED = "closed"
+    IS_OPEN = "is_open"  # no change
+    IS_CLOSED = "is_closed"  # no change
+    NOT_PROBING = "not_probing"  # no change: this run's probe has been taken over, or a person has decided meanwhile
+
+    @property
+    def changes(self) -> bool:
+        """Whether the call made a change."""
+        return self not in _NO_CHANGE
+
+
+_NO_CHANGE = frozenset({Effect.IS_OPEN, Effect.IS_CLOSED, Effect.NOT_PROBING})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one call did, and how the circuit came to be as it is now.
+
+    Attributes:
+        effect: what the call did.
+        id: names the last opening or closing; empty if there was none yet.
+        since_ms: when that was, Unix ms by the server's clock.
+        by: ``failures``, ``person`` or ``probe``.
+        who: ``run`` and its ID, or the person's name.
+        reason: why, in words.
+        until_ms: when the cool-down ends, Unix ms by the server's clock; None: closed, or only a person closes it.
+        failures: how many failures opened it.
+    """
+
+    effect: Effect
+    id: str = ""
+    since_ms: int = 0
+    by: str = ""
+    who: str = ""
+    reason: str = ""
+    until_ms: int | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a run may work.
+
+    Attributes:
+        go: it may.
+        probing: it may, and is the one that probes: it owes `probe_succeeded`, `probe_failed` or `probe_withdrawn`.
+        opening: how the circuit was opened; None if it is closed.
+        seconds_left: until a run may probe; None: only a person closes the circuit.
+    """
+
+    go: bool
+    probing: bool = False
+    opening: Change | None = None
+    seconds_left: float | None = 0.0
+
+    @property
+    def why(self) -> str:
+        """In words, why the run may not work."""
+        if self.go or self.opening is None:
+            return ""
+        until = "until a person closes it" if self.seconds_left is None else f"for {self.seconds_left:.1f} s"
+        reason, who = self.opening.reason or "no reason given", self.opening.who or "hand"
+        return f"the circuit is open {until}: {reason} (opened by {who})"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All there is to know about the circuit.
+
+    Attributes:
+        state: closed, open or half open.
+        since_ms: when it opened or closed last, Unix ms by the server's clock; None: it never did.
+        seconds_left: open: until a run may probe; half open: until another run may; None: closed, or only a person
+            closes it.
+        by, who, reason: what opened or closed it: ``failures``, ``person`` or ``probe``; who, and why.
+        failures: how many there are in the window now.
+        failed_probes: how many probes have failed since it opened.
+        probe: the token of the run that probes.
+    """
+
+    state: State
+    since_ms: int | None
+    seconds_left: float | None
+    by: str
+    who: str
+    reason: str
+    failures: int
+    failed_probes: int
+    probe: str | None
+
+
+class Circuit:
+    """The circuit of one target.
+
+    Methods that return a command leave it to the caller to send it along with others; what a method named for the reply
+    makes of it raises the error that the server answered with. Commands may be sent again: a reply that was lost costs
+    no change, and none is made twice.
+    """
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._server = server
+        self._circuit = target.keys.circuit
+        self._window = target.keys.failures
+        self._lease = target.keys.lease
+        self._limit = target.circuit_failures
+        self._window_ms = round(1000 * target.circuit_window_sec)
+        self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
+        self._reason = f"{self._limit} failures within {target.circuit_window_sec:g} s"
+
+    def enter(self, token: bytes) -> Command:
+        """The command, sent after those that take the lease with this token, whose reply goes to `admitted`."""
+        return ("EVAL", _ENTER, 2, self._circuit, self._lease, token, PROBE_TTL_MS)
+
+    @staticmethod
+    def admitted(reply: Reply) -> Admission:
+        """Whether the run may work, or is to probe."""
+        if checked(reply)[0] == b"go":
+            return Admission(go=True)
+        word, wait_ms, facts = reply
+        probing = word == b"probe"
+        opening = _change(Effect.OPENED, facts)
+        return Admission(probing, probing, opening, None if wait_ms < 0 else wait_ms / 1000)
+
+    def check(self) -> Command:
+        """The command, as cheap as can be, whose reply goes to `is_open`."""
+        return ("HGET", self._circuit, "state")
+
+    @staticmethod
+    def is_open(reply: Reply) -> bool:
+        """Whether a run that does not probe has to stop."""
+        return checked(reply) in {b"open", b"half_open"}
+
+    def record(self, failures: int, run_id: str) -> Command:
+        """The command that counts failures; `changed` tells OPENED (by this call), IS_OPEN or IS_CLOSED.
+
+        Not for the run that probes: that calls `probe_failed`.
+        """
+        settings = (self._limit, self._window_ms, self._cooldown_ms)
+        why = (f"run {run_id}", self._reason)
+        return ("EVAL", _RECORD, 2, self._circuit, self._window, _new_id(), failures, *settings, *why)
+
+    def probe_succeeded(self, token: bytes, run_id: str) -> Command:
+        """The command that closes the circuit; `changed` tells CLOSED, IS_CLOSED or NOT_PROBING."""
+        why = ("probe", f"run {run_id}", "its probe succeeded", token)
+        return ("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
+
+    def probe_failed(self, token: bytes) -> Command:
+        """The command that opens it again, with a longer cool-down; `changed` tells REOPENED or NOT_PROBING."""
+        longest_ms = max(self._cooldown_ms, min(MAX_GROWTH * self._cooldown_ms, MAX_COOLDOWN_MS))
+        return ("EVAL", _REOPEN, 1, self._circuit, token, Effect.REOPENED.value, longest_ms)
+
+    def probe_withdrawn(self, token: bytes) -> Command:
+        """The command that lets the next run probe, this one having found nothing to probe with.
+
+        `changed` tells WITHDRAWN or NOT_PROBING.
+        """
+        return ("EVAL", _REOPEN, 1, self._circuit, token, Effect.WITHDRAWN.value, 0)
+
+    @staticmethod
+    def changed(reply: Reply) -> Change:
+        """What a call did."""
+        effect, facts = checked(reply)
+        return _change(Effect(effect.decode()), facts)
+
+    async def open(self, reason: str, who: str) -> Change:
+        """Open it for a person, until a person closes it: OPENED, HELD (it was open already) or IS_OPEN."""
+        why = (who[:MAX_TEXT], reason[:MAX_TEXT])
+        return await self._change("EVAL", _OPEN, 1, self._circuit, _new_id(), *why)
+
+    async def close(self, reason: str, who: str) -> Change:
+        """Close it for a person, whoever opened it: CLOSED or IS_CLOSED."""
+        why = ("person", who[:MAX_TEXT], reason[:MAX_TEXT])
+        return await self._change("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
+
+    async def _change(self, *command: bytes | str | int) -> Change:
+        """Make a person's change, again with the same ID where the reply is lost: or nobody would tell of it."""
+        changing = partial(self._server.call, *command)
+        return self.changed(await Retries(ATTEMPTS, max_delay_sec=0.5).attempt(_patience(), changing))
+
+    def look(self) -> Command:
+        """The command whose reply goes to `seen`."""
+        return ("EVAL", _SHOW, 2, self._circuit, self._window, self._window_ms)
+
+    @staticmethod
+    def seen(reply: Reply) -> Status:
+        """What the circuit is."""
+        word, now_ms, failures, flat = checked(reply)
+        state = State(word.decode())
+        facts = {name.decode(): readable(value) for name, value in by_name(flat).items()}
+        return Status(
+            state=state,
+            since_ms=int(facts["since_ms"]) if "since_ms" in facts else None,
+            seconds_left=_seconds_left(state, facts, now_ms),
+            by=facts.get("by", ""),
+            who=facts.get("who", ""),
+            reason=facts.get("reason", ""),
+            failures=failures,
+            failed_probes=int(facts.get("failed_probes", 0)),
+            probe=facts.get("probe"),
+        )
+
+    async def show(self) -> Status:
+        """What the circuit is."""
+        return self.seen(await self._server.call(*self.look()))
+
+
+def _patience() -> Deadline:
+    return Deadline(PATIENCE_SEC, time.monotonic)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _change(effect: Effect, facts: list[bytes | None]) -> Change:
+    change_id, since_ms, by, who, reason, until_ms, failures = map(readable, facts)
+    ends_ms = int(until_ms or 0) or None
+    return Change(effect, change_id, int(since_ms or 0), by, who, reason, ends_ms, int(failures or 0))
+
+
+def _seconds_left(state: State, facts: dict[str, str], now_ms: int) -> float | None:
+    if state is State.CLOSED:
+        return None
+    ends_ms = int(facts.get("until_ms" if state is State.OPEN else "probe_until_ms", 0))
+    return max(ends_ms - now_ms, 0) / 1000 if ends_ms or state is State.HALF_OPEN else None

@@ -1,0 +1,363 @@
+"""Owns the dead letters: entries that are not going to be handled, kept with the reason and their bytes untouched."""
+
+import base64
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from functools import partial
+from typing import Any, TypeVar
+
+from redis.exceptions import ResponseError
+
+from reclaim.entry import Entry, check_id, id_after, readable
+from reclaim.errors import AccessDenied
+from reclaim.retry import Retries
+from reclaim.settings import Target
+from reclaim.state.connection import Command, Reply, Server, raised
+from reclaim.times import Deadline
+
+T = TypeVar("T")
+
+FIELD_PREFIX = b"field:"
+MAX_ERROR_CHARS = 1000
+MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
+# What one script or command may look at, so that it blocks the server for a few milliseconds at most.
+IDS_AT_ONCE = 500
+BYTES_AT_ONCE = 2**18
+PATIENCE_SEC = 10.0  # for what a person asks: a connection that breaks is tried again
+
+
+# Adds a dead letter and acknowledges its entry. A MULTI would acknowledge it also where XADD fails when it is its turn
+# (the key holds another type); a script stops there. Errors are passed through as they are: their codes are needed.
+# KEYS: the stream, the dead letters. ARGV: group, entry ID, cap, our consumer, the entry's delivery count as we left
+# it, then the dead letter's names and values.
+# Result: how many older dead letters the cap pushed out; 0 also where the entry is no longer pending; the error TAKEN
+# where somebody else has claimed it.
+_PARK = """
+if redis.replicate_commands then redis.replicate_commands() end
+local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
+if not row then return 0 end
+if row[2] ~= ARGV[4] or row[4] ~= tonumber(ARGV[5]) then return redis.error_reply('TAKEN by somebody else') end
+local before = redis.call('XLEN', KEYS[2])
+local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 6))
+if type(added) == 'table' then return added end
+local acknowledged = redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[2])
+if type(acknowledged) == 'table' then
+  redis.call('XDEL', KEYS[2], added)
+  return acknowledged
+end
+return before + 1 - redis.call('XLEN', KEYS[2])
+"""
+
+
+# Replaces a dead letter by an amended one, unless somebody has removed it meanwhile.
+# KEYS: the dead letters. ARGV: the ID, then the new one's names and values. Result: the new one's ID, or nil.
+_AMEND = """
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return false end
+local added = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, 2))
+if type(added) == 'table' then return added end
+redis.call('XDEL', KEYS[1], ARGV[1])
+return added
+"""
+
+
+# The IDs of dead letters, without their bodies, one after another until they are enough or have come to so many bytes.
+# KEYS: the dead letters. ARGV: first ID, last ID, how many, how many bytes. Result: {{ID, the entry's ID}, …}.
+_IDS = """
+local ids, size, start = {}, 0, ARGV[1]
+while #ids < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
+  local letter = redis.call('XRANGE', KEYS[1], start, ARGV[2], 'COUNT', 1)[1]
+  if not letter then break end
+  local entry
+  for at = 1, #letter[2], 2 do
+    if letter[2][at] == 'id' then entry = letter[2][at + 1] end
+    size = size + #letter[2][at] + #letter[2][at + 1]
+  end
+  ids[#ids + 1] = {letter[1], entry or letter[1]}
+  local ms, seq = letter[1]:match('(%d+)-(%d+)')
+  if #seq > 15 then break end -- Lua does not count on exactly
+  start = ms .. '-' .. string.format('%d', seq + 1)
+end
+return ids
+"""
+
+
+# Removes dead letters from the first on, until they are enough or have come to so many bytes.
+# KEYS: the dead letters. ARGV: last ID, how many, how many bytes. Result: {how many, 1 if there may be more}.
+_DISCARD = """
+if redis.replicate_commands then redis.replicate_commands() end
+local discarded, size = 0, 0
+while discarded < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
+  local letter = redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', 1)[1]
+  if not letter then return {discarded, 0} end
+  for _, value in ipairs(letter[2]) do size = size + #value end
+  redis.call('XDEL', KEYS[1], letter[1])
+  discarded = discarded + 1
+end
+return {discarded, 1}
+"""
+
+
+class Reason(Enum):
+    """Why an entry became a dead letter."""
+
+    BAD_ENTRY = "bad_entry"  # it can never be stored: a missing field, a key of another type, rejected by the handler
+    FAILED = "failed"  # the handler raised at its last delivery
+    MAX_DELIVERIES = "max_deliveries"  # delivered too often without an end: it may be what kills the process
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """An entry on its way to the dead letters."""
+
+    entry: Entry
+    reason: Reason
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An entry among the dead letters.
+
+    Attributes:
+        id: the dead letter's own ID; it changes when a replay fails.
+        entry: the entry as it was handled last: its ID, fields, former consumer and deliveries.
+        reason: one of `Reason`'s values.
+        error: what was wrong, in words.
+        at: when it became a dead letter or was last replayed; ISO 8601, UTC.
+    """
+
+    id: bytes
+    entry: Entry
+    reason: str
+    error: str
+    at: str
+
+    @classmethod
+    def read(cls, letter_id: bytes, flat: Sequence[bytes]) -> "DeadLetter":
+        """The dead letter that a stream entry holds; what somebody else has put there is read as far as it goes."""
+        about: dict[bytes, bytes] = {}
+        fields: list[bytes] = []
+        for name, value in zip(flat[::2], flat[1::2], strict=True):
+            if name.startswith(FIELD_PREFIX):
+                fields += (name.removeprefix(FIELD_PREFIX), value)
+            else:
+                about[name] = value
+        entry_id, deliveries = _entry_id(about.get(b"id"), letter_id), about.get(b"deliveries", b"0")
+        deliveries = deliveries if deliveries.isdigit() else b"0"
+        entry = Entry(entry_id, fields, about.get(b"consumer", b""), 0, int(deliveries))
+        words = (readable(about.get(name)) for name in (b"reason", b"error", b"at"))
+        return cls(letter_id, entry, *words)
+
+    def to_dict(self, shown: Callable[[bytes], str]) -> dict[str, Any]:
+        """The dead letter ready for JSON: bytes as base64, and as the text that they are shown as."""
+
+        def both(value: bytes) -> dict[str, Any]:
+            return {"text": shown(value), "base64": base64.b64encode(value).decode(), "bytes": len(value)}
+
+        names, values = map(both, self.entry.fields[::2]), map(both, self.entry.fields[1::2])
+        return {
+            "id": self.id.decode(),
+            "entry_id": self.entry.id.decode(),
+            "reason": self.reason,
+            "error": self.error,
+            "consumer": readable(self.entry.consumer),
+            "deliveries": self.entry.deliveries,
+            "at": self.at,
+            "fields": [{"name": name, "value": value} for name, value in zip(names, values, strict=True)],
+        }
+
+
+class DeadLetters:
+    """The dead letters of one target: a stream with one entry for each."""
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._server = server
+        self._keys = target.keys
+        self._group = target.group.encode()
+        self._consumer = target.consumer.encode()
+        self._maxlen = target.dead_letter_maxlen
+        self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec)
+
+    async def park(
+        self, parkings: Sequence[Parking], retries: Retries, deadline: Deadline
+    ) -> tuple[int, dict[bytes, Exception]]:
+        """Make dead letters of entries and acknowledge them.
+
+        What is no longer pending is left alone, so that a call whose reply was lost can be made again; and so is what
+        somebody else has claimed meanwhile: nothing is to be dead and in work.
+
+        Returns:
+            How many older dead letters the cap pushed out; and the error of each entry that is still pending, by ID.
+
+        Raises:
+            AccessDenied: this user may not make dead letters.
+        """
+        dropped, left = 0, {parking.entry.id: parking for parking in parkings}
+        errors: dict[bytes, Exception] = {}
+
+        async def attempt() -> None:
+            nonlocal dropped, left, errors
+            replies = await self._park_once(list(left.values()))
+            errors = {one: reply for one, reply in replies.items() if isinstance(reply, Exception)}
+            dropped += sum(reply for reply in replies.values() if isinstance(reply, int))
+            left = {one: left[one] for one in errors}
+            for error in errors.values():
+                raise error
+
+        try:
+            await retries.call(deadline, attempt)
+        except AccessDenied:
+            raise
+        except Exception as exc:
+            return dropped, {one: errors.get(one, exc) for one in left}
+        return dropped, {}
+
+    async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, int | Exception]:
+        flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, _now())) for one in parkings]
+        keys = (self._keys.stream, self._keys.dead)
+        parks: dict[bytes, Command] = {
+            one.id: ("EVAL", _PARK, 2, *keys, self._group, one.id, self._maxlen, self._consumer, one.deliveries, *flat)
+            for one, flat in flats
+            if len(flat) <= MAX_SCRIPT_VALUES
+        }
+        results = dict(zip(parks, await self._server.batch([*parks.values()]) if parks else [], strict=True))
+        for one, flat in flats:
+            if one.id not in results:
+                results[one.id] = await self._park_wide(one, flat)
+        return results
+
+    async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> int | Exception:
+        """As `_PARK`, for an entry with more fields than Lua can pass on."""
+        dead, group = self._keys.dead, self._group
+        look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry.id, entry.id, 1)]
+        kind, rows = raised(await self._server.batch(look))
+        if kind not in {b"stream", b"none"}:
+            return ResponseError(f"WRONGTYPE the dead letters' key holds a {kind.decode()}")
+        if not rows:
+            return 0
+        if (rows[0][1], rows[0][3]) != (self._consumer, entry.deliveries):
+            return ResponseError("TAKEN by somebody else")
+        add: Command = ("XADD", dead, "MAXLEN", "~", self._maxlen, "*", *flat)
+        acknowledge: Command = ("XACK", self._keys.stream, group, entry.id)
+        try:
+            before, _, _, after = raised(
+                await self._server.transaction([("XLEN", dead), add, acknowledge, ("XLEN", dead)])
+            )
+        except ResponseError as exc:
+            return exc
+        return int(before) + 1 - int(after)
+
+    async def count(self) -> int:
+        """How many there are."""
+        return int(await self._call("XLEN", self._keys.dead))
+
+    async def last(self) -> bytes | None:
+        """The ID of the one that became such last; None where there are none."""
+        found = await self._call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
+        return found[0][0] if found else None
+
+    async def list(self, after: bytes | None = None, count: int = 50) -> Sequence[DeadLetter]:
+        """At most `count` dead letters, in the order in which they became such, from the one after the ID given."""
+        start = "-" if after is None else id_after(after)
+        found = await self._call("XRANGE", self._keys.dead, start, "+", "COUNT", count)
+        return [DeadLetter.read(letter_id, flat) for letter_id, flat in found]
+
+    async def show(self, ids: Sequence[bytes]) -> Sequence[DeadLetter | None]:
+        """The dead letters with these IDs; None in the place of one that is not there.
+
+        Raises:
+            ValueError: an ID is not one of a stream.
+        """
+        look: list[Command] = [("XRANGE", self._keys.dead, one, one) for one in map(check_id, ids)]
+        replies = raised(await self._patiently(partial(self._server.batch, look)))
+        return [DeadLetter.read(*found[0]) if found else None for found in replies]
+
+    async def discard(self, ids: Sequence[bytes]) -> int:
+        """Remove dead letters for good; return how many of them were there.
+
+        Where a reply was lost and the removal made again, those that were not there from the start count too.
+
+        Raises:
+            ValueError: an ID is not one of a stream.
+        """
+        checked = list(map(check_id, ids))
+        discarded = 0
+        for at in range(0, len(checked), IDS_AT_ONCE):
+            discarded += await self._remove(checked[at : at + IDS_AT_ONCE])
+        return discarded
+
+    async def _remove(self, ids: Sequence[bytes]) -> int:
+        attempts = 0
+
+        async def remove() -> int:
+            nonlocal attempts
+            attempts += 1
+            return int(await self._server.call("XDEL", self._keys.dead, *ids))
+
+        removed = await self._patiently(remove)
+        return removed if attempts == 1 else len(ids)
+
+    async def discard_all(self, upto: bytes | None = None) -> int:
+        """Remove every dead letter that there is now, or up to the one with this ID; return how many.
+
+        Where a reply was lost, those of one step may be missing in that number.
+        """
+        last = upto or await self.last()
+        if last is None:
+            return 0
+        discarded, more = 0, True
+        while more:
+            some, more = await self._call("EVAL", _DISCARD, 1, self._keys.dead, last, IDS_AT_ONCE, BYTES_AT_ONCE)
+            discarded += some
+        return discarded
+
+    async def ids(self, upto: bytes | None = None) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
+        """The IDs of all dead letters there are now, or up to this one, each with its entry's ID, a few at once."""
+        last = upto or await self.last()
+        start = b"-"
+        while last is not None:
+            found = await self._call("EVAL", _IDS, 1, self._keys.dead, start, last, IDS_AT_ONCE, BYTES_AT_ONCE)
+            if not found:
+                return
+            yield [(letter_id, _entry_id(entry_id, letter_id)) for letter_id, entry_id in found]
+            start = id_after(found[-1][0])
+
+    async def amend(self, letter: DeadLetter, error: str) -> None:
+        """Replace a dead letter by one with a new error and time, its bytes untouched."""
+        flat = _flat(letter.entry, letter.reason, error, _now())
+        if len(flat) <= MAX_SCRIPT_VALUES:
+            await self._call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
+        elif (await self.show([letter.id]))[0] is not None:
+            dead = self._keys.dead
+            raised(await self._server.transaction([("XADD", dead, "*", *flat), ("XDEL", dead, letter.id)]))
+
+    async def _call(self, *command: bytes | str | int) -> Reply:
+        return await self._patiently(partial(self._server.call, *command))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What the call returns, made again where a connection breaks: not for what must not happen twice."""
+        return await self._retries.attempt(Deadline(PATIENCE_SEC, time.monotonic), call)
+
+
+def _entry_id(said: bytes | None, letter_id: bytes) -> bytes:
+    """The ID of a dead letter's entry; its own where somebody else has written what is none."""
+    try:
+        return letter_id if said is None else check_id(said)
+    except ValueError:
+        return letter_id
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _flat(entry: Entry, reason: str, error: str, at: str) -> list[bytes | str | int]:
+    """The names and values of a dead letter."""
+    about = ("id", entry.id, "reason", reason, "error", error[:MAX_ERROR_CHARS].encode(errors="backslashreplace"))
+    flat: list[bytes | str | int] = [*about, "consumer", entry.consumer, "deliveries", entry.deliveries, "at", at]
+    for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
+        flat += (FIELD_PREFIX + name, value)
+    return flat

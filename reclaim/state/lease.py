@@ -1,0 +1,94 @@
+"""Owns the lease that lets one run at a time work on a target."""
+
+import asyncio
+import logging
+import math
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+
+from reclaim.entry import readable
+from reclaim.state.connection import Command, Reply, Server, raised
+
+logger = logging.getLogger("reclaim")
+
+TTL_MS = 15_000
+RENEW_EVERY_SEC = TTL_MS / 3000
+
+# KEYS: the lease. ARGV: the holder's token, the new TTL in ms. Result: 1 renewed, 0 no longer held by this token.
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+# KEYS: the lease. ARGV: the holder's token. Result: 1 released, 0 no longer held by this token.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class Lease:
+    """One run's claim to its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
+
+    def __init__(self, server: Server, key: bytes, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
+        self._key = key
+        self._clock = clock
+        self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
+        self._asked_at = clock()
+        self._ours_until = math.inf  # at least; before it is taken, nobody asks
+        self._is_lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else has it, or may have had it because it could not be renewed for so long; for good."""
+        self._is_lost = self._is_lost or self._clock() >= self._ours_until
+        return self._is_lost
+
+    def take(self) -> list[Command]:
+        """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
+        self._asked_at = self._clock()
+        return [
+            ("SET", self._key, self.token, "NX", "PX", TTL_MS),
+            ("GET", self._key),
+            ("PTTL", self._key),
+        ]
+
+    def taken(self, replies: list[Reply]) -> str | None:
+        """None where the lease is ours, else who has it and for how long.
+
+        The GET decides, not the SET: a SET whose reply was lost and that is sent again finds our own token.
+        """
+        _, holder, ttl_ms = raised(replies)
+        if holder == self.token:
+            self._ours_until = self._asked_at + ttl_ms / 1000
+            return None
+        who = "another run" if holder is None else readable(holder)
+        return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
+
+    async def renew(self) -> None:
+        """Hold it for another TTL; note it as lost if it is no longer ours."""
+        asked_at = self._clock()
+        if await self._server.call("EVAL", _RENEW, 1, self._key, self.token, TTL_MS):
+            self._ours_until = asked_at + TTL_MS / 1000
+        else:
+            self._is_lost = True
+
+    async def keep(self) -> None:
+        """Renew it until cancelled; where that goes wrong it is soon tried again."""
+        wait_sec = RENEW_EVERY_SEC
+        while True:
+            await asyncio.sleep(wait_sec)
+            try:
+                await self.renew()
+                wait_sec = RENEW_EVERY_SEC
+            except Exception as exc:
+                wait_sec = RENEW_EVERY_SEC / 5
+                logger.warning("reclaim: lease %s not renewed: %s", readable(self._key), exc)
+
+    def release(self) -> Command:
+        """The command that gives it back, if it is still ours."""
+        return ("EVAL", _RELEASE, 1, self._key, self.token)
