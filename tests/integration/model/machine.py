@@ -15,7 +15,7 @@ from dev.proxy import Command, ErrorReply, Rule
 from dev.server import HOST
 from reclaim import handlers
 from reclaim.errors import ReclaimError
-from reclaim.handlers import _STORE_NEWER
+from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.run.replay import Replay
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner

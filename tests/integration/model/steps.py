@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from dev.proxy import Action, Command, ErrorReply, Fault
-from reclaim.handlers import _STORE_NEWER
+from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.state.dead_letters import _AMEND, _PARK
 from reclaim.state.lease import _RELEASE
 from reclaim.state.pending import _BURY, _KEEP
