@@ -16,7 +16,7 @@ from reclaim import __version__
 from reclaim.cli import main as cli
 from reclaim.cli.output import replay_progress
 from reclaim.settings import Target
-from tests.integration.cli.parts import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
+from tests.integration.cli.program import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
 from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
 
 NASTY = [

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from dev.proxy import Proxy
-from tests.integration.cli.parts import PROGRAM, ROOT, WAIT_SEC, env_of, in_pipe
+from tests.integration.cli.program import PROGRAM, ROOT, WAIT_SEC, env_of, in_pipe
 from tests.support import Client, Endpoint, a_target, given, held, state
 
 TWO_TARGETS = '[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]'

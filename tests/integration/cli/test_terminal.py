@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.integration.cli.parts import COLUMNS, dead_ids, env_of, given_dead, in_terminal
+from tests.integration.cli.program import COLUMNS, dead_ids, env_of, given_dead, in_terminal
 from tests.integration.cli.test_pipe import NASTY
 from tests.support import Client, Endpoint, a_target, given, held, tweet
 

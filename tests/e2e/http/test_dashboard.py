@@ -1,0 +1,779 @@
+"""The dashboard, as a person uses it: in a browser, on the app in the stand-in host, on a real server."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from dev.server import Server
+from tests.e2e.http.apps import KEY, OTHER, TARGET, App
+from tests.e2e.http.browser import Dashboard, browsing, program, violations
+from tests.e2e.http.letters import dead, lose
+from tests.support import Client, given, held, pending_count, raw_client, state, stored, tweet
+
+IN_CI = os.environ.get("CI", "").lower() == "true"
+
+pytestmark = pytest.mark.skipif(
+    program() is None and not IN_CI,
+    reason="there is no chromium here: apt-get install chromium, or name one in CHROMIUM",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests."""
+    assert program() is not None, "CI wants a browser: apt-get install chromium"
+    with browsing(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Dashboard]]:
+    """Opens the dashboard of an app in a new, empty session; at the end nothing may have gone wrong in it."""
+    made: list[tuple[Any, Dashboard]] = []
+
+    def open_page(app: App, **options: Any) -> Dashboard:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"} | options)
+        context.set_default_timeout(20_000)
+        dashboard = Dashboard(app, context.new_page())
+        made.append((context, dashboard))
+        return dashboard
+
+    yield open_page
+    for context, dashboard in made:
+        context.close()
+        assert dashboard.problems == []
+        assert all(address.startswith((dashboard.app.base, "data:")) for address in dashboard.asked)
+        assert not any(KEY in address for address in dashboard.asked)
+
+
+# --- the key ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_is_typed_once_and_kept_in_the_tab(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Not in the address, not in a cookie, not in what outlives the tab; a wrong one is refused and not kept."""
+    given(client, TARGET)
+    dashboard = visit(app)
+    page = dashboard.page
+
+    dashboard.enter("wrong")
+    dashboard.sees("This key is not accepted.")
+    dashboard.enter("no key: ключ")
+    dashboard.sees("characters that cannot be sent")
+    dashboard.enter()
+    dashboard.sees("nothing waits")
+    page.reload()
+    dashboard.sees("nothing waits")
+
+    assert page.evaluate("[document.cookie, localStorage.length, location.search]") == ["", 0, ""]
+    assert page.evaluate("Object.values(sessionStorage)") == [KEY]
+
+    dashboard.press("Forget the key")
+    expect(page.get_by_label("Function key")).to_be_visible()
+    expect(page.locator("#board")).to_be_hidden()
+    assert page.evaluate("sessionStorage.length") == 0
+    page.reload()
+    expect(page.get_by_label("Function key")).to_be_visible()
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def test_all_is_well(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """A word, a sentence, and the figures."""
+    entries = held(range(6))
+    given(client, TARGET, *entries)
+    app.post("runs")
+    given(client, TARGET, *held(range(6, 9), consumer="slow", idle_ms=10))
+    dashboard = visit(app)
+
+    dashboard.enter()
+
+    dashboard.word("Healthy")
+    dashboard.sees("All is well")
+    page = dashboard.page
+    dashboard.tile("pending", "3")
+    dashboard.tile("circuit", "Closed")
+    expect(page.locator("#consumers tr").first).to_contain_text("slow")
+    expect(page.locator("#runs-rows tr").first).to_contain_text("6")
+    assert page.locator("#pending-chart polygon").count() > 0
+    assert page.locator("#runs-chart rect").count() > 0
+    assert "3" in page.locator("#pending-chart").get_attribute("aria-label")
+    assert page.title() == "reclaim"
+    page.locator("#pending-chart").hover()
+    assert re.search(r"\d+ pending", page.locator("#pending-read").text_content())
+
+
+def test_the_page_is_live(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """What changes is seen without anybody doing anything."""
+    given(client, TARGET)
+    dashboard = visit(app)
+    dashboard.enter()
+    dashboard.sees("nothing waits")
+
+    dead(client, tweet(1))
+    given(client, TARGET, *held(range(4), idle_ms=0))
+
+    dashboard.word("Needs a look")
+    dashboard.sees("1 dead letter waits")
+    dashboard.tile("pending", "4")
+    dashboard.letters(1)
+    expect(dashboard.page).to_have_title("Needs a look \N{EN DASH} reclaim")
+
+
+def test_of_very_many_consumers_the_rest_is_one_row(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Those that hold most have rows of their own."""
+    for number in range(60):
+        given(client, TARGET, *held(range(1 if number < 10 else 3), consumer=f"w{number}"))
+    dashboard = visit(app)
+    dashboard.enter()
+
+    rows = dashboard.page.locator("#consumers tr")
+    expect(rows.last).to_contain_text("48 other consumers")
+    expect(rows.last.locator(".num").first).to_have_text("124")
+    expect(rows.filter(has_text="w")).to_have_count(12)
+    expect(dashboard.page.locator("#tile-pending")).to_contain_text("held by 60 consumers")
+
+
+def test_lost_entries_are_listed(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Which, whose, and what that means."""
+    ids = given(client, TARGET, *held(range(3)))
+    client.execute_command("XDEL", TARGET.stream, ids[1])
+    app.post("runs")
+    dashboard = visit(app)
+
+    dashboard.enter()
+
+    dashboard.sees("1 entry was trimmed from the stream or deleted")
+    expect(dashboard.page.locator("#lost-rows")).to_contain_text("2-0")
+
+
+def test_earlier_lost_entries_can_be_had(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Page after page, down to the first; what is lost meanwhile comes on top."""
+    given(client, TARGET)
+    lose(client, *range(1, 151))
+    dashboard = visit(app)
+    dashboard.enter()
+    rows = dashboard.page.locator("#lost-rows tr")
+    dashboard.sees("150 entries were trimmed")
+    expect(rows).to_have_count(20)
+
+    dashboard.press("Earlier ones")
+    expect(rows).to_have_count(100)
+    lose(client, 151)
+    dashboard.sees("151 entries were trimmed")
+    dashboard.press("Earlier ones")
+
+    expect(rows).to_have_count(151)
+    expect(rows.first).to_contain_text("151-0")
+    expect(rows.last).to_contain_text("1-0")
+    expect(dashboard.page.locator("#lost-older")).to_be_hidden()
+
+
+def test_what_the_doctor_found_is_shown(
+    serve: Callable[..., Any], embedded: Any, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """What is not well stands open, with what to do about it; the rest can be unfolded."""
+    with serve(embedded.port, HASH_KEYS="x") as app:
+        dashboard = visit(app)
+
+        dashboard.enter()
+
+        checks = dashboard.page.locator("#checks")
+        expect(checks).to_contain_text("HASH_KEYS is no setting of ours")
+        expect(checks).to_contain_text("To do: if HASH_KEY is meant, call it that")
+        expect(checks).to_contain_text(f"the stream {TARGET.stream} is not there")
+        given(client, TARGET)
+        expect(checks).to_contain_text(re.compile(r"1 of \d+ checks needs a look"))
+        expect(dashboard.page.locator("#checks-ok")).not_to_be_visible()
+        checks.get_by_text("What was looked at").click()
+        expect(dashboard.page.locator("#checks-ok")).to_contain_text("the user may run every command")
+
+
+def test_older_runs_can_be_had(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Page after page, down to the first."""
+    given(client, TARGET)
+    for number in range(1, 91):
+        report = (
+            f'{{"run_id": "r{number}", "outcome": "completed", "claimed": {number}, "stored": {number}, "reason": "",'
+            f' "started_at": "2026-01-02T03:{number // 60:02}:{number % 60:02}.000+00:00", "seconds": 0.5,'
+            f' "pending_before": {{"a": {number}}}, "pending_after": {{}}}}'
+        )
+        client.execute_command("XADD", TARGET.keys.runs, f"{number}-0", "report", report)
+    dashboard = visit(app)
+    dashboard.enter()
+    rows = dashboard.page.locator("#runs-rows tr")
+    dashboard.sees("Older runs")
+    expect(rows).to_have_count(8)
+
+    for _ in range(6):
+        if dashboard.page.locator("#runs-older").is_visible():
+            before = rows.count()
+            dashboard.press("Older runs")
+            expect(rows.nth(before)).to_be_visible()
+
+    expect(rows).to_have_count(90)
+    expect(dashboard.page.locator("#runs-older")).to_be_hidden()
+
+
+# --- what is done ----------------------------------------------------------------------------------------------------
+
+
+def test_run_now_runs_and_says_what_came_of_it(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """And that another run was at work, where it was."""
+    entries = held(range(5))
+    given(client, TARGET, *entries)
+    dashboard = visit(app)
+    dashboard.enter()
+
+    dashboard.press("Run now")
+
+    dashboard.sees("The run: completed, 5 claimed, 5 stored")
+    assert state(client, TARGET).hashes == stored(*entries)
+    dashboard.press("Dismiss")
+    expect(dashboard.page.locator("#said")).to_be_hidden()
+
+    client.execute_command("SET", TARGET.keys.lease, "somebody else", "PX", 60_000)
+    dashboard.press("Run now")
+    dashboard.sees("Skipped: somebody else has the lease")
+
+
+def test_the_circuit_is_opened_and_closed_with_a_reason(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """Cancelling does nothing; who did it and why is shown."""
+    given(client, TARGET, *held(range(5)))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+
+    dashboard.press("Open the circuit…")
+    dashboard.press("Cancel")
+    dashboard.press("Open the circuit…")
+    page.get_by_label("Reason").fill("the database <b>moves</b>")
+    page.get_by_label("Your name").fill("Ada")
+    dashboard.press("Open it")
+
+    dashboard.sees("The circuit is open.")
+    dashboard.word("Failing")
+    dashboard.sees(re.compile("until a person closes it"))
+    expect(page.locator("#circuit-facts")).to_contain_text("Ada")
+    expect(page.locator("#circuit-facts")).to_contain_text("the database <b>moves</b>")
+    expect(page.locator("#circuit-open")).to_be_hidden()
+    assert app.post("runs")["runs"][0]["outcome"] == "circuit_open"
+
+    page.locator("#verdict-close").click()
+    expect(page.get_by_label("Your name")).to_have_value("Ada")
+    page.get_by_label("Reason").fill("it has moved")
+    page.keyboard.press("Enter")
+
+    dashboard.sees("The circuit is closed.")
+    dashboard.tile("circuit", "Closed")
+    assert app.post("runs")["runs"][0]["acknowledged"] == 5
+
+
+HOSTILE = {
+    "script": b"<script>document.title='broken'</script>",
+    "html": b"<img src=x onerror=document.title='broken'><b>bold</b>",
+    "rtl": "שלום עולם \u202eevil\u202c مرحبا".encode(),
+    "nul": b"a\0b\x1b[31mred",
+    "not-utf-8": bytes(range(256)),
+    "large": ("0123456789" * 10_240).encode(),
+    "</textarea><script>": b"name",
+    "": b"",
+}
+
+
+def test_any_bytes_are_shown_and_none_is_run(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """As text, whole or its beginning, and as bytes."""
+    given(client, TARGET)
+    dead(client, [part for name, value in HOSTILE.items() for part in (name.encode(), value)])
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    page.locator("#letters summary").click()
+
+    shown = dict(zip(page.locator(".body th bdi").all_text_contents(), page.locator(".body pre").all(), strict=True))
+
+    assert shown["script"].text_content() == "<script>document.title='broken'</script>"
+    assert shown["html"].text_content() == HOSTILE["html"].decode()
+    assert shown["rtl"].text_content() == "שלום עולם \\u202eevil\\u202c مرحبا"
+    assert shown["nul"].text_content() == "a\\x00b\\x1b[31mred"
+    assert "\\xff" in shown["not-utf-8"].text_content()
+    assert shown["(empty name)"].text_content() == "(empty)"
+    assert shown["large"].text_content() == "0123456789" * 100 + "…"
+    page.get_by_role("button", name="Show all 102,400 bytes").click()
+    assert shown["large"].text_content() == HOSTILE["large"].decode()
+    page.get_by_role("button", name="As bytes").nth(3).click()
+    assert shown["nul"].text_content() == f"000000  {'61 00 62 1b 5b 33 31 6d 72 65 64':47}  a.b.[31mred"
+    page.get_by_role("button", name="As text").click()
+    assert shown["nul"].text_content() == "a\\x00b\\x1b[31mred"
+    assert page.title() != "broken"
+    assert page.locator(".body script, .body img, .body b").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_dead_letters_are_replayed(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """All of them, after a look at how many; what fails again stays."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(24)), [b"user", b"no id"])
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.sees("20 of 25 are shown")
+    dashboard.press("More")
+    dashboard.letters(25)
+
+    dashboard.press("Replay all…")
+    dashboard.sees("25 would be replayed.")
+    page.get_by_label("Each second").fill("1000")
+    dashboard.press("Replay")
+
+    dashboard.sees("24 of 25 replayed, 1 failed again.")
+    dashboard.letters(1)
+    assert state(client, TARGET).hashes == stored(*(tweet(number) for number in range(24)))
+
+
+def test_a_replay_shows_its_progress_and_can_be_stopped(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """What was replayed until then is counted."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(60)))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+
+    dashboard.press("Replay all…")
+    page.get_by_label("Each second").fill("2")
+    dashboard.press("Replay")
+
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    dashboard.sees(re.compile(r"[1-9]\d* replayed so far"))
+    dashboard.press("Stop")
+    expect(page.locator("#replay-dialog")).to_be_hidden()
+    assert 0 < app.get("status")["targets"][0]["dead_letters"] < 60
+
+
+def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """The next one waits for what is in work; then it is of what was chosen, and of nothing else."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(40)))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.press("Replay all…")
+    page.get_by_label("Each second").fill("2")
+    dashboard.press("Replay")
+    dashboard.sees(re.compile(r"[1-9]\d* replayed so far"))
+
+    dashboard.press("Stop")
+    dashboard.sees("The replay is stopping")
+    dashboard.press("Replay all…")
+    dashboard.sees("The replay before this one is still ending")
+    expect(page.locator("#said")).to_contain_text(re.compile(r"\d+ of 40 replayed"))
+    left = app.get("status")["targets"][0]["dead_letters"]
+    page.locator("#letters summary").first.click()
+    dashboard.press("Replay this one…")
+    dashboard.press("Replay")
+
+    dashboard.sees("1 of 1 replayed.")
+    assert 0 < left < 40
+    assert app.get("status")["targets"][0]["dead_letters"] == left - 1
+
+
+def test_what_comes_after_the_question_is_not_discarded(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """All are those that there were when it was asked."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(5)))
+    dashboard = visit(app)
+    dashboard.enter()
+    dashboard.letters(5)
+
+    dashboard.press("Discard all…")
+    dashboard.sees("Discard all 5 dead letters?")
+    later = dead(client, *(tweet(number) for number in range(3)))
+    dashboard.press("Discard")
+
+    dashboard.sees("5 dead letters are discarded.")
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
+
+
+def test_what_fails_again_is_tried_once_and_told_why(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """It does not stand in the way of the others."""
+    given(client, TARGET)
+    dead(client, *([b"user", b"no id"] for _ in range(20)), *(tweet(number) for number in range(10)))
+    dashboard = visit(app)
+    dashboard.enter()
+
+    dashboard.press("Replay all…")
+    dashboard.press("Replay")
+
+    dashboard.sees("10 of 30 replayed, 20 failed again. Most often: MissingField: no field 'id'")
+    dashboard.letters(20)
+
+
+def test_dead_letters_that_cannot_be_read_are_not_none(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """It says why, and shows them when it can."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    dashboard = visit(app)
+    failing = {"error": {"code": "redis_error", "message": "it is broken"}}
+    dashboard.page.route("**/api/dead-letters?*", lambda route: route.fulfill(status=500, json=failing))
+    dashboard.enter()
+
+    dashboard.sees("They could not be read: it is broken")
+    expect(dashboard.page.get_by_text("There are none: no entry waits")).to_have_count(0)
+    dashboard.page.unroute_all()
+
+    dashboard.letters(1)
+
+
+def test_chosen_dead_letters_are_discarded_after_a_question(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """The safe answer has the focus; saying no keeps them."""
+    given(client, TARGET)
+    ids = dead(client, *(tweet(number) for number in range(5)))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+
+    page.get_by_label(f"Choose dead letter {ids[1]}").check()
+    page.get_by_label(f"Choose dead letter {ids[3]}").check()
+    dashboard.press("Discard 2 chosen…")
+    dashboard.sees("Discard 2 dead letters?")
+    assert page.evaluate("document.activeElement.textContent") == "Keep them"
+    page.keyboard.press("Enter")
+    assert app.get("dead-letters")["count"] == 5
+    dashboard.press("Discard 2 chosen…")
+    dashboard.press("Discard")
+
+    dashboard.sees("2 dead letters are discarded.")
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [ids[0], ids[2], ids[4]]
+
+    page.locator("#letters summary").first.click()
+    dashboard.press("Replay this one…")
+    dashboard.sees("1 would be replayed.")
+    dashboard.press("Cancel")
+    dashboard.press("Discard this one…")
+    dashboard.press("Discard")
+    dashboard.sees("1 dead letter is discarded.")
+    dashboard.press("Discard all…")
+    dashboard.sees("Discard all 2 dead letters?")
+    dashboard.press("Discard")
+    dashboard.sees("There are none: no entry waits for a person.")
+    assert app.get("dead-letters")["count"] == 0
+
+
+def test_what_is_open_stays_open_when_others_come(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """A reader is not disturbed by what arrives."""
+    given(client, TARGET)
+    first, _ = dead(client, tweet(1), tweet(2))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    page.locator("#letters summary").first.click()
+    page.get_by_label(f"Choose dead letter {first}").check()
+
+    dead(client, tweet(3))
+
+    dashboard.letters(3)
+    expect(page.locator("#letters details[open]")).to_have_count(1)
+    expect(page.get_by_label(f"Choose dead letter {first}")).to_be_checked()
+
+
+# --- several targets -------------------------------------------------------------------------------------------------
+
+
+def test_two_targets_are_shown_side_by_side(two: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Each with its own word; what is done is done to the one that is looked at."""
+    given(client, TARGET, *held(range(3), idle_ms=0))
+    given(client, OTHER, *held(range(5), idle_ms=0))
+    dead(client, tweet(7), target=OTHER)
+    dashboard = visit(two)
+    page = dashboard.page
+    dashboard.enter()
+    choice = page.get_by_role("navigation", name="Targets").get_by_role("button")
+    dashboard.sees("held by 1 consumer")
+
+    expect(choice).to_have_text(
+        [re.compile(f"{TARGET.name} *needs a look, 3 pending"), re.compile(f"{OTHER.name} *needs a look, 5 pending")]
+    )
+    dashboard.letters(0)
+    choice.nth(1).click()
+    expect(choice.nth(1)).to_have_attribute("aria-current", "true")
+    dashboard.tile("pending", "5")
+    dashboard.letters(1)
+
+    dashboard.press("Discard all…")
+    dashboard.press("Discard")
+    dashboard.sees("1 dead letter is discarded.")
+    dashboard.press("Open the circuit…")
+    page.get_by_label("Reason").fill("a test")
+    page.get_by_label("Your name").fill("Ada")
+    dashboard.press("Open it")
+    dashboard.word("Failing")
+
+    states = {one["target"]: one["circuit"]["state"] for one in two.get("status")["targets"]}
+    assert states == {TARGET.name: "closed", OTHER.name: "open"}
+    choice.nth(0).click()
+    dashboard.word("Needs a look")
+    expect(page).to_have_title("Failing \N{EN DASH} reclaim")
+
+
+# --- what is away ----------------------------------------------------------------------------------------------------
+
+
+def test_redis_away_is_said_and_passes(serve: Callable[..., Any], visit: Callable[..., Dashboard]) -> None:
+    """What was seen last stays in sight, marked as old; when the server is back the page is live again."""
+    with Server() as server, serve(server.port) as app:
+        with raw_client(server.port) as client:
+            given(client, TARGET, *held(range(3), idle_ms=0))
+        dashboard = visit(app)
+        dashboard.enter()
+        dashboard.sees("held by 1 consumer")
+
+        server.stop()
+
+        dashboard.word("Redis does not answer")
+        dashboard.sees("What is shown below was so at")
+        expect(dashboard.page.locator("#run")).to_be_disabled()
+        dashboard.tile("pending", "3")
+
+        server.start()
+        with raw_client(server.port) as client:
+            given(client, TARGET, *held(range(2), idle_ms=0))
+
+        dashboard.word("Needs a look")
+        dashboard.tile("pending", "2")
+
+
+def test_the_app_away_is_said(serve: Callable[..., Any], embedded: Any, visit: Callable[..., Dashboard]) -> None:
+    """In another colour and another word than a failing target."""
+    with raw_client(embedded.port) as client:
+        given(client, TARGET)
+    with serve(embedded.port) as app:
+        dashboard = visit(app)
+        dashboard.enter()
+        dashboard.sees("nothing waits")
+
+    dashboard.word("Cannot reach the app")
+    dashboard.sees("not live; last seen")
+    dashboard.problems.clear()
+
+
+def test_a_wrong_password_is_no_server_that_is_away(serve: Callable[..., Any], visit: Callable[..., Dashboard]) -> None:
+    """Waiting does not help; a person has to put the setting right."""
+    with Server(requirepass="right") as server, serve(server.port, REDIS_PASSWORD="wrong") as app:
+        dashboard = visit(app)
+        dashboard.enter()
+
+        dashboard.word("The app cannot use Redis")
+        dashboard.sees("refused the user name or password")
+
+
+def test_the_status_goes_on_while_the_dead_letters_take_long(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """Longer than the pause between two looks; and what fails in the page ends no loop."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    dashboard = visit(app)
+    page = dashboard.page
+    page.clock.install()
+
+    def late(route: Route) -> None:
+        waiting.append(route)
+
+    waiting: list[Route] = []
+    page.route("**/api/dead-letters?**", late)
+    dashboard.enter()
+    dashboard.sees("1 dead letter waits")
+    for count in (2, 3, 4):
+        with page.expect_response("**/api/status"):
+            page.clock.run_for(3_100)
+        assert sum(address.endswith("/api/status") for address in dashboard.asked) > count
+    assert len(waiting) == 1
+    dead(client, tweet(2))
+    page.clock.run_for(3_100)
+    dashboard.sees("2 dead letters wait")
+    waiting.pop().continue_()
+    page.unroute("**/api/dead-letters?**", late)
+    with page.expect_response("**/api/dead-letters?**"):
+        page.clock.run_for(3_100)
+
+    dashboard.letters(2)
+
+
+def test_an_answer_that_is_late_turns_the_verdict(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """What is shown in green is not to be taken for what is so now."""
+    given(client, TARGET)
+    app.post("runs")
+    dashboard = visit(app)
+    page = dashboard.page
+    page.clock.install()
+    dashboard.enter()
+    dashboard.word("Healthy")
+
+    page.evaluate("void (window.fetch = () => new Promise(() => {}))")
+    page.clock.run_for(20_000)
+
+    dashboard.word("Not live")
+    expect(page.locator("#page")).to_have_class(re.compile("stale"))
+
+
+def test_others_in_the_place_of_some_are_seen(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """The number is the same."""
+    given(client, TARGET)
+    first, second = dead(client, tweet(1), tweet(2))
+    dashboard = visit(app)
+    dashboard.enter()
+    dashboard.letters(2)
+
+    client.execute_command("XDEL", TARGET.keys.dead, first)
+    (third,) = dead(client, tweet(3))
+
+    items = dashboard.page.locator("#letters > li")
+    expect(items.nth(1)).to_have_attribute("data-id", third)
+    expect(items.nth(0)).to_have_attribute("data-id", second)
+
+
+def test_with_an_open_circuit_a_replay_has_to_be_meant(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """The dialog says who opened it; a run by hand says what kept it."""
+    given(client, TARGET, *held(range(3)))
+    dead(client, tweet(1))
+    app.post("circuit", action="open", reason="a test", who="Ada")
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.letters(1)
+
+    dashboard.press("Run now")
+    dashboard.sees(re.compile("Nothing was taken over: the circuit is open .*a test"))
+
+    dashboard.press("Replay all…")
+    dashboard.sees("Ada opened it: a test.")
+    expect(page.locator("#replay-go")).to_be_disabled()
+    page.get_by_label("Replay all the same").check()
+    dashboard.press("Replay")
+    dashboard.sees("1 of 1 replayed.")
+    dashboard.letters(0)
+
+
+def test_a_replay_that_fails_can_be_tried_again(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """The bar is gone, the options are back, and the reason is there."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.press("Replay all…")
+    app.post("circuit", action="open", reason="a test", who="Ada")  # before the page has seen it
+    dashboard.press("Replay")
+
+    expect(page.locator("#replay-error")).to_contain_text("Ada opened it: a test")
+    expect(page.locator("#replay-progress")).to_be_hidden()
+    expect(page.locator("#replay-options")).to_be_visible()
+    expect(page.locator("#replay-go")).to_be_disabled()
+    page.get_by_label("Replay all the same").check()
+    dashboard.press("Replay")
+    dashboard.sees("1 of 1 replayed.")
+
+
+# --- for everybody ---------------------------------------------------------------------------------------------------
+
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}, "has_touch": True},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_wrong(
+    app: App, client: Client, visit: Callable[..., Dashboard], look: str, tmp_path: Path
+) -> None:
+    """Contrast, names, landmarks, order: at the gate, with everything there is to show, and in each dialog."""
+    ids = given(client, TARGET, *held(range(8)), *held(range(8, 12), consumer="another"))
+    client.execute_command("XDEL", TARGET.stream, ids[1])
+    app.post("runs")
+    dead(client, tweet(1), [b"user", b"no id", b"text", b"x" * 5000])
+    given(client, TARGET, *held(range(20, 24), idle_ms=0))
+    # axe puts a script into the page, which the page's policy would forbid.
+    dashboard = visit(app, bypass_csp=True, reduced_motion="reduce", **LOOKS[look])
+    page = dashboard.page
+    dashboard.open()
+    assert violations(page) == []
+    dashboard.enter()
+    dashboard.sees("2 dead letters wait")
+    page.locator("#letters summary").last.click()
+    assert violations(page) == []
+    for button, answer in (("Open the circuit…", "Cancel"), ("Replay all…", "Cancel"), ("Discard all…", "Keep them")):
+        dashboard.press(button)
+        assert violations(page) == []
+        dashboard.press(answer)
+    app.post("circuit", action="open", reason="a test", who="Ada")
+    dashboard.word("Failing")
+    dashboard.sees(re.compile("until a person closes it"))
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=tmp_path / f"{look}.png", full_page=True)
+
+
+def test_it_can_be_used_with_the_keyboard_alone(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """From the key to a discarded letter, and Escape closes a dialog."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.open()
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    dashboard.sees("1 dead letter waits")
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent").strip() == name:
+                return
+        raise AssertionError(f"{name} was not reached")
+
+    tab_to("Open the circuit…")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "circuit-open"
+    tab_to("Discard all…")
+    page.keyboard.press("Enter")
+    tab_to("Discard")
+    page.keyboard.press("Enter")
+    dashboard.sees("1 dead letter is discarded.")
+    assert pending_count(client, TARGET) == 0
+
+
+def test_a_change_for_the_worse_is_announced(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Once, in a polite live region; figures that change all the time are not read out."""
+    given(client, TARGET)
+    app.post("runs")
+    dashboard = visit(app)
+    dashboard.enter()
+    dashboard.word("Healthy")
+    region = dashboard.page.locator("#announce")
+    assert region.get_attribute("aria-live") == "polite"
+
+    app.post("circuit", action="open", reason="a test", who="Ada")
+
+    dashboard.word("Failing")
+    expect(region).to_contain_text("Failing. The circuit has been open")

@@ -1,0 +1,619 @@
+"""Each route of the operations API, over real HTTP: a state is given, one request, the answer and the state after."""
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from dev.server import Server
+from reclaim.http import requests as contract
+from reclaim.run.report import Outcome
+from tests.e2e.http.apps import KEY, OTHER, TARGET, App
+from tests.e2e.http.letters import dead, lose
+from tests.support import (
+    Client,
+    Endpoint,
+    State,
+    functions,
+    given,
+    held,
+    pending_count,
+    raw_client,
+    state,
+    stored,
+    tweet,
+)
+
+NAME = TARGET.name
+BAD = re.compile(r"^(.+) is (.+); allowed: (.+)$|^the body ")
+
+
+def hold_lease(client: Client) -> None:
+    """Let a run be at work on the target."""
+    client.execute_command("SET", TARGET.keys.lease, "run of another", "PX", 60_000)
+
+
+# --- the document ----------------------------------------------------------------------------------------------------
+
+
+def test_the_document_has_exactly_the_routes_that_the_app_has(app: App) -> None:
+    """And names each as the function is named, so that a log line leads to it."""
+    indexed = {}
+    for function in functions().values():
+        trigger = function.get_trigger().get_dict_repr()
+        if trigger["type"] == "httpTrigger":
+            (method,) = trigger["methods"]
+            indexed[method.value, f"/{trigger['route']}"] = function.get_function_name()
+
+    paths = app.get("openapi.json")["paths"]
+
+    assert indexed == {
+        (method.upper(), path): operation["operationId"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+
+
+def test_the_document_names_the_targets_and_every_outcome(two: App) -> None:
+    """With several targets, the one that is meant has to be said."""
+    document = two.get("openapi.json")
+
+    assert document["openapi"] == "3.1.0"
+    assert document["components"]["schemas"]["Target"]["enum"] == [NAME, OTHER.name]
+    assert document["components"]["schemas"]["Outcome"]["enum"] == [outcome.value for outcome in Outcome]
+    assert document["components"]["parameters"]["Target"]["required"] is True
+    assert "target" in document["components"]["schemas"]["Replay"]["required"]
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+ROUTES = [
+    ("GET", "status", {}),
+    ("GET", "runs", {}),
+    ("POST", "runs", {"json": {}}),
+    ("GET", "lost", {}),
+    ("GET", "dead-letters", {}),
+    ("POST", "dead-letters/replay", {"json": {"ids": "all"}}),
+    ("DELETE", "dead-letters", {"params": {"ids": "all"}}),
+    ("POST", "circuit", {"json": {"action": "open", "reason": "a test"}}),
+    ("GET", "openapi.json", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "more"), ROUTES)
+@pytest.mark.parametrize("key", [None, "", "wrong", KEY[:-1], f"{KEY}x"])
+def test_without_the_key_nothing_is_said_and_nothing_done(
+    app: App, client: Client, method: str, path: str, more: dict[str, Any], key: str | None
+) -> None:
+    """401, no body; the server is as it was."""
+    given(client, TARGET, *held(range(3)))
+    dead(client, tweet(9))
+    before = state(client, TARGET)
+
+    answer = app.ask(method, path, key=key, **more)
+
+    assert (answer.status_code, answer.content) == (401, b"")
+    assert state(client, TARGET) == before
+
+
+def test_nothing_is_cached(app: App, client: Client) -> None:
+    """Neither data nor errors: a status from a cache would be a lie."""
+    given(client, TARGET)
+
+    answers = [app.ask(method, path, **more) for method, path, more in ROUTES] + [app.ask("GET", "runs?limit=0")]
+
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+
+
+# --- status and runs -------------------------------------------------------------------------------------------------
+
+
+def test_the_status_says_what_is_pending_and_what_waits_for_a_person(app: App, client: Client) -> None:
+    """Numbers, and one sentence."""
+    given(client, TARGET, *held(range(3), idle_ms=100))
+    dead(client, tweet(9))
+
+    found = app.get("status")
+
+    (target,) = found["targets"]
+    assert found["health"] == target["health"] == "warn"
+    assert "1 dead letter waits" in target["sentence"]
+    assert (target["target"], target["pending"]["total"], target["dead_letters"]) == (NAME, 3, 1)
+    assert [(one["consumer"], one["pending"]) for one in target["pending"]["by_consumer"]] == [("worker", 3)]
+
+
+def test_the_status_says_what_the_doctor_found(serve: Callable[..., Any], embedded: Endpoint, client: Client) -> None:
+    """Versions, permissions and settings, but no secret among those."""
+    given(client, TARGET)
+    secret = "a-key-that-is-secret"
+    with serve(embedded.port, ALERT_WEBHOOK_URL="http://127.0.0.1:9", ALERT_WEBHOOK_KEY=secret) as app:
+        answer = app.ask("GET", "status")
+
+    found = {one["about"]: one for one in answer.json()["doctor"]["findings"]}
+    assert {"settings", "connection", "TLS", "user", "server", "memory", "scripts", "clock", NAME} == found.keys()
+    assert {one["health"] for one in found.values()} == {"ok"}
+    assert found["server"]["what"].startswith("Valkey 9.")
+    assert "ALERT_WEBHOOK_KEY=***" in found["settings"]["what"]
+    assert secret not in answer.text
+
+
+def test_a_run_now_reclaims_and_answers_its_report(app: App, client: Client) -> None:
+    """And the history has the same report afterwards."""
+    entries = held(range(5))
+    given(client, TARGET, *entries)
+
+    (report,) = app.post("runs")["runs"]
+
+    assert (report["outcome"], report["acknowledged"]) == ("completed", 5)
+    assert state(client, TARGET) == State(hashes=stored(*entries), length=5)
+    (kept,) = app.get("runs")["runs"]
+    assert kept["run_id"] == report["run_id"]
+
+
+def test_a_run_that_another_one_keeps_out_says_so(app: App, client: Client) -> None:
+    """Nothing is done, and the answer names who is at work."""
+    given(client, TARGET, *held(range(2)))
+    hold_lease(client)
+
+    (report,) = app.post("runs")["runs"]
+
+    assert report["outcome"] == "lease_held"
+    assert "run of another" in report["reason"]
+    assert pending_count(client, TARGET) == 2
+
+
+def test_runs_come_in_pages_newest_first(app: App, client: Client) -> None:
+    """The cursor of a page leads to the next; the last has none."""
+    given(client, TARGET)
+    for number in range(1, 6):
+        client.execute_command("XADD", TARGET.keys.runs, f"{number}-0", "report", f'{{"run_id": "r{number}"}}')
+
+    pages = [app.get("runs", limit=2)]
+    while pages[-1]["next"]:
+        pages.append(app.get("runs", limit=2, before=pages[-1]["next"]))
+
+    assert [[run["run_id"] for run in page["runs"]] for page in pages] == [["r5", "r4"], ["r3", "r2"], ["r1"]]
+
+
+def test_what_is_no_report_is_passed_over(app: App, client: Client) -> None:
+    """Somebody else has written among the reports; the pages go on behind it."""
+    given(client, TARGET)
+    bad = [b"\xff{", b"[1]", b"null", b'{"seconds": NaN}', b'{"seconds": 1e999}', b"[" * 100_000]
+    for number, report in enumerate([b'{"run_id": "r1"}', *bad, b'{"run_id": "r2", "id": "x"}'], 1):
+        client.execute_command("XADD", TARGET.keys.runs, f"{number}-0", "report", report)
+
+    pages = [app.get("runs", limit=2)]
+    while pages[-1]["next"]:
+        pages.append(app.get("runs", limit=2, before=pages[-1]["next"]))
+
+    assert [run["run_id"] for page in pages for run in page["runs"]] == ["r2", "r1"]
+    assert pages[0]["runs"][0]["id"] == "8-0"
+    assert [run["run_id"] for run in app.get("status")["targets"][0]["runs"]] == ["r2", "r1"]
+
+
+def test_all_dead_letters_can_mean_those_up_to_one(app: App, client: Client) -> None:
+    """The list tells which is the last; what comes later is not meant."""
+    given(client, TARGET)
+    dead(client, tweet(1), tweet(2))
+    last = app.get("dead-letters", limit=1)["last"]
+    later = dead(client, tweet(3))
+
+    would = app.post("dead-letters/replay", ids="all", upto=last, dry_run=True)
+    gone = app.ask("DELETE", "dead-letters", params={"ids": "all", "upto": last}).json()
+
+    assert (would["chosen"], gone["discarded"]) == (2, 2)
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
+
+
+# --- lost entries ----------------------------------------------------------------------------------------------------
+
+
+def test_lost_entries_come_in_pages_the_last_found_first(app: App, client: Client) -> None:
+    """Whose they were, and when that was found; the cursor of a page leads to the next."""
+    given(client, TARGET)
+    lose(client, *range(1, 4))
+    client.execute_command("XADD", TARGET.keys.lost, "*", "id", "2-0", "somebody", "else")
+    lose(client, 4, 5)
+
+    pages = [app.get("lost", limit=2)]
+    while pages[-1]["next"]:
+        pages.append(app.get("lost", limit=2, before=pages[-1]["next"]))
+
+    assert [[one["id"] for one in page["lost"]] for page in pages] == [["5-0", "4-0"], ["3-0"], ["2-0", "1-0"], []]
+    assert {page["count"] for page in pages} == {6}
+    assert pages[-2]["lost"][1:] == [
+        {"id": "1-0", "consumer": "gone", "deliveries": 2, "idle_ms": 60_000, "at": "2026-01-02T03:04:05.678+00:00"}
+    ]
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_come_with_their_bytes_untouched_and_a_text_that_is_safe_to_show(app: App, client: Client) -> None:
+    """Controls, marks that turn text around, and what is not UTF-8 become escapes."""
+    value = "<script>\0\x1b[31m שלום \u202eevil".encode() + b"\xff"
+    dead(client, [b"id", b"7", b"na\0me", value])
+
+    (letter,) = app.get("dead-letters")["dead_letters"]
+
+    assert (letter["entry_id"], letter["reason"], letter["error"]) == ("1-0", "bad_entry", "it is bad")
+    name, found = letter["fields"][1]["name"], letter["fields"][1]["value"]
+    assert name["text"] == "na\\x00me"
+    assert found["text"] == "<script>\\x00\\x1b[31m שלום \\u202eevil\\xff"
+    assert base64.b64decode(found["base64"]) == value
+    assert found["bytes"] == len(value)
+
+
+def test_the_text_of_a_long_value_is_its_beginning(app: App, client: Client) -> None:
+    """A character that the cut goes through is left out; the bytes are all there."""
+    value = ("ü" * 60_000).encode()
+    dead(client, [b"text", value])
+
+    (letter,) = app.get("dead-letters")["dead_letters"]
+
+    assert letter["fields"][0]["value"]["text"] == "ü" * 1000
+    assert base64.b64decode(letter["fields"][0]["value"]["base64"]) == value
+
+
+@pytest.mark.parametrize(("count", "limit"), [(0, 3), (3, 3), (7, 3), (25, 100), (30, 10)])
+def test_dead_letters_come_in_pages(app: App, client: Client, count: int, limit: int) -> None:
+    """Each exactly once, in the order in which they became such; the last page says that it is the last."""
+    ids = dead(client, *(tweet(number) for number in range(count)))
+
+    found, after = [], None
+    while True:
+        page = app.get("dead-letters", limit=limit, **({"after": after} if after else {}))
+        found += [letter["id"] for letter in page["dead_letters"]]
+        assert len(page["dead_letters"]) <= limit
+        assert page["count"] == count
+        after = page["next"]
+        if after is None:
+            break
+
+    assert found == ids
+
+
+def test_a_page_ends_early_where_the_bodies_are_large(app: App, client: Client) -> None:
+    """A hundred letters of a megabyte each would be too much for one answer."""
+    ids = dead(client, *([b"text", b"x" * 400_000] for _ in range(7)))
+
+    pages = [app.get("dead-letters", limit=100)]
+    while pages[-1]["next"]:
+        pages.append(app.get("dead-letters", limit=100, after=pages[-1]["next"]))
+
+    assert [len(page["dead_letters"]) for page in pages] == [3, 3, 1]
+    assert [letter["id"] for page in pages for letter in page["dead_letters"]] == ids
+
+
+def test_a_replay_stores_what_can_be_stored(app: App, client: Client) -> None:
+    """What fails again stays, with its new error."""
+    given(client, TARGET)
+    dead(client, tweet(1), [b"user", b"without an id"], tweet(3))
+
+    report = app.post("dead-letters/replay", ids="all")
+
+    assert (report["chosen"], report["replayed"], report["failed"], report["left"]) == (3, 2, 1, 0)
+    after = state(client, TARGET)
+    assert after.hashes == stored(tweet(1), tweet(3))
+    assert [letter[b"id"] for letter in after.dead] == [b"2-0"]
+
+
+def test_a_replay_of_some_leaves_the_others(app: App, client: Client) -> None:
+    """By their IDs; one that is not there is counted."""
+    given(client, TARGET)
+    first, second, _ = dead(client, *(tweet(number) for number in range(3)))
+
+    report = app.post("dead-letters/replay", ids=[second, first, "7-7"], limit=1)
+
+    assert (report["chosen"], report["replayed"], report["missing"]) == (1, 1, 1)
+    assert app.get("status")["targets"][0]["dead_letters"] == 2
+
+
+def test_a_dry_run_only_counts(app: App, client: Client) -> None:
+    """The server is as it was."""
+    given(client, TARGET)
+    dead(client, tweet(1), tweet(2))
+    before = state(client, TARGET)
+
+    report = app.post("dead-letters/replay", ids="all", dry_run=True)
+
+    assert (report["dry_run"], report["chosen"], report["replayed"]) == (True, 2, 0)
+    assert state(client, TARGET) == before
+
+
+def test_a_replay_ends_with_its_budget(app: App, client: Client) -> None:
+    """However slow it was asked to be; what it has not begun, it says."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(6)))
+    began = time.monotonic()
+
+    report = app.post("dead-letters/replay", ids="all", rate=1, budget_sec=1)
+
+    assert time.monotonic() - began < 4
+    assert report["left"] >= 3
+    assert report["replayed"] + report["left"] == 6
+
+
+def test_while_the_circuit_is_open_a_replay_is_refused(app: App, client: Client) -> None:
+    """409, who opened it and why, and nothing done, unless it is wanted all the same; a dry run does no harm."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    app.post("circuit", action="open", reason="the database is moved", who="Ada")
+
+    answer = app.ask("POST", "dead-letters/replay", json={"ids": "all"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "circuit_open")
+    assert "Ada opened it: the database is moved" in answer.json()["error"]["message"]
+    assert "even_if_open" in answer.json()["error"]["message"]
+    assert app.post("dead-letters/replay", ids="all", dry_run=True)["chosen"] == 1
+    assert app.get("status")["targets"][0]["dead_letters"] == 1
+    assert app.post("dead-letters/replay", ids="all", even_if_open=True)["replayed"] == 1
+
+
+def test_a_replay_that_a_run_keeps_out_says_so(app: App, client: Client) -> None:
+    """409, when to try again, and nothing done."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    hold_lease(client)
+
+    answer = app.ask("POST", "dead-letters/replay", json={"ids": "all", "budget_sec": 1})
+
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "lease_held"
+    assert "run of another" in answer.json()["error"]["message"]
+    assert int(answer.headers["retry-after"]) > 0
+    assert app.get("status")["targets"][0]["dead_letters"] == 1
+
+
+def test_discarding_removes_those_asked_for_or_all(app: App, client: Client) -> None:
+    """The answer says how many there were."""
+    ids = dead(client, *(tweet(number) for number in range(5)))
+
+    assert app.delete("dead-letters", ids=f"{ids[1]},{ids[3]},9-9")["discarded"] == 2
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [ids[0], ids[2], ids[4]]
+    assert app.delete("dead-letters", ids="all")["discarded"] == 3
+    assert app.get("dead-letters")["dead_letters"] == []
+
+
+# --- the circuit -----------------------------------------------------------------------------------------------------
+
+
+def test_a_person_opens_the_circuit_and_closes_it(app: App, client: Client) -> None:
+    """While it is open a run takes nothing over, and says why."""
+    entries = held(range(4))
+    given(client, TARGET, *entries)
+
+    opened = app.post("circuit", action="open", reason="the database is moved", who="Ada")
+    (refused,) = app.post("runs")["runs"]
+
+    assert opened["effect"] == "opened"
+    assert (opened["circuit"]["state"], opened["circuit"]["who"], opened["circuit"]["limit"]) == ("open", "Ada", 50)
+    assert refused["outcome"] == "circuit_open"
+    assert "the database is moved" in refused["reason"]
+    assert pending_count(client, TARGET) == 4
+
+    closed = app.post("circuit", action="close", reason="done")
+    (report,) = app.post("runs")["runs"]
+
+    assert (closed["effect"], closed["circuit"]["state"]) == ("closed", "closed")
+    assert report["acknowledged"] == 4
+
+
+def test_what_is_so_already_is_no_change(app: App) -> None:
+    """The answer says so."""
+    effects = [app.post("circuit", action=action, reason="a test")["effect"] for action in ("close", "open", "open")]
+
+    assert effects == ["is_closed", "opened", "is_open"]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+REFUSED = [
+    ("GET", "status?x=1", None, '"x"'),
+    ("GET", "runs?limit=0", None, "limit"),
+    ("GET", "runs?limit=101", None, "limit"),
+    ("GET", "runs?limit=99999999999999999999999999", None, "limit"),
+    ("GET", "runs?limit=ten", None, "limit"),
+    ("GET", "runs?limit=1.5", None, "limit"),
+    ("GET", "runs?limit=%D9%A3", None, "limit"),  # a digit, but an Arabic one
+    ("GET", "runs?limit=1&limit=2", None, "limit"),
+    ("GET", "runs?before=yesterday", None, "before"),
+    ("GET", "runs?before=1-1%0A", None, "before"),
+    ("GET", "runs?target=s", None, "target"),
+    ("GET", "dead-letters?after=1", None, "after"),
+    ("GET", "dead-letters?target=%00", None, "target"),
+    ("DELETE", "dead-letters", None, "ids"),
+    ("DELETE", "dead-letters?ids=", None, "ids"),
+    ("DELETE", "dead-letters?ids=*", None, "ids"),
+    ("DELETE", "dead-letters?ids=all,1-1", None, "ids"),
+    ("DELETE", f"dead-letters?ids={','.join(['1-1'] * 101)}", None, "ids"),
+    ("DELETE", "dead-letters?ids=all", b"{}", "body"),
+    ("POST", "runs", b'{"budget_sec": 201}', "budget_sec"),
+    ("POST", "runs", b'{"budget_sec": true}', "budget_sec"),
+    ("POST", "runs", b'{"budget_sec": NaN}', "body"),
+    ("POST", "runs", b'{"target": 1}', "target"),
+    ("POST", "runs", b'{"target": "nobody/knows"}', "target"),
+    ("POST", "runs?limit=1", b"{}", '"limit"'),
+    ("POST", "runs", b"[]", "body"),
+    ("POST", "runs", b"{", "body"),
+    ("POST", "runs", b"\xff", "body"),
+    ("POST", "runs", b"[" * 60_000, "body"),
+    ("POST", "runs", b" " * 70_000, "body"),
+    ("POST", "runs", b'{"budget_sec": 1, "budget_sec": 2}', "body"),
+    ("POST", "dead-letters/replay", b"", "ids"),
+    ("POST", "dead-letters/replay", b'{"ids": []}', "ids"),
+    ("POST", "dead-letters/replay", b'{"ids": "some"}', "ids"),
+    ("POST", "dead-letters/replay", b'{"ids": ["1-1", 2]}', "ids[1]"),
+    ("POST", "dead-letters/replay", b'{"ids": ["1-1", "1-1"]}', "ids"),
+    ("POST", "dead-letters/replay", b'{"ids": ["18446744073709551616-0"]}', "ids[0]"),
+    ("POST", "dead-letters/replay", b'{"ids": {"a": 1}}', "ids"),
+    ("POST", "dead-letters/replay", b'{"ids": "all", "limit": 0}', "limit"),
+    ("POST", "dead-letters/replay", b'{"ids": "all", "rate": -1}', "rate"),
+    ("POST", "dead-letters/replay", b'{"ids": "all", "dry_run": "yes"}', "dry_run"),
+    ("POST", "dead-letters/replay", b'{"ids": "all", "force": true}', '"force"'),
+    ("POST", "circuit", b'{"action": "open"}', "reason"),
+    ("POST", "circuit", b'{"action": "smash", "reason": "x"}', "action"),
+    ("POST", "circuit", b'{"action": "open", "reason": "  "}', "reason"),
+    ("POST", "circuit", b'{"action": "open", "reason": "a\\u0000b"}', "reason"),
+    ("POST", "circuit", b'{"action": "open", "reason": "\\ud800"}', "reason"),
+    ("POST", "circuit", b'{"action": "open", "reason": "x", "who": null}', "who"),
+    ("POST", "circuit", b'{"action": "open", "reason": "x", "who": " "}', "who"),
+    ("POST", "circuit", b'{"action": "open", "reason": "\\u202ex"}', "reason"),
+    ("POST", "circuit", b'{"action": "open", "reason": "x", "reason": "y"}', "twice"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "field"), REFUSED)
+def test_what_is_not_as_the_document_says_is_refused_by_name(
+    app: App, client: Client, method: str, path: str, body: bytes | None, field: str
+) -> None:
+    """400; the message names the field and what is allowed, and nothing was done."""
+    dead(client, tweet(1))
+    before = state(client, TARGET)
+
+    answer = app.ask(method, path, content=body)
+
+    assert answer.status_code == 400, answer.text
+    assert answer.json().keys() == {"error"}
+    assert answer.json()["error"].keys() == {"code", "message"}
+    assert answer.json()["error"]["code"] == "bad_request"
+    message = answer.json()["error"]["message"]
+    assert field in message.partition("; allowed: ")[0]
+    assert "; allowed: " in message
+    assert len(message) < 500
+    assert state(client, TARGET) == before
+
+
+def test_a_key_in_the_address_is_the_hosts_matter(app: App) -> None:
+    """``?code=`` is how Azure lets a key be given too; it is no parameter of ours."""
+    assert app.ask("GET", f"status?code={KEY}", key=None).status_code == 200
+
+
+def test_an_unknown_method_or_path_is_not_found(app: App) -> None:
+    """As the host answers it."""
+    assert app.ask("PUT", "runs").status_code in {404, 405}
+    assert app.ask("GET", "nothing").status_code == 404
+
+
+# --- several targets -------------------------------------------------------------------------------------------------
+
+
+def test_with_two_targets_the_one_that_is_meant_is_said(two: App, client: Client) -> None:
+    """What is asked without a name could mean the other."""
+    dead(client, tweet(1))
+
+    answer = two.ask("DELETE", "dead-letters?ids=all")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == f"target is missing; allowed: {NAME}, {OTHER.name}"
+    assert two.delete("dead-letters", ids="all", target=OTHER.name)["discarded"] == 0
+    assert two.delete("dead-letters", ids="all", target=NAME)["discarded"] == 1
+
+
+def test_a_run_without_a_target_runs_all(two: App, client: Client) -> None:
+    """As the timer does; with a name, that one alone."""
+    given(client, TARGET, *held(range(3)))
+    given(client, OTHER, *held(range(3, 5)))
+
+    (report,) = two.post("runs", target=OTHER.name)["runs"]
+    assert (report["target"], report["claimed"]) == (OTHER.name, 2)
+    reports = two.post("runs")["runs"]
+    assert [(one["target"], one["claimed"]) for one in reports] == [(NAME, 3), (OTHER.name, 0)]
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_redis_away_is_a_503_and_passes(serve: Callable[..., Any]) -> None:
+    """Each route says so and when to try again; once the server is back, all is as before."""
+    with Server() as server, serve(server.port) as app:
+        with raw_client(server.port) as client:
+            given(client, TARGET)
+        server.stop()
+        answers = {f"{method} {path}": app.ask(method, path, **more) for method, path, more in ROUTES[:-1]}
+        server.start()
+        with raw_client(server.port) as client:
+            given(client, TARGET)
+        back = _until_answered(app)
+
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 503)
+    assert all(answer.json()["error"]["code"] == "redis_away" for answer in answers.values())
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers.values())
+    assert back["targets"][0]["error"] is None
+
+
+def _until_answered(app: App) -> Any:
+    for _ in range(50):
+        answer = app.ask("GET", "status")
+        if answer.status_code == 200:
+            return answer.json()
+        time.sleep(0.1)
+    raise AssertionError(answer.text)
+
+
+def test_bad_settings_are_named_without_what_is_in_them(serve: Callable[..., Any]) -> None:
+    """A connection string, pasted into the wrong setting, holds the password."""
+    secret = "name.redis.cache.windows.net:6380,password=hunter2=,ssl=True"
+    with serve(1, REDIS_HOST=secret, PAGE_SIZE="many") as app:
+        answers = [app.ask(method, path, **more) for method, path, more in ROUTES]
+
+    assert {answer.status_code for answer in answers} == {500}
+    assert {answer.json()["error"]["code"] for answer in answers} == {"bad_settings"}
+    (message,) = {answer.json()["error"]["message"] for answer in answers}
+    assert "REDIS_HOST, PAGE_SIZE" in message
+    assert "hunter2" not in message
+
+
+def test_a_wrong_password_is_said(serve: Callable[..., Any]) -> None:
+    """It does not pass by itself, so it is no 503; every route says the same, and names the host."""
+    with Server(requirepass="right") as server, serve(server.port, REDIS_PASSWORD="wrong") as app:
+        answers = [app.ask(method, path, **more) for method, path, more in ROUTES[:-1]]
+
+    assert {answer.status_code for answer in answers} == {500}
+    assert {answer.json()["error"]["code"] for answer in answers} == {"access_denied"}
+    for message in {answer.json()["error"]["message"] for answer in answers}:
+        assert f"127.0.0.1:{server.port}" in message
+        assert "wrong" not in message.replace("WRONGPASS", "").replace("wrong user", "")
+
+
+def test_a_key_of_another_type_is_a_redis_error(app: App, client: Client) -> None:
+    """Somebody has put something else where the dead letters belong."""
+    client.execute_command("SET", TARGET.keys.dead, "x")
+
+    answer = app.ask("GET", "dead-letters")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "redis_error")
+    assert "WRONGTYPE" in answer.json()["error"]["message"]
+
+
+# --- the dashboard's page --------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_wants_no_key_and_may_do_next_to_nothing(app: App, client: Client) -> None:
+    """It holds no data; the policy lets it run what it holds itself and call its own app."""
+    dead(client, [b"id", b"a-secret-of-the-data"])
+
+    answer = app.ask("GET", "dashboard", key=None)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "a-secret-of-the-data" not in answer.text
+    assert NAME not in answer.text
+    policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    assert all("unsafe" not in rule for rule in policy.values())
+    assert set(re.findall(r"""https?://[^"'\s<]+""", answer.text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\b|\son\w+=\"", answer.text)
+    assert httpx2.get(f"{app.base}/api/dashboard").content == answer.content
+
+
+def test_the_contract_is_valid_whatever_the_targets_are() -> None:
+    """It is made anew for each call: one app's targets do not get into another's."""
+    assert contract.document(["a/b"])["components"]["schemas"]["Target"]["enum"] == ["a/b"]
+    assert contract.document(["c/d"])["components"]["schemas"]["Target"]["enum"] == ["c/d"]

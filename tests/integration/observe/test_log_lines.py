@@ -1,0 +1,137 @@
+"""Log lines and traces find each other: by target, run and operation."""
+
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+
+from reclaim.observe.export import MAX_LINES, Exports
+from reclaim.trace import name_in_log_lines, run_under_way
+from tests.integration.observe.collector import OPERATION, Collector, a_collector, exports_to, of_kind, told, values
+
+logger = logging.getLogger("reclaim")
+
+
+@pytest.fixture(autouse=True)
+def named() -> None:
+    """As the app does."""
+    name_in_log_lines()
+    name_in_log_lines()
+
+
+def lines(collector: Collector) -> list[dict[str, object]]:
+    """What log lines have arrived, without times."""
+    return [
+        one["data"]["baseData"] | {name.removeprefix("ai.operation."): one["tags"].get(name) for name in _JOINS}
+        for one in of_kind(collector.envelopes, "Message")
+    ]
+
+
+_JOINS = ("ai.operation.id", "ai.operation.parentId")
+
+
+def test_a_line_of_a_run_names_target_run_and_operation(caplog: pytest.LogCaptureFixture) -> None:
+    """In its text, which is all that the host passes on, and as attributes for whoever reads those."""
+    with OPERATION.under_way():
+        logger.warning("before %d", 1)
+        with run_under_way("s/g", "0123456789ab"):
+            logger.warning("the claim of %s failed: 100%%", "1-0")
+        logger.warning("after")
+    logger.warning("none")
+
+    names = f"[target=s/g run=0123456789ab operation={OPERATION.trace_id}]"
+    assert [record.getMessage() for record in caplog.records] == [
+        "before 1",
+        f"the claim of 1-0 failed: 100% {names}",
+        "after",
+        "none",
+    ]
+    found = [
+        (one.__dict__["target"], one.__dict__["run_id"], one.__dict__["operation_id"], one.__dict__["parent_id"])
+        for one in caplog.records
+    ]
+    outside = ("", "", OPERATION.trace_id, OPERATION.parent_id)
+    run = ("s/g", "0123456789ab", OPERATION.trace_id, "0123456789ab0000")
+    assert found == [outside, run, outside, ("", "", "", "")]
+
+
+def test_a_line_that_cannot_be_formatted_breaks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the handler's to report, as always in logging."""
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with run_under_way("s/g", "0123456789ab"):
+            logger.warning("%d entries", "no")
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
+async def test_the_plain_programs_lines_are_sent_on_request() -> None:
+    """With the next export, each once, and with the names by which they join the run's request."""
+    with a_collector() as collector:
+        unasked, exports = exports_to(collector), Exports(replace(collector.insights, logs=True), "redis")
+        unasked.lines_if_asked()
+        logger.warning("nobody takes this")
+        await unasked.export([told()], OPERATION)
+        assert lines(collector) == []
+
+        exports.lines_if_asked()
+        exports.lines_if_asked()
+        with OPERATION.under_way(), run_under_way("s/g", "0123456789ab"):
+            logger.warning("the claim failed")
+        logger.error("what else")
+        await exports.export([told()], OPERATION)
+        await exports.export([told()], OPERATION)
+        exports.close()
+        logger.warning("nobody takes this")
+        await exports.export([told()], OPERATION)
+
+    common = {"consumer": "", "app_version": "0.1.0", "logger": "reclaim"}
+    assert lines(collector) == [
+        {
+            "ver": 2,
+            "message": f"the claim failed [target=s/g run=0123456789ab operation={OPERATION.trace_id}]",
+            "severityLevel": 2,
+            "properties": common | {"target": "s/g", "run_id": "0123456789ab"},
+            "id": OPERATION.trace_id,
+            "parentId": "0123456789ab0000",
+        },
+        {
+            "ver": 2,
+            "message": "what else",
+            "severityLevel": 3,
+            "properties": common | {"target": "", "run_id": ""},
+            "id": None,
+            "parentId": None,
+        },
+    ]
+    requests = of_kind(collector.envelopes, "Request")
+    assert requests[0]["data"]["baseData"]["id"] == lines(collector)[0]["parentId"]
+
+
+async def test_lines_beyond_the_last_thousand_are_counted() -> None:
+    """They are kept in memory until the next run, but not without end."""
+    with a_collector() as collector:
+        exports = Exports(replace(collector.insights, logs=True), "redis")
+        exports.lines_if_asked()
+        for number in range(MAX_LINES + 7):
+            logger.info("line %d", number)
+            logger.warning("line %d", number)
+        await exports.export([told()], OPERATION)
+        exports.close()
+
+    assert len(lines(collector)) == MAX_LINES
+    assert values(collector.envelopes)["reclaim.telemetry_dropped"] == 7
+
+
+def test_the_report_may_say_more() -> None:
+    """The run's own line is one JSON object, its operation in it."""
+    line = json.loads(told().report.to_json(operation_id=OPERATION.trace_id))
+
+    assert (line["run_id"], line["target"], line["operation_id"]) == ("0123456789ab", "s/g", OPERATION.trace_id)
+    assert line.keys() & {"error", "page_reports"} == set()

@@ -1,0 +1,233 @@
+"""Entries trimmed, deleted, acknowledged or taken by others while they are pending: each is told apart (G2)."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from dev.proxy import ErrorReply, Fault, Proxy
+from dev.server import Server, available
+from reclaim.entry import Entry
+from reclaim.run.report import Outcome
+from tests.faults import LOADING, before_claim, by_function, lost_line, pending, step
+from tests.support import Client, Endpoint, Held, State, a_target, given, held, raw_client, run, state, stored, tweet
+
+ENTRIES = held(range(1, 6))
+
+
+def doing(client: Client, *commands: str) -> Callable[[], object]:
+    """What runs these commands, when it is called."""
+    return lambda: [client.execute_command(*command.split()) for command in commands]
+
+
+async def test_a_deleted_entry_is_in_the_ledger_and_no_longer_pending(server: Endpoint, client: Client) -> None:
+    """Its ID and who had it are recorded; the others are handled."""
+    target = a_target(page_size=2)
+    given(client, target, *ENTRIES[:3], Held(tweet(4), consumer="other", deliveries=3), ENTRIES[4])
+    client.execute_command("XDEL", "s", "2-0", "4-0")
+
+    report = await run(server, target)
+
+    assert (report.lost, report.acknowledged) == (2, 3)
+    assert state(client, target) == State(
+        hashes=stored(tweet(1), tweet(3), tweet(5)), length=3, lost=[lost_line(2), lost_line(4, "other", 3)]
+    )
+
+
+async def test_trimmed_entries_are_in_the_ledger(server: Endpoint, client: Client) -> None:
+    """The head of the stream is trimmed away while it is pending."""
+    target = a_target(page_size=2)
+    given(client, target, *ENTRIES)
+    client.execute_command("XTRIM", "s", "MAXLEN", 2)
+
+    report = await run(server, target)
+
+    assert report.lost == 3
+    assert state(client, target) == State(
+        hashes=stored(tweet(4), tweet(5)), length=2, lost=[lost_line(1), lost_line(2), lost_line(3)]
+    )
+
+
+async def test_a_stream_trimmed_to_nothing_is_all_in_the_ledger(server: Endpoint, client: Client) -> None:
+    """Nothing is left to handle, and everything is accounted for."""
+    target = a_target(page_size=2)
+    given(client, target, *ENTRIES)
+    client.execute_command("XTRIM", "s", "MAXLEN", 0)
+
+    report = await run(server, target)
+
+    assert (report.outcome, report.lost, report.claimed) == (Outcome.COMPLETED, 5, 0)
+    assert state(client, target) == State(lost=[lost_line(number) for number in range(1, 6)])
+
+
+async def test_a_deleted_entry_that_is_not_idle_is_left_to_its_consumer(server: Endpoint, client: Client) -> None:
+    """Whoever has it may still be at work with it, and acknowledge it."""
+    target = a_target()
+    given(client, target, Held(tweet(1)), Held(tweet(2), idle_ms=0))
+    client.execute_command("XDEL", "s", "2-0")
+
+    report = await run(server, target)
+
+    assert report.lost == 0
+    assert state(client, target) == State(hashes=stored(tweet(1)), length=1, pending=pending(2, age="fresh"))
+
+
+async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """It was there when it was looked for, and gone when it was claimed."""
+    target = a_target()
+    given(client, target, *ENTRIES[:3])
+    before_claim(proxy, doing(client, "XDEL s 2-0"))
+
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert report.lost == 1
+    assert state(client, target) == State(hashes=stored(tweet(1), tweet(3)), length=2, lost=[lost_line(2)])
+
+
+@pytest.mark.parametrize(
+    "what_happens",
+    [
+        "XACK s g 2-0|XDEL s 2-0",
+        "XACK s g 2-0|XTRIM s MAXLEN 1",
+        "XACK s g 2-0",
+    ],
+)
+async def test_an_entry_acknowledged_between_find_and_claim_is_not_lost(
+    server: Endpoint, client: Client, proxy: Proxy, what_happens: str
+) -> None:
+    """A live consumer finished after all, and somebody tidied up: nothing is recorded, nothing is handled twice."""
+    target = a_target()
+    given(client, target, *ENTRIES[1:3], ENTRIES[4])  # 1-0, 2-0, 3-0
+    client.execute_command("XACK", "s", "g", "1-0")
+    before_claim(proxy, doing(client, *what_happens.split("|")))
+
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert (report.lost, report.claimed, report.acknowledged) == (0, 1, 1)
+    after = state(client, target)
+    assert (after.lost, after.pending, after.hashes) == ([], {}, stored(ENTRIES[4]))
+
+
+async def test_an_entry_taken_between_find_and_claim_is_left_to_the_taker(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """XCLAIM's own least idle time decides: it is the other's, once, and not handled by us."""
+    target = a_target()
+    given(client, target, *ENTRIES[:3])
+    before_claim(proxy, doing(client, "XCLAIM s g other 0 2-0"))
+
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert (report.lost, report.claimed) == (0, 2)
+    assert state(client, target) == State(
+        hashes=stored(tweet(1), tweet(3)), length=3, pending=pending(2, consumer="other", deliveries=2, age="fresh")
+    )
+
+
+async def test_an_entry_deleted_after_its_claim_is_handled_all_the_same(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """We have its body: it is stored and acknowledged, and nothing is lost."""
+    target = a_target()
+    given(client, target, *ENTRIES[:3])
+    proxy.when("HSET", doing(client, "XDEL s 2-0"))
+
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert (report.lost, report.acknowledged) == (0, 3)
+    assert state(client, target) == State(hashes=stored(*ENTRIES[:3]), length=2)
+
+
+async def test_an_entry_deleted_in_our_hands_that_is_given_back_is_in_the_ledger_in_the_end(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """The refund must not drop it unrecorded (as XCLAIM does from Redis 7 on): pending still, then lost."""
+    target = a_target(min_idle_ms=1, retry_attempts=1)
+    given(client, target, *ENTRIES[:3])
+    proxy.when("HSET", ErrorReply(LOADING), times=3)
+    refund, args = step("keep or refund")
+    proxy.when(refund, doing(client, "XDEL s 2-0"), args=args)
+
+    await run(proxy, target)
+    given_back = state(client, target)
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert given_back.pending.keys() == {b"1-0", b"2-0", b"3-0"}
+    assert report.lost == 1
+    after = state(client, target)
+    assert ([line[b"id"] for line in after.lost], after.pending) == ([b"2-0"], {})
+    assert after.hashes == stored(tweet(1), tweet(3))
+
+
+async def test_an_entry_deleted_under_a_slow_handler_is_in_the_ledger_in_the_end(
+    server: Endpoint, client: Client
+) -> None:
+    """Nor does it go unrecorded when our claim on it is renewed while the handler works, and the handler then fails."""
+    target = a_target(min_idle_ms=300)
+    given(client, target, Held(tweet(1)))
+
+    async def slow(entry: Entry) -> None:
+        client.execute_command("XDEL", "s", entry.id)
+        await asyncio.sleep(0.4)
+        raise ValueError
+
+    report = await run(server, target, by_function(slow))
+    in_between = state(client, target)
+    later = await run(server, a_target(min_idle_ms=1), by_function(slow))
+
+    assert (report.failed, report.taken, later.lost) == (1, 0, 1)
+    assert in_between.pending.keys() == {b"1-0"}
+    assert state(client, target).lost == [lost_line(1, "monitoring_app", 2)]
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=["cut before", "cut after"])
+@pytest.mark.parametrize("at", ["claim", "record"])
+async def test_a_loss_is_recorded_once_though_the_connection_breaks(
+    server: Endpoint, client: Client, proxy: Proxy, at: str, fault: Fault
+) -> None:
+    """The claim is made again after a broken connection: one line in the ledger all the same."""
+    target = a_target(min_idle_ms=1)
+    given(client, target, *ENTRIES[:3])
+    client.execute_command("XDEL", "s", "2-0")
+    if at == "claim" and server.kind == "redis-6.2":
+        proxy.when("XCLAIM", fault)
+    else:
+        proxy.when("EVAL", fault, args=lambda args: b"'XADD', KEYS[2]" in args[0])
+
+    await run(proxy, target)
+    after = await run(proxy, target)
+
+    assert after.outcome in {Outcome.NOTHING_PENDING, Outcome.COMPLETED}
+    found = state(client, target)
+    assert ([line[b"id"] for line in found.lost], found.hashes) == ([b"2-0"], stored(tweet(1), tweet(3)))
+    assert found.pending.keys() <= set()
+
+
+@pytest.mark.skipif("redis-6.2" not in available(), reason="redis-6.2 is not installed here")
+@pytest.mark.parametrize("kind", [kind for kind in available() if kind != "redis-6.2"])
+async def test_a_deletion_from_before_an_upgrade_is_in_the_ledger(kind: str) -> None:
+    """Redis 6's file does not say what the last deleted ID was; a server that has loaded it claims 0-0."""
+    target = a_target()
+    with Server("redis-6.2") as old, Server(kind) as new:
+        with raw_client(old.port) as client:
+            given(client, target, *ENTRIES[:3])
+            client.execute_command("XDEL", "s", "2-0")
+            client.execute_command("SAVE")
+        new.stop()
+        shutil.copy(old.directory / "dump.rdb", new.directory)
+        new.start()
+
+        report = await run(new, target)
+
+        with raw_client(new.port) as client:
+            after = state(client, target)
+    assert report.lost == 1
+    assert after == State(hashes=stored(tweet(1), tweet(3)), length=2, lost=[lost_line(2)])

@@ -1,0 +1,360 @@
+"""What an entry that is not done does to the others: its key waits, everything else goes on (G3, G4)."""
+
+import asyncio
+import random
+
+import pytest
+
+from dev.proxy import ErrorReply, Fault, Proxy
+from reclaim.entry import Entry
+from reclaim.errors import RejectEntry, RetryEntry
+from reclaim.run.report import Outcome
+from tests.faults import LOADING, OOM, Recorder, by_function, dead_letter, of_user, pending
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    State,
+    a_runner,
+    a_target,
+    age_all,
+    given,
+    held,
+    run,
+    state,
+    stored,
+    tweet,
+)
+
+# Users a and b in turn, six entries each: 1 a, 2 b, 3 a, …
+TWO_USERS = [of_user(number, "ab"[(number - 1) % 2]) for number in range(1, 13)]
+OF_A = [1, 3, 5, 7, 9, 11]
+OF_B = [2, 4, 6, 8, 10, 12]
+
+
+def of_key(seen: list[int], numbers: list[int]) -> list[int]:
+    return [number for number in seen if number in numbers]
+
+
+@pytest.mark.parametrize("page_size", [2, 500])
+async def test_a_failure_holds_its_key_and_nothing_else(server: Endpoint, client: Client, page_size: int) -> None:
+    """In this page and in the later ones: what comes after it of its key is not handled, the other key's all is."""
+    target = a_target(page_size=page_size, lanes=2)
+    given(client, target, *TWO_USERS)
+    record = Recorder(_3=ValueError("no"))
+
+    report = await run(server, target, by_function(record))
+
+    assert (of_key(record.seen, OF_A), of_key(record.seen, OF_B)) == ([1, 3], OF_B)
+    assert (report.acknowledged, report.failed, report.held) == (7, 1, 4)
+    assert state(client, target) == State(
+        pending=pending(3, consumer="monitoring_app", deliveries=2, age="fresh")
+        | pending(5, 7, 9, 11, consumer="monitoring_app"),
+        length=12,
+    )
+
+
+async def test_the_next_run_holds_the_key_while_the_failed_entry_is_not_idle(server: Endpoint, client: Client) -> None:
+    """Redis itself remembers: a fresh process reads it from what our consumer holds."""
+    target = a_target(lanes=2)
+    given(client, target, *TWO_USERS)
+    record = Recorder(_3=ValueError("no"))
+    await run(server, target, by_function(record))
+    client.execute_command("XADD", "s", "100-0", "id", "100", "user", "b")
+    client.execute_command("XREADGROUP", "GROUP", "g", "worker", "STREAMS", "s", ">")
+    client.execute_command("XCLAIM", "s", "g", "worker", 0, "100-0", "IDLE", 3_600_000, "JUSTID")
+    record.seen.clear()
+
+    report = await run(server, target, by_function(record))
+
+    assert record.seen == [100]
+    assert (report.held, report.acknowledged) == (4, 1)
+    assert state(client, target).pending == pending(3, consumer="monitoring_app", deliveries=2, age="fresh") | pending(
+        5, 7, 9, 11, consumer="monitoring_app"
+    )
+
+
+async def test_once_idle_the_failed_entry_and_those_behind_it_are_handled_in_order(
+    server: Endpoint, client: Client
+) -> None:
+    """The failure is over: the rest of the key follows in ID order."""
+    target = a_target(lanes=2, page_size=3)
+    given(client, target, *TWO_USERS)
+    record = Recorder(_3=ValueError("no"))
+    await run(server, target, by_function(record))
+    age_all(client, target)
+    record.trouble.clear()
+    record.seen.clear()
+
+    await run(server, target, by_function(record))
+
+    assert record.seen == [3, 5, 7, 9, 11]
+    assert state(client, target) == State(length=12)
+
+
+async def test_a_failure_at_the_last_delivery_is_parked_and_its_key_goes_on(server: Endpoint, client: Client) -> None:
+    """The dead letter has the error and the entry's bytes; later entries of the key are handled by the same run."""
+    target = a_target(lanes=2, max_deliveries=3)
+    entries = [*TWO_USERS[:2], of_user(3, "a", deliveries=2), *TWO_USERS[3:]]
+    given(client, target, *entries)
+    record = Recorder(_3=ValueError("no"))
+
+    report = await run(server, target, by_function(record))
+
+    assert of_key(record.seen, OF_A) == OF_A
+    assert (report.acknowledged, report.parked, report.failed, report.held) == (11, 1, 0, 0)
+    assert state(client, target) == State(
+        length=12, dead=[dead_letter(3, entries[2].fields, "failed", "ValueError: no", deliveries=3)]
+    )
+
+
+async def test_a_poison_entry_is_dead_after_exactly_its_budget(server: Endpoint, client: Client) -> None:
+    """It is handled MAX_DELIVERIES times less the one its first consumer had, then parked; nothing else suffers."""
+    target = a_target(max_deliveries=4)
+    given(client, target, *TWO_USERS)
+    record = Recorder(_3=ValueError("no"))
+
+    async with a_runner(server, target, by_function(record)) as runner:
+        for _ in range(6):
+            await runner.run(30)
+            age_all(client, target)
+
+    assert record.seen.count(3) == 3
+    assert sorted(set(record.seen)) == list(range(1, 13))
+    after = state(client, target)
+    assert [(letter[b"id"], letter[b"deliveries"]) for letter in after.dead] == [(b"3-0", b"4")]
+    assert after.pending == {}
+
+
+async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint, client: Client) -> None:
+    """It may be what kills the process: it is never given to the handler, and what comes after it is."""
+    target = a_target(max_deliveries=5)
+    entries = [of_user(1, "a"), of_user(2, "a", deliveries=5), of_user(3, "a")]
+    given(client, target, *entries)
+    record = Recorder()
+
+    report = await run(server, target, by_function(record))
+
+    assert record.seen == [1, 3]
+    assert (report.parked, report.acknowledged) == (1, 2)
+    assert state(client, target) == State(
+        length=3,
+        dead=[
+            dead_letter(
+                2,
+                entries[1].fields,
+                "max_deliveries",
+                "delivered 6 times; MAX_DELIVERIES is 5",
+                deliveries=6,
+            )
+        ],
+    )
+
+
+async def test_a_rejected_entry_is_parked_at_once_and_its_key_goes_on(server: Endpoint, client: Client) -> None:
+    """RejectEntry needs no second opinion."""
+    target = a_target()
+    given(client, target, *TWO_USERS)
+    record = Recorder(_3=RejectEntry("no such user"))
+
+    report = await run(server, target, by_function(record))
+
+    assert of_key(record.seen, OF_A) == OF_A
+    assert (report.parked, report.acknowledged) == (1, 11)
+    assert state(client, target) == State(
+        length=12, dead=[dead_letter(3, TWO_USERS[2].fields, "bad_entry", "RejectEntry: no such user")]
+    )
+
+
+async def test_an_entry_without_the_field_that_names_its_hash_is_parked(server: Endpoint, client: Client) -> None:
+    """It can never be stored; its bytes are kept as they are, text or not."""
+    target = a_target()
+    bad = [b"\xff\x00 name", b"\xfe\r\n", b"", b""]
+    given(client, target, Held(tweet(1)), Held(bad), Held(tweet(3)))
+
+    report = await run(server, target)
+
+    assert (report.parked, report.acknowledged) == (1, 2)
+    assert state(client, target) == State(
+        hashes=stored(tweet(1), tweet(3)),
+        length=3,
+        dead=[dead_letter(2, bad, "bad_entry", "MissingField: no field 'id' for 'tweet:{id}'")],
+    )
+
+
+async def test_an_entry_that_is_not_to_blame_holds_its_key_uncharged(server: Endpoint, client: Client) -> None:
+    """RetryEntry: it and those behind it stay as they were, the other key goes on."""
+    target = a_target(lanes=2, page_size=4, retry_attempts=2)
+    given(client, target, *TWO_USERS)
+    record = Recorder(_3=RetryEntry("later"))
+
+    report = await run(server, target, by_function(record))
+
+    assert of_key(record.seen, OF_B) == OF_B
+    assert (report.retried, report.held, report.acknowledged) == (1, 4, 7)
+    assert state(client, target) == State(pending=pending(3, 5, 7, 9, 11, consumer="monitoring_app"), length=12)
+
+
+async def test_one_keys_failure_at_the_same_moment_does_not_hold_another_key(server: Endpoint, client: Client) -> None:
+    """Two lanes at work at once: the failure in one is no business of the other."""
+    target = a_target(lanes=2)
+    given(client, target, *TWO_USERS)
+    failed = asyncio.Event()
+    seen: list[int] = []
+
+    async def handle(entry: Entry) -> None:
+        number = int(entry.get("id") or b"")
+        seen.append(number)
+        if number == 1:
+            failed.set()
+            raise ValueError
+        if number == 2:
+            await failed.wait()
+            await asyncio.sleep(0)
+
+    report = await run(server, target, by_function(handle))
+
+    assert of_key(seen, OF_B) == OF_B
+    assert (report.acknowledged, report.failed, report.held) == (6, 1, 5)
+
+
+async def test_a_store_that_fails_for_one_entry_holds_its_key_and_its_hash_ends_with_the_newest(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """What was stored behind the failure is not acknowledged, and is stored again, in order (G3)."""
+    target = a_target(retry_attempts=1, lanes=1)
+    entries = [Held(tweet(7, text=b"version %d" % number)) for number in range(1, 4)] + [Held(tweet(8))]
+    given(client, target, *entries)
+    proxy.when("HSET", ErrorReply(OOM), args=lambda args: b"version 1" in args)
+
+    first = await run(proxy, target)
+    in_between = state(client, target)
+    await run(proxy, target)
+
+    assert server.kind
+    assert (first.acknowledged, first.retried, first.held) == (1, 1, 2)
+    assert in_between.pending == pending(1, 2, 3, consumer="monitoring_app")
+    assert state(client, target) == State(hashes=stored(*entries), length=4)
+
+
+async def test_a_retry_within_the_run_stores_a_keys_entries_again_in_order(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """The first of three fails once while the later two are stored: after the retry the newest is what is there."""
+    target = a_target(lanes=1)
+    entries = [Held(tweet(7, text=b"version %d" % number)) for number in range(1, 4)]
+    given(client, target, *entries)
+    proxy.when("HSET", ErrorReply(LOADING), args=lambda args: b"version 1" in args)
+
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert report.acknowledged == 3
+    assert state(client, target) == State(hashes=stored(entries[-1]), length=3)
+
+
+async def test_a_key_keeps_its_order_though_the_claim_of_its_next_page_goes_wrong(
+    client: Client, embedded_proxy: Proxy
+) -> None:
+    """Entries claimed without our hearing of it are not overtaken by later ones of their key."""
+    target = a_target(page_size=2, retry_attempts=2)
+    entries = [Held(tweet(number % 3, text=b"version %d" % number)) for number in range(1, 13)]
+    given(client, target, *entries)
+    embedded_proxy.when("EXEC", Fault.CUT_AFTER, skip=1, times=3)
+    acknowledged: list[bytes] = []
+
+    async with a_runner(embedded_proxy, target) as runner:
+        for _ in range(3):
+            await runner.run(30)
+
+    for command in embedded_proxy.commands:
+        if command[0] == b"XACK":
+            acknowledged += command[3:]
+    for key in range(3):
+        of_one = [int(one.partition(b"-")[0]) for one in dict.fromkeys(acknowledged)]
+        of_one = [number for number in of_one if number % 3 == key]
+        assert of_one == sorted(of_one)
+    assert state(client, target) == State(hashes=stored(*entries), length=12)
+
+
+async def test_each_keys_entries_are_handled_in_order_in_any_number_of_lanes(server: Endpoint, client: Client) -> None:
+    """Two hundred entries of seven users, each handled for a random while, in lanes, over many pages."""
+    target = a_target(lanes=5, page_size=20)
+    entries = [of_user(number, f"user_{number * number % 7}") for number in range(1, 201)]
+    given(client, target, *entries)
+    chance = random.Random(7)
+    seen: list[int] = []
+    at_work: set[bytes] = set()
+    most = 0
+
+    async def handle(entry: Entry) -> None:
+        nonlocal most
+        user = entry.get("user") or b""
+        assert user not in at_work
+        at_work.add(user)
+        most = max(most, len(at_work))
+        await asyncio.sleep(chance.random() / 500)
+        seen.append(int(entry.get("id") or b""))
+        at_work.remove(user)
+
+    report = await run(server, target, by_function(handle))
+
+    assert (report.outcome, report.acknowledged, most <= 5) == (Outcome.COMPLETED, 200, True)
+    for residue in {number * number % 7 for number in range(7)}:
+        of_one = [number for number in seen if number * number % 7 == residue]
+        assert of_one == sorted(of_one)
+    assert sorted(seen) == list(range(1, 201))
+
+
+@pytest.mark.parametrize("version_field", [None, "version"])
+async def test_a_hash_ends_with_its_newest_entry_over_many_pages(
+    server: Endpoint, client: Client, version_field: str | None
+) -> None:
+    """A hundred entries for five hashes, in small pages and several lanes."""
+    target = a_target(lanes=3, page_size=7, hash_version_field=version_field)
+    entries = [Held(tweet(number % 5, text=b"version %d" % number)) for number in range(1, 101)]
+    given(client, target, *entries)
+
+    await run(server, target)
+
+    after = state(client, target)
+    texts = {key: fields[b"text"] for key, fields in after.hashes.items()}
+    assert texts == {b"tweet:%d" % (number % 5): b"version %d" % number for number in range(96, 101)}
+    assert after.pending == {}
+
+
+async def test_an_older_entry_does_not_overwrite_a_newer_one(server: Endpoint, client: Client) -> None:
+    """IDs compare as numbers, milliseconds first; what is superseded is acknowledged and counted (G8)."""
+    target = a_target(hash_version_field="version")
+    given(client, target, *held(range(1, 7)))
+    newer = {1: b"10-0", 2: b"2-1", 3: b"18446744073709551615-0"}
+    older = {4: b"3-99999", 5: b"4-18446744073709551615", 6: b"no ID at all"}
+    for number, version in (newer | older).items():
+        client.execute_command("HSET", f"tweet:{number}", "text", "there already", "version", version)
+
+    report = await run(server, target)
+
+    assert (report.acknowledged, report.superseded, report.stored) == (6, 3, 3)
+    after = state(client, target)
+    assert after.pending == {}
+    for number, version in newer.items():
+        assert after.hashes[b"tweet:%d" % number] == {b"text": b"there already", b"version": version}
+    for number in older:
+        wanted = stored(tweet(number))[b"tweet:%d" % number] | {b"version": b"%d-0" % number}
+        assert after.hashes[b"tweet:%d" % number] == wanted
+
+
+async def test_an_entry_stored_again_is_not_superseded_by_itself(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """Its own version is no reason not to store it: a retry completes what may have been done by half."""
+    target = a_target(hash_version_field="version")
+    given(client, target, *held(range(1, 4)))
+    proxy.when("XACK", Fault.CUT_BEFORE)
+
+    async with a_runner(proxy, target) as runner:
+        report = await runner.run(30)
+
+    assert server.kind
+    assert (report.acknowledged, report.superseded) == (3, 0)
+    assert {fields[b"version"] for fields in state(client, target).hashes.values()} == {b"1-0", b"2-0", b"3-0"}

@@ -1,0 +1,45 @@
+"""An entry that kills the process whenever it is handled becomes a dead letter, and no other entry pays for it (G4)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import Client, Endpoint, a_target, age_all, drop_lease, env_for, given, held, state
+
+ROOT = Path(__file__).parents[3]
+HANDLER = """
+import os
+import signal
+from pathlib import Path
+
+from reclaim.entry import Entry
+
+
+async def handle(entry: Entry) -> None:
+    if entry.id == b"7-0":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_entry_that_kills_the_process_dies_alone(server: Endpoint, client: Client, tmp_path: Path) -> None:
+    """It takes the entries of its page with it while it is unknown; on its last delivery it is by itself."""
+    (tmp_path / "deadly.py").write_text(HANDLER, encoding="utf-8")
+    target = a_target(page_size=5, max_deliveries=4)
+    given(client, target, *held(range(1, 21)))
+    env = env_for(server, target, HANDLER="deadly:handle", MAX_DELIVERIES="4", LANES="4", PYTHONPATH=str(tmp_path))
+
+    ends: list[int] = []
+    while not ends or (ends[-1] != 0 and len(ends) < 10):
+        age_all(client, target)
+        ended = subprocess.run(
+            [sys.executable, "-m", "reclaim", "run"], env=env, cwd=ROOT, capture_output=True, check=False
+        )
+        ends.append(ended.returncode)
+        drop_lease(client, target)
+
+    after = state(client, target)
+    assert ends == [-9, -9, -9, 0]
+    assert after.pending == {}
+    assert [(letter[b"id"], letter[b"reason"], letter[b"deliveries"]) for letter in after.dead] == [
+        (b"7-0", b"max_deliveries", b"5")
+    ]

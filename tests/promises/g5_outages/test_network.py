@@ -1,0 +1,243 @@
+"""A network that cuts, hangs, swallows replies and delays, at every command of a run."""
+
+import time
+
+import pytest
+
+from dev.proxy import ErrorReply, Fault, Proxy
+from reclaim.run.report import Outcome
+from tests.faults import LOADING, dead_letter, step
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    State,
+    a_runner,
+    a_target,
+    drop_lease,
+    given,
+    held,
+    run,
+    state,
+    stored,
+    tweet,
+)
+
+TIMEOUT_SEC = 0.3
+FAULTS = {
+    "cut before": Fault.CUT_BEFORE,
+    "cut after": Fault.CUT_AFTER,
+    "reply lost": Fault.DROP_REPLY,
+    "hang": Fault.HANG,
+    "loading": ErrorReply(LOADING),
+}
+MID_RUN = ["find", "begin the claim", "bury", "claim", "finish the claim", "store", "park", "acknowledge"]
+OPENING = ["take the lease", "look at the lease", "count"]
+AT_ONCE = ["cut before", "cut after", "loading"]  # noticed at once, and so tried on every kind of server
+SILENT = ["reply lost", "hang"]  # noticed when the time for an answer is over
+
+BAD = [b"user", b"nobody"]
+ENTRIES = [*held(range(1, 5)), Held(BAD), *held(range(6, 8))]
+ALL_DONE = State(
+    hashes=stored(*ENTRIES[:4], *ENTRIES[5:]),
+    length=7,
+    dead=[dead_letter(5, BAD, "bad_entry", "MissingField: no field 'id' for 'tweet:{id}'")],
+)
+
+
+@pytest.mark.parametrize("fault", AT_ONCE)
+@pytest.mark.parametrize("at", [*OPENING, *MID_RUN])
+async def test_a_fault_at_any_command_is_mended_within_the_run(
+    server: Endpoint, client: Client, proxy: Proxy, at: str, fault: str
+) -> None:
+    """One fault at one command, before or after it took effect: the run still brings every entry to its end, once."""
+    await check_a_fault_is_mended(server, client, proxy, at, fault)
+
+
+@pytest.mark.parametrize("fault", SILENT)
+@pytest.mark.parametrize("at", [*OPENING, *MID_RUN])
+async def test_silence_at_any_command_is_mended_within_the_run(
+    embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
+) -> None:
+    """As above, for faults that only show in that no answer comes."""
+    await check_a_fault_is_mended(embedded, client, embedded_proxy, at, fault)
+
+
+async def check_a_fault_is_mended(server: Endpoint, client: Client, proxy: Proxy, at: str, fault: str) -> None:
+    target = a_target(page_size=4)
+    given(client, target, *ENTRIES)
+    name, args = step(at, server.kind)
+    rule = proxy.when(name, FAULTS[fault], args=args)
+
+    report = await run(proxy, target, timeout_sec=TIMEOUT_SEC)
+
+    assert (rule.hits, report.outcome, report.acknowledged, report.parked) == (1, Outcome.COMPLETED, 6, 1)
+    assert state(client, target) == ALL_DONE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("at", ["finish the claim", "store", "acknowledge"])
+async def test_a_fault_at_the_second_page_is_mended_too(
+    embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
+) -> None:
+    """The page that is claimed ahead, while the first one is being settled, is given back and found again."""
+    target = a_target(page_size=2)
+    given(client, target, *ENTRIES)
+    name, args = step(at, embedded.kind)
+    skip = {"finish the claim": 1, "store": 3, "acknowledge": 1}[at]
+    rule = embedded_proxy.when(name, FAULTS[fault], args=args, skip=skip)
+
+    report = await run(embedded_proxy, target, timeout_sec=TIMEOUT_SEC)
+
+    assert (rule.hits, report.outcome) == (1, Outcome.COMPLETED)
+    assert state(client, target) == ALL_DONE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("at", [*OPENING, *MID_RUN])
+async def test_a_fault_that_stays_for_a_whole_run_costs_nothing(
+    embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
+) -> None:
+    """What cannot be done now stays pending with its budget as it was, and the next run of the process does it."""
+    target = a_target(page_size=4, retry_attempts=2)
+    given(client, target, *ENTRIES)
+    name, args = step(at, embedded.kind)
+    rule = embedded_proxy.when(name, FAULTS[fault], args=args, times=None)
+
+    async with a_runner(embedded_proxy, target, timeout_sec=TIMEOUT_SEC) as runner:
+        await runner.run(30)
+        after_fault = state(client, target)
+        embedded_proxy.clear()
+        drop_lease(client, target)
+        assert rule.hits > 0
+        assert (b"5-0" in after_fault.pending) == (not after_fault.dead)
+        assert {deliveries for _, deliveries, _ in after_fault.pending.values()} <= {1}
+        assert {age for _, _, age in after_fault.pending.values()} <= {"idle"}
+        for number in (1, 2, 3, 4, 6, 7):
+            assert b"%d-0" % number in after_fault.pending or b"tweet:%d" % number in after_fault.hashes
+
+        report = await runner.run(30)
+
+    assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}
+    in_the_end = state(client, target)
+    in_the_end.dead[0][b"consumer"] = b"worker"  # what was given back has been ours in between
+    assert in_the_end == ALL_DONE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_refund_that_fails_is_owed_and_paid_by_the_next_run(
+    client: Client,
+    embedded_proxy: Proxy,
+    fault: str,
+) -> None:
+    """The store is out of order and the refund too: the entries are charged on the server until the next run."""
+    target = a_target(retry_attempts=1)
+    given(client, target, *held(range(1, 4)))
+    embedded_proxy.when("HSET", ErrorReply(LOADING), times=None)
+    name, args = step("keep or refund")
+    refund = embedded_proxy.when(name, FAULTS[fault], args=args, times=None)
+
+    async with a_runner(embedded_proxy, target, timeout_sec=TIMEOUT_SEC) as runner:
+        await runner.run(30)
+        assert refund.hits > 0
+        embedded_proxy.clear()
+        drop_lease(client, target)
+        embedded_proxy.when(
+            "HSET", ErrorReply(LOADING), times=None
+        )  # the store is still out of order, the refund works
+
+        await runner.run(30)
+
+    assert state(client, target).pending == {b"%d-0" % n: (b"monitoring_app", 1, "idle") for n in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("at", ["release the lease", "sweep"])
+async def test_a_fault_while_the_run_is_closed_costs_the_lease_at_most(
+    client: Client,
+    embedded_proxy: Proxy,
+    at: str,
+    fault: str,
+) -> None:
+    """The work is done; the lease may stay, and then it is over when its time is over."""
+    target = a_target()
+    given(client, target, *ENTRIES)
+    name, args = step(at)
+    rule = embedded_proxy.when(name, FAULTS[fault], args=args)
+
+    report = await run(embedded_proxy, target, timeout_sec=TIMEOUT_SEC)
+
+    assert (rule.hits, report.outcome) == (1, Outcome.COMPLETED)
+    if client.execute_command("EXISTS", target.keys.lease):
+        assert 0 < client.execute_command("PTTL", target.keys.lease) <= 15_000
+    drop_lease(client, target)
+    assert state(client, target) == ALL_DONE
+
+
+async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client, proxy: Proxy) -> None:
+    """Latency in both directions is no fault."""
+    target = a_target(page_size=2)
+    given(client, target, *ENTRIES)
+    proxy.request_delay_sec = proxy.reply_delay_sec = 0.02
+
+    report = await run(proxy, target)
+
+    assert server.kind
+    assert report.outcome is Outcome.COMPLETED
+    assert state(client, target) == ALL_DONE
+
+
+async def test_connections_cut_again_and_again_lose_nothing(server: Endpoint, client: Client, proxy: Proxy) -> None:
+    """Every seventh command loses its connection, for many runs: in the end all is stored and nothing is dead."""
+    target = a_target(page_size=10, retry_attempts=2, circuit_failures=10_000)
+    entries = held(range(1, 61))
+    given(client, target, *entries)
+    proxy.when("HSET", Fault.CUT_AFTER, times=None, args=lambda args: int(args[2]) % 7 == 0 and rolls(args[0]))
+    seen: dict[bytes, int] = {}
+
+    def rolls(key: bytes) -> bool:
+        seen[key] = seen.get(key, 0) + 1
+        return seen[key] < 5
+
+    async with a_runner(proxy, target, timeout_sec=TIMEOUT_SEC) as runner:
+        for _ in range(8):
+            await runner.run(30)
+            drop_lease(client, target)
+
+    assert server.kind
+    assert state(client, target) == State(hashes=stored(*entries), length=60)
+
+
+async def test_a_run_ends_inside_its_budget_though_the_server_falls_silent(
+    client: Client,
+    embedded_proxy: Proxy,
+) -> None:
+    """Nothing is answered from the acknowledgement on: no retry and no clean-up takes the run past its budget (G6)."""
+    target = a_target()
+    given(client, target, *held(range(1, 4)))
+    for name in ("XACK", "EVAL"):
+        embedded_proxy.when(
+            name, Fault.HANG, times=None, args=lambda args: args[0] == b"s" or b"XCLAIM', KEYS" in args[0]
+        )
+    began = time.monotonic()
+
+    report = await run(embedded_proxy, target, budget_sec=2.0, timeout_sec=1.5)
+
+    assert report.outcome is Outcome.FAILED
+    assert time.monotonic() - began < 2.5
+    assert client.execute_command("XPENDING", "s", "g")[0] == 3
+
+
+async def test_nobody_at_the_address_is_said_so(
+    client: Client,
+    embedded_proxy: Proxy,
+) -> None:
+    """The server is down from the start: an error in plain words."""
+    given(client, a_target(), Held(tweet(1)))
+    embedded_proxy.refuse()
+    embedded_proxy.cut()
+
+    report = await run(embedded_proxy, a_target())
+
+    assert report.outcome is Outcome.FAILED
+    assert f"no connection to 127.0.0.1:{embedded_proxy.port}" in report.reason

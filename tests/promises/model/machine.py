@@ -1,0 +1,483 @@
+"""The machine: everything that may happen to a stream and its group; the judge looks on after each step."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from typing import Any, ClassVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from redis.exceptions import RedisError
+
+from dev.proxy import Command, ErrorReply, Rule
+from dev.server import HOST
+from reclaim import handlers
+from reclaim.errors import ReclaimError
+from reclaim.handlers.hash import _STORE_NEWER
+from reclaim.run.replay import Replay
+from reclaim.run.report import Outcome
+from reclaim.run.runner import Runner
+from reclaim.settings import Settings
+from reclaim.state.connection import connect
+from reclaim.state.dead_letters import DeadLetters
+from reclaim.state.pending import Row
+from tests.promises.model.judge import Judge
+from tests.promises.model.place import Place
+from tests.promises.model.steps import ERROR, FAULT_NAMES, FAULTS, MEDDLING_STEPS, OUTAGES, REPLAY_STEPS, SILENT, STEPS
+from tests.promises.model.world import KEYS, MAX_DELIVERIES, OURS, Act, Made, Seen, by_number, number_of
+from tests.support import LONG_MS, a_target, as_dict, settings_for
+
+SHARED = {  # the target, as far as it is not the default
+    "min_idle_ms": 600_000,
+    "hash_key": "hash:{k}",
+    "page_size": 3,
+    "lanes": 2,
+    "retry_attempts": 2,
+    "retry_max_delay_sec": 0.001,
+    "max_deliveries": MAX_DELIVERIES,
+    "circuit_failures": 1_000_000,
+}
+LIVE = ["alice", "bob"]
+MADE_KEYS = st.sampled_from(["a", "a", "a", "b", "b", "c", "wrong", None])
+BATCHES = st.lists(st.tuples(MADE_KEYS, st.integers(1, 4)), min_size=1, max_size=4)
+MISTAKES = (TypeError, AttributeError, LookupError, ValueError)  # no fault may lead to one
+SILENCE_SEC = 0.3  # how long an answer may take in a run with a fault that shows by silence only
+
+
+class Machine(RuleBasedStateMachine):
+    """The actions and the judgement."""
+
+    place: ClassVar[Place]  # a subclass has it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, Made] = {}
+        self.armed: list[Rule] = []
+        self.fault: tuple[str, ...] = ()
+        self.client = self.place.client
+        self.place.proxy.clear()
+        self.server: Any = None
+
+    # --- beginning and end ---
+
+    @initialize(version=st.booleans(), first=BATCHES)
+    def begin(self, *, version: bool, first: list[tuple[str | None, int]]) -> None:
+        """A stream, a group, a consumer that has died; and one hash key that is taken by something else."""
+        self.version = b"version" if version else None
+        self.changes = {**SHARED, **({"hash_version_field": "version"} if version else {})}
+        self.target = a_target(**self.changes)
+        self.judge = Judge(self.made, self.place.count, is_versioned=version)
+        self.call("FLUSHALL")
+        self.call("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
+        self.call("SET", "hash:wrong", "a string")
+        self.call("SCRIPT", "LOAD", _STORE_NEWER)  # or else one that is refused would take others along
+        self.renew_runner()
+        self.seen = self.look()
+        self.place.count["examples"] += 1
+        self.abandon(first, "alice", 1)
+
+    def teardown(self) -> None:
+        if self.server is not None:
+            self.disconnect()
+
+    def renew_runner(self) -> None:
+        """What a new process begins with."""
+        self.server = connect(settings_for(self.place.proxy, self.target))
+        self.runner = Runner(
+            self.target, self.server, handlers.make(self.server, self.target), sleep=lambda _: asyncio.sleep(0)
+        )
+        self.runner.next_sweep = float("inf")
+
+    def disconnect(self) -> None:
+        """Close our connections, and wait until what was under way on them is over."""
+        self.place.do(self.server.aclose())
+        self.place.quiet(self.place.proxy)
+
+    def call(self, *command: Any) -> Any:
+        return self.client.execute_command(*command)
+
+    # --- what others do ---
+
+    @rule(key=MADE_KEYS, count=st.integers(1, 4), consumer=st.sampled_from([None, *LIVE]), dies=st.booleans())
+    def produce(self, key: str | None, count: int, consumer: str | None, *, dies: bool) -> None:
+        """Some entries of one order key, or without one; perhaps a consumer reads all there is, and perhaps it dies."""
+        self.step("produce")
+        self.add(key, count)
+        if consumer is not None:
+            self.read_some(consumer, 100)
+            if dies:
+                self.age(lambda row: row[0] == consumer.encode())
+        self.watch()
+
+    @rule(batches=BATCHES, consumer=st.sampled_from(LIVE), deliveries=st.sampled_from([1, 1, 1, 2, 3]))
+    def abandon(self, batches: list[tuple[str | None, int]], consumer: str, deliveries: int) -> None:
+        """Some entries are produced, a consumer reads all there is, perhaps not the first to do so, and dies."""
+        self.step("produce and abandon")
+        for key, count in batches:
+            self.add(key, count)
+        for one in self.read_some(consumer, 100):
+            one.deliveries = deliveries
+            self.call("XCLAIM", "s", "g", consumer, 0, one.id, "RETRYCOUNT", deliveries, "JUSTID")
+        self.age(lambda row: row[0] == consumer.encode())
+        self.watch()
+
+    def add(self, key: str | None, count: int) -> None:
+        for _ in range(count):
+            number = len(self.made) + 1
+            fields = [b"n", b"%d" % number] if key is None else [b"k", key.encode(), b"n", b"%d" % number]
+            self.made[number] = Made(number, key, fields)
+            self.call("XADD", "s", self.made[number].id, *fields)
+
+    @rule(consumer=st.sampled_from(LIVE), count=st.integers(1, 8))
+    def read(self, consumer: str, count: int) -> None:
+        """A live consumer reads."""
+        self.step("read")
+        self.read_some(consumer, count)
+        self.watch()
+
+    def read_some(self, consumer: str, count: int) -> list[Made]:
+        reply = self.call("XREADGROUP", "GROUP", "g", consumer, "COUNT", count, "STREAMS", "s", ">")
+        read = [self.made[number_of(entry_id)] for entry_id, _ in (reply[0][1] if reply else [])]
+        for one in read:
+            one.status, one.reader = "pending", consumer
+        self.seen = self.look()
+        return read
+
+    @rule(which=st.integers(0, 50), consumer=st.sampled_from(LIVE))
+    def finish(self, which: int, consumer: str) -> None:
+        """A live consumer stores an entry that it has read, and then acknowledges it, be it ever so late."""
+        mine = [one for one in self.made.values() if one.reader == consumer and not one.finished and one.can_be_stored]
+        if not mine:
+            return
+        self.step("finish")
+        self.finish_one(mine[which % len(mine)])
+        self.watch()
+
+    def finish_one(self, one: Made) -> bool:
+        """Store it and acknowledge it as a live consumer does; say whether it was still pending."""
+        one.finished = True
+        version = [] if self.version is None else [self.version, one.id]
+        self.call("HSET", f"hash:{one.key}", *one.fields, *version)
+        if not self.call("XACK", "s", "g", one.id):
+            return False
+        one.status = "live"
+        return True
+
+    @rule(ours=st.booleans())
+    def time_passes(self, *, ours: bool) -> None:
+        """Everything that is pending becomes idle, or what we hold does."""
+        self.step("time passes")
+        self.age(lambda row: row[0] == OURS or not ours)
+        self.watch()
+
+    def age(self, chosen: Callable[[tuple[bytes, bool, int]], bool]) -> None:
+        """Let entries be idle; not those that are deleted, as XCLAIM would drop them."""
+        for number, row in self.seen.pending.items():
+            if number in self.seen.stream and chosen(row):
+                self.call("XCLAIM", "s", "g", row[0], 0, self.made[number].id, "IDLE", LONG_MS, "JUSTID")
+        self.seen = self.look()
+
+    @rule(which=st.integers(0, 50), trims=st.booleans())
+    def delete(self, which: int, *, trims: bool) -> None:
+        """Somebody deletes a pending entry, or trims the stream so that it is the first one left."""
+        there = sorted(self.seen.pending.keys() & self.seen.stream)
+        if not there:
+            return
+        chosen = there[which % len(there)]
+        self.step("trim" if trims else "delete")
+        if trims:
+            self.call("XTRIM", "s", "MAXLEN", sum(number >= chosen for number in self.seen.stream))
+        else:
+            self.call("XDEL", "s", self.made[chosen].id)
+        self.watch()
+
+    # --- what reclaim does ---
+
+    @rule()
+    def run(self) -> None:
+        """A run with nothing in its way."""
+        self.step("run")
+        before = self.seen
+        report = self.place.do(self.runner.run(30))
+        note(f"{report.outcome.value} {report.reason}")
+        self.judged(before, Act("run", is_clean=True))
+        assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}, report
+        assert not self.call("EXISTS", self.target.keys.lease)
+
+    @rule(
+        at=st.sampled_from([*sorted(STEPS), "store", "store", "acknowledge", "claim", "refund"]),
+        fault=st.sampled_from(FAULT_NAMES),
+        skip=st.sampled_from([0, 0, 0, 1, 2, 4]),
+        times=st.sampled_from([1, 1, 2, None]),
+    )
+    def run_with_fault(self, at: str, fault: str, skip: int, times: int | None) -> None:
+        """A run with a fault at a command."""
+        self.ensure_work()
+        if at == "park":
+            self.abandon([(None, 1), ("wrong", 1)], "alice", 1)
+        act = Act("run with fault")
+        self.arm(act, STEPS[at], at, fault, skip, times)
+        if at == "refund":  # there is none unless something cannot be stored
+            self.place.proxy.when("HSET", OUTAGES["OOM"], times=3)
+            self.place.proxy.when("EVALSHA", OUTAGES["OOM"], times=3)
+        self.run_armed(act)
+
+    @rule(skip=st.sampled_from([0, 0, 1]), times=st.sampled_from([1, 2, None]))
+    def run_with_bad_entries(self, skip: int, times: int | None) -> None:
+        """A run in which the store does not take some entries, and it is their own fault: the others are done."""
+        self.ensure_work()
+        act = Act("run with bad entries", is_clean=True)
+        self.arm(act, STEPS["store"], "store", ERROR, skip, times)
+        self.run_armed(act)
+
+    @rule(
+        at=st.sampled_from(["claim", "store", "acknowledge", "refund", "park"]),
+        what=st.sampled_from(["delete", "finish", "take", "run"]),
+        which=st.integers(0, 50),
+        fault=st.sampled_from(["OOM", "cut after", "READONLY", None]),
+    )
+    def run_with_others(self, at: str, what: str, which: int, fault: str | None) -> None:
+        """A run in the middle of which somebody else touches an entry; perhaps there is a fault too."""
+        self.ensure_work()
+        act = Act("run with others")
+        one = self.made[sorted(self.seen.pending)[which % len(self.seen.pending)]]
+        for name, args in MEDDLING_STEPS[at]:
+            self.place.proxy.when(name, lambda: self.meddle(act, what, one), args=args)
+        if fault is None:
+            self.step(act.name)
+        else:
+            self.arm(act, STEPS["store"], "store", fault, 0, 2)
+        self.run_armed(act)
+        if act.others:
+            self.place.count[f"others meanwhile: {what}"] += 1
+
+    def meddle(self, act: Act, what: str, one: Made) -> None:
+        """What somebody else does, in the proxy's thread; once."""
+        if act.others:
+            return
+        act.others.append(None)
+        try:
+            getattr(self, "others_" + what)(act, one)
+        except BaseException as exc:
+            act.others.append(exc)
+
+    def others_delete(self, _: Act, one: Made) -> None:
+        self.call("XDEL", "s", one.id)
+
+    def others_take(self, act: Act, one: Made) -> None:
+        if self.call("XRANGE", "s", one.id, one.id):
+            self.call("XCLAIM", "s", "g", "bob", 0, one.id, "JUSTID")
+            act.taken.add(one.number)
+
+    def others_finish(self, act: Act, one: Made) -> None:
+        if one.can_be_stored and not one.finished:
+            act.touched.add(one.key)
+            if self.finish_one(one):
+                act.acknowledged.add(one.number)
+
+    def others_run(self, _: Act, __: Made) -> None:
+        """Another run believes that the one under way is dead. It is past every fault."""
+        self.call("DEL", self.target.keys.lease)
+        with ThreadPoolExecutor(1) as thread:  # this one has a loop already
+            thread.submit(asyncio.run, self.another_run()).result()
+
+    async def another_run(self) -> None:
+        server = connect(Settings(HOST, self.place.server_port, (self.target,), tls=False))
+        report = await Runner(self.target, server, handlers.make(server, self.target)).run(30)
+        await server.aclose()
+        assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}, report
+
+    @rule(at=st.sampled_from([*sorted(STEPS), "store", "acknowledge"]), skip=st.sampled_from([0, 0, 0, 1, 2, 4]))
+    def run_killed(self, at: str, skip: int) -> None:
+        """A run in a process of its own, killed (SIGKILL) when it sends a command."""
+        self.ensure_work()
+        self.step("run in a process")
+        before, place = self.seen, self.place
+        for name, args in STEPS[at]:
+            place.deadly.when(name, place.zygote.kill, args=args, skip=skip)
+        ended = place.zygote.run(place.deadly.port, self.target, self.changes)
+        place.quiet(place.deadly)
+        place.deadly.clear()
+        place.deadly.forget()
+        self.call("DEL", self.target.keys.lease)
+        if ended:
+            place.count[f"killed at: {at}"] += 1
+        self.judged(before, Act("run killed", was_killed=True))
+
+    @rule()
+    def restart(self) -> None:
+        """The process is replaced; what it owed is forgotten, which may cost a delivery."""
+        if not self.seen.owed:
+            return
+        self.step("restart")
+        self.disconnect()
+        for number in self.seen.owed & self.seen.pending.keys():
+            self.made[number].deliveries = self.seen.pending[number][2]
+        self.renew_runner()
+        self.watch()
+
+    @rule(
+        limit=st.sampled_from([None, None, 1, 3]),
+        at=st.sampled_from([None, None, *sorted(REPLAY_STEPS)]),
+        fault=st.sampled_from(FAULT_NAMES),
+    )
+    def replay(self, limit: int | None, at: str | None, fault: str) -> None:
+        """Dead letters are handled once more; perhaps with a fault at a command."""
+        if not any(self.made[number].can_be_stored for number in self.seen.letters):
+            self.abandon([("a", 2), ("b", 1)], "alice", MAX_DELIVERIES)
+            self.run()
+        act = Act("replay", is_clean=at is None)
+        before = self.seen
+        if at is None:
+            self.step("replay")
+        else:
+            self.arm(act, REPLAY_STEPS[at], at, fault, 0, 2)
+        replay = Replay(self.target, self.server, self.runner.handler, sleep=lambda _: asyncio.sleep(0))
+        with nullcontext() if act.is_clean else suppress(RedisError, ReclaimError, TimeoutError, OSError):
+            note(f"{self.place.do(replay.run(limit=limit, budget_sec=30))}")
+        self.disarm()
+        self.seen = self.look()
+        replayed = self.judge.replay(before, self.seen, act)
+        if act.is_clean and limit is None:
+            stuck = {number for number in before.letters if self.made[number].can_be_stored} - replayed
+            assert not stuck, f"{stuck} could have been replayed"
+
+    @rule(which=st.sets(st.integers(0, 20), min_size=1))
+    def discard(self, which: set[int]) -> None:
+        """A person throws dead letters away."""
+        dead = sorted(self.seen.letters)
+        if not dead:
+            return
+        self.step("discard")
+        chosen = {dead[one % len(dead)] for one in which}
+        ids = [letter[b"letter"] for number in chosen for letter in self.seen.letters[number]]
+        self.place.do(DeadLetters(self.server, self.target).discard(ids))
+        for number in chosen:
+            self.made[number].status = "discarded"
+        self.watch()
+
+    def ensure_work(self) -> None:
+        """See to it that a run has something to do.
+
+        Preconditions would not do: Hypothesis wants them to be the same each time, and what a run has brought about
+        depends on its timing too.
+        """
+        if any(map(self.seen.is_idle, self.seen.pending)):
+            return
+        if self.seen.pending.keys() & self.seen.stream:
+            self.time_passes(ours=False)
+        else:
+            self.abandon([("a", 2), ("b", 3), ("a", 2)], "alice", 1)
+
+    # --- faults ---
+
+    def arm(self, act: Act, step: Any, at: str, fault: str, skip: int, times: int | None) -> None:
+        """Prepare a fault for the next run."""
+        self.step(act.name)
+        if at == "end of the claim" and isinstance(FAULTS[fault], ErrorReply):
+            fault = (
+                "cut after"  # a server that refuses EXEC discards the transaction; the proxy could not make it do so
+            )
+        self.server._timeout_sec = SILENCE_SEC if fault in SILENT else 5.0
+        self.armed = [
+            self.place.proxy.when(name, FAULTS[fault], args=self.noting(act, at, fault, args), skip=skip, times=times)
+            for name, args in step
+        ]
+        self.fault = (f"at: {at}", f"of kind: {fault}")
+
+    def noting(self, act: Act, at: str, fault: str, args: Callable[[Command], bool]) -> Callable[[Command], bool]:
+        """Notes which entries were stored with an error of their own."""
+
+        def noted(command: Command) -> bool:
+            if not args(command):
+                return False
+            if at == "store" and fault == ERROR:
+                act.charged.add(int(command[command.index(b"n") + 1]))
+            return True
+
+        return noted
+
+    def disarm(self) -> None:
+        """No more faults; count those that happened; wait until what was under way is over."""
+        armed, self.armed = self.armed, []
+        if any(one.hits for one in armed):
+            for what in self.fault:
+                self.place.count[f"fault {what}"] += 1
+            self.place.count["faults that happened"] += 1
+        self.place.proxy.clear()
+        self.place.proxy.forget()
+        self.server._timeout_sec = 5.0
+        self.disconnect()
+        self.call("DEL", self.target.keys.lease)
+
+    def run_armed(self, act: Act) -> None:
+        """Run, with what was prepared, and judge."""
+        before = self.seen
+        report = self.place.do(self.runner.run(30))
+        note(f"{report.outcome.value} {report.reason}")
+        assert not isinstance(report.error, MISTAKES), report.error
+        self.disarm()
+        for error in filter(None, act.others):
+            raise error
+        self.judged(before, act)
+
+    def judged(self, before: Seen, act: Act) -> None:
+        """Look at what there is now, and judge."""
+        self.seen = self.look()
+        self.judge.run(before, self.seen, act)
+
+    # --- what there is ---
+
+    def look(self) -> Seen:
+        """Everything, from Redis; and what our runner owes, from it."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("XPENDING", "s", "g", "-", "+", 10_000)
+            pipeline.execute_command("XRANGE", self.target.keys.dead, "-", "+")
+            pipeline.execute_command("XRANGE", self.target.keys.lost, "-", "+")
+            pipeline.execute_command("XRANGE", "s", "-", "+")
+            for key in KEYS[:-1]:
+                pipeline.execute_command("HGETALL", f"hash:{key}")
+            pipeline.execute_command("GET", "hash:wrong")
+            rows, dead, lost, stream, *hashes, wrong = pipeline.execute()
+        assert wrong == b"a string"
+        return Seen(
+            {number_of(row[0]): (row[1], row[2] >= self.target.min_idle_ms, row[3]) for row in rows},
+            by_number(dead),
+            by_number(lost),
+            {number_of(entry_id) for entry_id, _ in stream},
+            {key: self.value(key, as_dict(flat)) for key, flat in zip(KEYS, hashes, strict=False) if flat},
+            {
+                number_of(row.id)
+                for row in self.debts()
+                if any(row.id == one[0] and one[1] == OURS and one[3] == row.deliveries for one in rows)
+            },
+        )
+
+    def debts(self) -> list[Row]:
+        """What our runner is going to give back as soon as it can."""
+        pending = self.runner.pending
+        return [*pending._owed, *(row for row, _ in pending._doubtful)]
+
+    def value(self, key: str, held: dict[bytes, bytes]) -> int:
+        """The entry that a hash holds, whole and nothing else."""
+        one = self.made[int(held[b"n"])]
+        wanted = as_dict(one.fields) | ({} if self.version is None else {self.version: one.id})
+        assert (held, one.key) == (wanted, key)
+        return one.number
+
+    def step(self, name: str) -> None:
+        self.place.count["steps"] += 1
+        self.place.count[f"step: {name}"] += 1
+
+    def watch(self) -> None:
+        """After a step of others: all is as the model has it."""
+        self.seen = self.look()
+        self.judge.places(self.seen)
+
+    @invariant()
+    def every_entry_is_in_one_place(self) -> None:
+        """G2, once more after each step, whatever it was."""
+        if hasattr(self, "seen"):
+            self.judge.places(self.seen)
