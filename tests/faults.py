@@ -7,8 +7,8 @@ from typing import Any
 from dev.proxy import Command, Proxy, Rule
 from dev.server import Server, available
 from reclaim.entry import Entry
-from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.handlers.function import FunctionHandler, HandlerFunction
+from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.keys import Template
 from reclaim.state.dead_letters import _PARK
 from reclaim.state.lease import _RELEASE, _RENEW
