@@ -7,7 +7,8 @@ from itertools import chain, repeat
 from reclaim.entry import Entry
 from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
 from reclaim.keys import Template
-from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.ask import Command, Reply
+from reclaim.state.connection import Server
 
 # Stores an entry in a hash that remembers the ID of the entry it holds; an older entry does not overwrite a newer one.
 # IDs are compared as numbers of any length. Errors are passed through as they are, so that their codes are seen.

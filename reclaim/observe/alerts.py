@@ -21,8 +21,9 @@ from urllib.parse import quote
 from reclaim.retry import Retries
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Settings, Target
+from reclaim.state.ask import Reply
 from reclaim.state.circuit import Change, Effect
-from reclaim.state.connection import Reply, Server
+from reclaim.state.connection import Server
 from reclaim.times import Deadline
 
 if TYPE_CHECKING:

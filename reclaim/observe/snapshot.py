@@ -1,12 +1,12 @@
 """Owns a quick look at how a target stands, for telemetry: one round trip, cheap at any backlog."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from reclaim.settings import Target
-from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.ask import Ask
+from reclaim.state.connection import Server
 
 T = TypeVar("T")
 
@@ -32,24 +32,26 @@ async def look(server: Server, target: Target, within_sec: float) -> Standing:
     """Look at a target. It never raises for what goes wrong with Redis: what is not known in time stays None."""
     try:
         async with asyncio.timeout(within_sec):
-            pending, dead, state = await server.batch(_questions(target), denial_raises=False)
+            oldest_idle_ms, dead_letters, circuit = await server.ask(
+                _oldest_idle_ms(target).or_error(), _dead_letters(target).or_error(), _circuit(target).or_error()
+            )
     except Exception:  # the run itself says what is wrong
         return Standing()
-    return Standing(
-        _if_answered(pending, lambda rows: max((row[2] for row in rows), default=0)),
-        _if_answered(dead, int),
-        _if_answered(state, lambda state: state.decode() if state else "closed"),
-    )
+    return Standing(_if_answered(oldest_idle_ms), _if_answered(dead_letters), _if_answered(circuit))
 
 
-def _questions(target: Target) -> list[Command]:
-    keys = target.keys
-    return [
-        ("XPENDING", keys.stream, target.group, "-", "+", LOOK_AT),
-        ("XLEN", keys.dead),
-        ("HGET", keys.circuit, "state"),
-    ]
+def _oldest_idle_ms(target: Target) -> Ask[int]:
+    command = ("XPENDING", target.keys.stream, target.group, "-", "+", LOOK_AT)
+    return Ask.one(command, lambda rows: max((row[2] for row in rows), default=0))
 
 
-def _if_answered(reply: Reply, read: Callable[[Reply], T]) -> T | None:
-    return None if isinstance(reply, Exception) else read(reply)
+def _dead_letters(target: Target) -> Ask[int]:
+    return Ask.one(("XLEN", target.keys.dead), int)
+
+
+def _circuit(target: Target) -> Ask[str]:
+    return Ask.one(("HGET", target.keys.circuit, "state"), lambda state: state.decode() if state else "closed")
+
+
+def _if_answered(answer: T | Exception) -> T | None:
+    return None if isinstance(answer, Exception) else answer

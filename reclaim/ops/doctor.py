@@ -19,8 +19,9 @@ from reclaim.ops.health import Health
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.target_checks import examine
 from reclaim.settings import Settings, Target
-from reclaim.state.ask import ask
+from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server, connect
+from reclaim.state.patience import patiently
 
 OLDEST_VERSION = (6, 0)
 MAX_CLOCK_DIFFERENCE_SEC = 1.0
@@ -158,7 +159,7 @@ async def _connection(server: Server, settings: Settings) -> list[Finding]:
     """Whether it is reached, with which encryption, and as whom."""
     tls = await server.tls_version()
     began = time.perf_counter()
-    (whoami,) = await ask(server, [("ACL", "WHOAMI")])
+    (whoami,) = await patiently(server, lambda: server.ask(Ask.one(("ACL", "WHOAMI"), readable).or_error()))
     ms = 1000 * (time.perf_counter() - began)
     found = [ok("connection", f"{server.address} answers in {ms:.1f} ms")]
     is_local = settings.host in {"localhost", "127.0.0.1", "::1"}
@@ -168,7 +169,7 @@ async def _connection(server: Server, settings: Settings) -> list[Finding]:
         found.append(ok("TLS", "off, and the server is on this machine"))
     else:
         found.append(warn("TLS", "off: all that is sent can be read on its way", "set REDIS_TLS=true and the TLS port"))
-    user = (settings.username or "default") if isinstance(whoami, Exception) else readable(whoami)
+    user = (settings.username or "default") if isinstance(whoami, Exception) else whoami
     if settings.password or is_local:
         found.append(ok("user", f"{user}, {'with a password' if settings.password else 'without a password'}"))
     else:
@@ -178,22 +179,33 @@ async def _connection(server: Server, settings: Settings) -> list[Finding]:
 
 async def _server(server: Server) -> list[Finding]:
     before = time.time()
-    told, script, server_time = await ask(server, [("INFO",), ("EVAL", "return 1", 0), ("TIME",)])
+    facts, script, server_time = await patiently(
+        server,
+        lambda: server.ask(
+            Ask.one(("INFO",), info).or_error(),
+            plain("EVAL", "return 1", 0).or_error(),
+            Ask.one(("TIME",), _seconds).or_error(),
+        ),
+    )
     after = time.time()
     found = []
-    if isinstance(told, Exception):
-        found.append(warn("server", f"which server it is cannot be asked: {told}", "allow the user +info"))
+    if isinstance(facts, Exception):
+        found.append(warn("server", f"which server it is cannot be asked: {facts}", "allow the user +info"))
     else:
-        facts = info(told)
         found += [*_version(facts), *_role(facts), _memory(facts)]
     if isinstance(script, Exception):
         found.append(fail("scripts", f"not allowed: {script}", "allow the user +eval +evalsha"))
     else:
         found.append(ok("scripts", "allowed"))
     if not isinstance(server_time, Exception):
-        seconds, microseconds = map(int, server_time)
-        found.append(_clock(seconds + microseconds / 1e6, before, after))
+        found.append(_clock(server_time, before, after))
     return found
+
+
+def _seconds(reply: Reply) -> float:
+    """What TIME answers, as Unix seconds."""
+    seconds, microseconds = map(int, reply)
+    return seconds + microseconds / 1e6
 
 
 def _version(facts: Mapping[str, str]) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from string import Formatter
 
 from reclaim.settings import Target
-from reclaim.state.connection import Command, Server
+from reclaim.state.ask import Command
+from reclaim.state.connection import Server
 from reclaim.verdicts import error_code
 
 # What each key is used with, in scripts too: there every command is checked once more.

@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from reclaim import __version__
 from reclaim.app import App
@@ -22,11 +22,12 @@ from reclaim.run.history import History
 from reclaim.run.report import MAX_CONSUMERS
 from reclaim.schedule import longest_gap_sec
 from reclaim.settings import Target
-from reclaim.state.ask import ask
+from reclaim.state.ask import Ask, Reply, checked, raised
 from reclaim.state.circuit import Circuit
 from reclaim.state.circuit import Status as CircuitStatus
-from reclaim.state.connection import Command, Reply, Server, checked
+from reclaim.state.connection import Server
 from reclaim.state.lost import LostEntries
+from reclaim.state.patience import patiently
 from reclaim.times import moment
 from reclaim.verdicts import error_code
 
@@ -77,11 +78,11 @@ async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
 async def _server(app: App) -> tuple[dict[str, Any], ServerError | None]:
     about: dict[str, Any] = {"address": app.server.address, "kind": None, "version": None, "tls": app.settings.tls}
     try:
-        (reply,) = await ask(app.server, [("INFO", "server")])
+        (facts,) = await patiently(app.server, lambda: app.server.ask(Ask.one(("INFO", "server"), info).or_error()))
     except ServerError as exc:
         return about, exc
-    if not isinstance(reply, Exception):  # who may not ask need not know
-        about["kind"], about["version"] = kind_and_version(info(reply))
+    if not isinstance(facts, Exception):  # who may not ask need not know
+        about["kind"], about["version"] = kind_and_version(facts)
     return about, None
 
 
@@ -113,62 +114,69 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
         )
 
     try:
-        replies = await ask(server, _questions(server, target))
+        answers = await patiently(server, lambda: server.ask(*_questions(server, target)))
     except ServerError as exc:
         return known(error=str(exc))
-    return known(**_Answers(target, replies).facts())
+    pending, circuit, lease, runs, dead_letters, lost = map(_if_read, answers)
+    return known(
+        group_missing=pending is _GROUP_MISSING,
+        pending=pending,
+        circuit=circuit and circuit_now(target, circuit),
+        lease=lease,
+        runs=runs or [],
+        dead_letters=dead_letters,
+        lost=lost,
+        error=next((str(answer) for answer in answers if isinstance(answer, Exception)), None),
+    )
 
 
-def _questions(server: Server, target: Target) -> list[Command]:
-    """The commands, in the order in which `_Answers` reads the replies. None of them depends on the backlog's size."""
+def _questions(server: Server, target: Target) -> Iterator[Ask[Any]]:
+    """What is asked of one target: pending, circuit, lease, runs, dead letters, lost. The backlog's size costs nothing.
+
+    What cannot be read is left out, so each answer may be an error.
+    """
     keys = target.keys
-    return [
-        ("XPENDING", keys.stream, target.group),
-        ("XPENDING", keys.stream, target.group, "-", "+", LOOK_AT),
-        ("XINFO", "CONSUMERS", keys.stream, target.group),
-        Circuit(server, target).look(),
-        ("GET", keys.lease),
-        ("XREVRANGE", keys.runs, "+", "-", "COUNT", RUNS),
-        ("XLEN", keys.dead),
-        ("XLEN", keys.lost),
-        ("XREVRANGE", keys.lost, "+", "-", "COUNT", LOST),
-    ]
+    runs = ("XREVRANGE", keys.runs, "+", "-", "COUNT", RUNS)
+    asks: Sequence[Ask[Any]] = (
+        _pending(target),
+        Circuit(server, target).read(),
+        Ask.one(("GET", keys.lease), lambda holder: readable(holder) or None),
+        Ask.one(runs, lambda found: [{"id": readable(one)} | report for one, report in History.read(found)]),
+        Ask.one(("XLEN", keys.dead), int),
+        _lost(target),
+    )
+    return (ask.or_error() for ask in asks)
 
 
-class _Answers:
-    """Reads the replies of one target; what cannot be read is left out, and the first reason kept."""
-
-    def __init__(self, target: Target, replies: Sequence[Reply]) -> None:
-        self._target = target
-        self._replies = replies
-        self._error: str | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """What Facts wants to know."""
-        summary, rows, consumers, circuit, lease, runs, dead, lost, latest = self._replies
-        group_missing = isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP"
-        pending = Pending(0) if group_missing else self._read(lambda: _pending(summary, rows, consumers))
-        return {
-            "group_missing": group_missing,
-            "pending": pending,
-            "circuit": self._read(lambda: circuit_now(self._target, Circuit.seen(circuit))),
-            "lease": self._read(lambda: readable(checked(lease)) or None),
-            "runs": self._read(lambda: [{"id": readable(one)} | report for one, report in History.read(checked(runs))])
-            or [],
-            "dead_letters": self._read(lambda: int(checked(dead))),
-            "lost": self._read(lambda: Lost(int(checked(lost)), list(LostEntries.read(checked(latest))))),
-            "error": self._error,
-        }
-
-    def _read(self, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except (RedisError, ValueError, TypeError, LookupError) as exc:
-            self._error = self._error or str(exc)
-            return None
+def _if_read(answer: T | Exception) -> T | None:
+    return None if isinstance(answer, Exception) else answer
 
 
-def _pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
+_GROUP_MISSING = Pending(0)  # what is pending where the group is not there
+
+
+def _pending(target: Target) -> Ask[Pending]:
+    stream, group = target.keys.stream, target.group
+
+    def read(replies: Sequence[Reply]) -> Pending:
+        summary, rows, consumers = replies
+        is_missing = isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP"
+        return _GROUP_MISSING if is_missing else _what_is_pending(summary, rows, consumers)
+
+    rows, consumers = ("XPENDING", stream, group, "-", "+", LOOK_AT), ("XINFO", "CONSUMERS", stream, group)
+    return Ask((("XPENDING", stream, group), rows, consumers), read)
+
+
+def _lost(target: Target) -> Ask[Lost]:
+    def read(replies: Sequence[Reply]) -> Lost:
+        count, latest = raised(replies)
+        return Lost(int(count), list(LostEntries.read(latest)))
+
+    key = target.keys.lost
+    return Ask((("XLEN", key), ("XREVRANGE", key, "+", "-", "COUNT", LOST)), read)
+
+
+def _what_is_pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
     total, _, _, holders = checked(summary)
     idle_ms = {} if isinstance(consumers, Exception) else dict(_idle_ms(consumers))
     by_consumer = [Holder(readable(name), int(held), idle_ms.get(name)) for name, held in holders or ()]

@@ -1,18 +1,20 @@
 """Owns the doctor's look at one target: stream, group, how idle entries are found, and permissions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from string import Formatter
+from typing import Any
 
 from redis.exceptions import ResponseError
 
-from reclaim.entry import Entry, id_number, readable
+from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField
 from reclaim.keys import Template
 from reclaim.ops.checks import Finding, fail, ok, warn
 from reclaim.ops.permissions import Refusal, refusals, rule
 from reclaim.settings import Target
-from reclaim.state.ask import ask
-from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.ask import Ask, Reply, plain
+from reclaim.state.connection import Server
+from reclaim.state.patience import patiently
 from reclaim.state.pending import NATIVE_UP_TO
 from reclaim.verdicts import error_code
 
@@ -24,16 +26,18 @@ async def examine(server: Server, target: Target) -> list[Finding]:
         ServerError, redis.exceptions.RedisError: the server does not answer.
     """
     stream, group = target.keys.stream, target.group
-    questions: list[Command] = [
-        ("XINFO", "STREAM", stream),
-        ("XPENDING", stream, group),
-        ("XPENDING", stream, group, "IDLE", 0, "-", "+", 1),
-    ]
-    told, summary, idle = await ask(server, questions)
-    facts = {} if isinstance(told, Exception) else dict(zip(told[::2], told[1::2], strict=True))
+    about_stream, summary, idle = await patiently(
+        server,
+        lambda: server.ask(
+            Ask.one(("XINFO", "STREAM", stream), by_name).or_error(),
+            plain("XPENDING", stream, group).or_error(),
+            plain("XPENDING", stream, group, "IDLE", 0, "-", "+", 1).or_error(),
+        ),
+    )
+    facts = {} if isinstance(about_stream, Exception) else about_stream
     newest = facts.get(b"last-entry")
     return [
-        *_stream_and_group(target, told, summary),
+        *_stream_and_group(target, about_stream, summary),
         *_trimmed(target, facts.get(b"first-entry"), summary),
         *_path(target, idle),
         *_hash_key(target, newest),
@@ -41,23 +45,22 @@ async def examine(server: Server, target: Target) -> list[Finding]:
     ]
 
 
-def _stream_and_group(target: Target, told: Reply, summary: Reply) -> Iterator[Finding]:
+def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, summary: Reply) -> Iterator[Finding]:
     about = target.name
-    if isinstance(told, ResponseError) and "no such key" in str(told):
+    if isinstance(stream, ResponseError) and "no such key" in str(stream):
         todo = f"check STREAM_NAME; or make it: XGROUP CREATE {target.stream} {target.group} 0 MKSTREAM"
         yield fail(about, f"the stream {target.stream} is not there", todo)
-    elif isinstance(told, ResponseError) and error_code(told) == "WRONGTYPE":
+    elif isinstance(stream, ResponseError) and error_code(stream) == "WRONGTYPE":
         yield fail(about, f"the key {target.stream} is not a stream", "check STREAM_NAME")
     elif isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP":
         todo = f"check STREAM_CONSUMER_GROUP_NAME, or XGROUP CREATE {target.stream} {target.group} 0"
         yield fail(about, f"the stream is there, but not its group {target.group}", todo)
-    elif isinstance(told, Exception) or isinstance(summary, Exception):
-        error = told if isinstance(told, Exception) else summary
+    elif isinstance(stream, Exception) or isinstance(summary, Exception):
+        error = stream if isinstance(stream, Exception) else summary
         if error_code(error) != "NOPERM":  # permissions are a finding of their own
             yield fail(about, f"the stream cannot be looked at: {error}", "see to that")
     else:
-        length = dict(zip(told[::2], told[1::2], strict=True))[b"length"]
-        yield ok(about, f"the stream has {length:,} entries, the group {summary[0]:,} pending")
+        yield ok(about, f"the stream has {stream[b'length']:,} entries, the group {summary[0]:,} pending")
 
 
 def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Finding]:

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 from reclaim.handlers.outcomes import Keyed
 from reclaim.run.decisions import Decision, failures
 from reclaim.run.report import Tally
-from reclaim.state.circuit import PROBE_ENTRIES, Admission, Circuit, Effect
-from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.ask import Ask
+from reclaim.state.circuit import PROBE_ENTRIES, Admission, Change, Circuit, Effect
+from reclaim.state.connection import Server
 from reclaim.state.lease import Lease
 
 logger = logging.getLogger("reclaim")
@@ -30,7 +30,7 @@ class Passage:
         server: Server,
         lease: Lease,
         tally: Tally,
-        retrying: Callable[[Callable[[], Awaitable[Reply]]], Awaitable[Reply]],
+        retrying: Callable[[Callable[[], Awaitable[tuple[Change]]]], Awaitable[tuple[Change]]],
     ) -> None:
         self._circuit = circuit
         self._server = server
@@ -40,13 +40,12 @@ class Passage:
         self.why_not = ""
         self.probing = False
 
-    def enter(self) -> Command:
-        """The command, sent after those that take the lease, whose reply goes to `entered`."""
+    def enter(self) -> Ask[Admission]:
+        """Whether the run may work; the answer goes to `entered`. It is asked after the lease was asked for."""
         return self._circuit.enter(self._lease.token)
 
-    def entered(self, reply: Reply) -> None:
+    def entered(self, admission: Admission) -> None:
         """Note whether the run may work."""
-        admission: Admission = self._circuit.admitted(reply)
         self.why_not, self.probing = admission.why, admission.probing
         if admission.opening is not None and not admission.go:
             self._tally.circuit_changes.append(admission.opening)  # told once, however many runs it stops
@@ -55,13 +54,13 @@ class Passage:
         """How many entries a page may have that would have so many."""
         return min(count, PROBE_ENTRIES) if self.probing else count
 
-    def look(self) -> Command:
-        """The command, sent along with an acknowledgement, whose reply goes to `seen`."""
-        return self._circuit.check()
+    def is_open(self) -> Ask[bool]:
+        """Whether the circuit is open now, asked along with an acknowledgement; the answer goes to `note`."""
+        return self._circuit.is_open()
 
-    def seen(self, reply: Reply) -> None:
+    def note(self, *, is_open: bool) -> None:
         """Note whether the circuit was opened elsewhere."""
-        if not self.probing and self._circuit.is_open(reply):
+        if not self.probing and is_open:
             self.why_not = "the circuit was opened while the run was under way"
 
     async def tell(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
@@ -85,9 +84,9 @@ class Passage:
         else:
             await self._change(self._circuit.probe_withdrawn(self._lease.token))
 
-    async def _change(self, command: Command) -> None:
+    async def _change(self, ask: Ask[Change]) -> None:
         try:
-            change = self._circuit.changed(await self._retrying(partial(self._server.call, *command)))
+            (change,) = await self._retrying(lambda: self._server.ask(ask))
         except Exception as exc:
             logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
             return

@@ -9,7 +9,8 @@ from typing import Any
 from reclaim.entry import id_before
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
-from reclaim.state.connection import Command, Server
+from reclaim.state.ask import Command
+from reclaim.state.connection import Server
 
 RUNS_MAXLEN = 2_000
 IDLE_EVERY_SEC = 300.0  # a run every 20 s that finds nothing would push all others out within hours

@@ -29,6 +29,7 @@ from reclaim.run.decisions import (
 )
 from reclaim.run.report import Tally
 from reclaim.settings import Target
+from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
 from reclaim.state.page_size import Pace
 from reclaim.state.pending import PendingList
@@ -85,6 +86,7 @@ class Pages:
 
     target: Target
     handler: Handler
+    server: Server
     pending: PendingList
     dead_letters: DeadLetters
     hands: Hands
@@ -264,8 +266,9 @@ class Pages:
 
     async def _acknowledge(self, ids: Sequence[bytes]) -> None:
         """Acknowledge a page's entries, and see on the way whether the circuit was opened elsewhere."""
-        (seen,) = await self.retrying(partial(self.pending.acknowledge, ids, self.passage.look()))
-        self.passage.seen(seen)
+        acknowledge, is_open = self.pending.acknowledge(ids), self.passage.is_open()
+        _, opened = await self.retrying(lambda: self.server.ask(acknowledge, is_open))
+        self.passage.note(is_open=opened)
 
     async def _give_back(self, hand: Hand, decisions: Sequence[Decision]) -> None:
         """Refund what is left of a page: what is to be tried again, and what was not begun."""

@@ -139,7 +139,7 @@ class Replay:
     async def _give_back(self, lease: Lease) -> None:
         """Release the lease; where that fails it ends by itself, and what was done stays done."""
         try:
-            await self._server.batch([lease.release()])
+            await self._server.ask(lease.release())
         except Exception as exc:
             logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, exc)
 
@@ -178,7 +178,10 @@ class Replay:
 
     async def _take(self, lease: Lease, deadline: Deadline) -> None:
         """Take the lease, as soon as the run that may have it is over."""
-        while (holder := lease.taken(await self._server.batch(lease.take()))) is not None:
+        while True:
+            (holder,) = await self._server.ask(lease.take())
+            if holder is None:
+                return
             if deadline.remaining_sec() <= WAIT_FOR_LEASE_SEC:
                 raise LeaseHeld(f"{self._target.name}: {holder}")
             await self._sleep(WAIT_FOR_LEASE_SEC)

@@ -26,8 +26,9 @@ from reclaim.run.claims import Hand, Hands
 from reclaim.run.pages import Pages
 from reclaim.run.report import Outcome, RunReport, Tally
 from reclaim.settings import Target
+from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.circuit import Circuit
-from reclaim.state.connection import Command, Reply, Server
+from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.state.lease import Lease
 from reclaim.state.page_size import FIRST_PAGE, GROWTH, Pace
@@ -131,6 +132,7 @@ class _Run:
         self._pages = Pages(
             target=runner.target,
             handler=runner.handler,
+            server=runner.server,
             pending=runner.pending,
             dead_letters=runner.dead_letters,
             hands=self._hands,
@@ -173,14 +175,13 @@ class _Run:
 
     async def _open(self) -> str | None:
         """One round trip: take the lease, pass the circuit, count what is pending. Who has the lease, if not we."""
-        commands = [self._passage.enter(), self._pending.count(), *self._pending.oldest()]
-        replies = await self._runner.server.batch([*self._lease.take(), *commands])
-        taking, (entered, counted, *oldest) = replies[: -len(commands)], replies[-len(commands) :]
-        holder = self._lease.taken(taking)
+        holder, admission, before, first_idle_ms = await self._runner.server.ask(
+            self._lease.take(), self._passage.enter(), self._pending.count(), self._pending.first_idle_ms()
+        )
         if holder is None:
-            self._passage.entered(entered)
-            self._tally.before = self._pending.counted(counted)
-            self._tally.longest_idle_ms = self._pending.idle_ms(oldest)
+            self._passage.entered(admission)
+            self._tally.before = before
+            self._tally.longest_idle_ms = first_idle_ms
         return holder
 
     async def _close(self, ending: Ending) -> RunReport:
@@ -194,10 +195,10 @@ class _Run:
                 await self._passage.end_probe(failed=ending[0] is Outcome.FAILED)
                 if ending[0] in _NOTHING_DONE and not self._tally.pages and not self._sweep_is_due(ending[0]):
                     self._tally.after = self._tally.before
-                    await self._send([self._lease.release(), *self._kept(ending)])
+                    await self._send(self._lease.release(), *self._kept(ending))
                 else:
                     await self._release_and_count(ending[0])
-                    await self._send(self._kept(ending))
+                    await self._send(*self._kept(ending))
         except Exception as exc:
             logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, exc)
         return self._tally.report(*ending)
@@ -207,8 +208,8 @@ class _Run:
         if self._sweep_is_due(outcome):
             self._runner.next_sweep = self._clock() + SWEEP_EVERY_SEC
             self._tally.consumers_removed += await self._swept()
-        _, counted = await self._send([self._lease.release(), self._pending.count()])
-        self._tally.after = self._pending.counted(counted)
+        _, after = await self._send(self._lease.release(), self._pending.count())
+        self._tally.after = checked(after)
 
     async def _swept(self) -> list[str]:
         try:
@@ -221,18 +222,18 @@ class _Run:
         wanted = self._target.consumer_ttl_hours > 0 and outcome is not Outcome.GROUP_MISSING
         return wanted and self._clock() >= self._runner.next_sweep
 
-    def _kept(self, ending: Ending) -> list[Command]:
-        """The command that keeps the report, if it is to be kept."""
+    def _kept(self, ending: Ending) -> list[Ask[Reply]]:
+        """What keeps the report, if it is to be kept."""
         command = self._runner.history(self._tally.report(*ending))
-        return [] if command is None else [command]
+        return [] if command is None else [plain(*command)]
 
-    async def _send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send what no run fails for; errors are logged."""
-        replies = await self._runner.server.batch(commands, denial_raises=False) if commands else []
-        for reply in replies:
-            if isinstance(reply, Exception):
-                logger.warning("reclaim %s: closing the run: %s", self._target.name, reply)
-        return replies
+    async def _send(self, *asks: Ask[Any]) -> tuple[Any, ...]:
+        """Ask what no run fails for; errors are logged, and stand in the answers' places."""
+        answers: tuple[Any, ...] = await self._runner.server.ask(*(ask.or_error() for ask in asks))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                logger.warning("reclaim %s: closing the run: %s", self._target.name, answer)
+        return answers
 
     async def _reclaim(self) -> Ending:
         before = self._tally.before

@@ -29,12 +29,12 @@ import secrets
 import time
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from functools import partial
 
 from reclaim.entry import by_name, readable
 from reclaim.retry import Retries
 from reclaim.settings import Target
-from reclaim.state.connection import Command, Reply, Server, checked
+from reclaim.state.ask import Ask, Reply
+from reclaim.state.connection import Server
 from reclaim.times import Deadline
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
@@ -288,9 +288,7 @@ class Status:
 class Circuit:
     """The circuit of one target.
 
-    Methods that return a command leave it to the caller to send it along with others; what a method named for the reply
-    makes of it raises the error that the server answered with. Commands may be sent again: a reply that was lost costs
-    no change, and none is made twice.
+    Each question may be asked again, as one and the same `Ask`, when its reply was lost: no change is made twice.
     """
 
     def __init__(self, server: Server, target: Target) -> None:
@@ -303,84 +301,65 @@ class Circuit:
         self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
         self._reason = f"{self._limit} failures within {target.circuit_window_sec:g} s"
 
-    def enter(self, token: bytes) -> Command:
-        """The command, sent after those that take the lease with this token, whose reply goes to `admitted`."""
-        return ("EVAL", _ENTER, 2, self._circuit, self._lease, token, PROBE_TTL_MS)
+    def enter(self, token: bytes) -> Ask[Admission]:
+        """Whether a run may work, or is to probe. It is asked after the lease was asked for with this token."""
+        return Ask.one(("EVAL", _ENTER, 2, self._circuit, self._lease, token, PROBE_TTL_MS), _admission)
 
-    @staticmethod
-    def admitted(reply: Reply) -> Admission:
-        """Whether the run may work, or is to probe."""
-        if checked(reply)[0] == b"go":
-            return Admission(go=True)
-        word, wait_ms, facts = reply
-        probing = word == b"probe"
-        opening = _change(Effect.OPENED, facts)
-        return Admission(probing, probing, opening, None if wait_ms < 0 else wait_ms / 1000)
+    def is_open(self) -> Ask[bool]:
+        """Whether a run that does not probe has to stop: the cheapest question about the circuit."""
+        return Ask.one(("HGET", self._circuit, "state"), lambda state: state in {b"open", b"half_open"})
 
-    def check(self) -> Command:
-        """The command, as cheap as can be, whose reply goes to `is_open`."""
-        return ("HGET", self._circuit, "state")
+    def record(self, failures: int, run_id: str) -> Ask[Change]:
+        """Count failures: OPENED (by this call), IS_OPEN or IS_CLOSED.
 
-    @staticmethod
-    def is_open(reply: Reply) -> bool:
-        """Whether a run that does not probe has to stop."""
-        return checked(reply) in {b"open", b"half_open"}
-
-    def record(self, failures: int, run_id: str) -> Command:
-        """The command that counts failures; `changed` tells OPENED (by this call), IS_OPEN or IS_CLOSED.
-
-        Not for the run that probes: that calls `probe_failed`.
+        Not for the run that probes: that one asks `probe_failed`.
         """
         settings = (self._limit, self._window_ms, self._cooldown_ms)
         why = (f"run {run_id}", self._reason)
-        return ("EVAL", _RECORD, 2, self._circuit, self._window, _new_id(), failures, *settings, *why)
+        return _changing("EVAL", _RECORD, 2, self._circuit, self._window, _new_id(), failures, *settings, *why)
 
-    def probe_succeeded(self, token: bytes, run_id: str) -> Command:
-        """The command that closes the circuit; `changed` tells CLOSED, IS_CLOSED or NOT_PROBING."""
+    def probe_succeeded(self, token: bytes, run_id: str) -> Ask[Change]:
+        """Close the circuit: CLOSED, IS_CLOSED or NOT_PROBING."""
         why = ("probe", f"run {run_id}", "its probe succeeded", token)
-        return ("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
+        return _changing("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
 
-    def probe_failed(self, token: bytes) -> Command:
-        """The command that opens it again, with a longer cool-down; `changed` tells REOPENED or NOT_PROBING."""
+    def probe_failed(self, token: bytes) -> Ask[Change]:
+        """Open the circuit again, with a longer cool-down: REOPENED or NOT_PROBING."""
         longest_ms = max(self._cooldown_ms, min(MAX_GROWTH * self._cooldown_ms, MAX_COOLDOWN_MS))
-        return ("EVAL", _REOPEN, 1, self._circuit, token, Effect.REOPENED.value, longest_ms)
+        return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.REOPENED.value, longest_ms)
 
-    def probe_withdrawn(self, token: bytes) -> Command:
-        """The command that lets the next run probe, this one having found nothing to probe with.
-
-        `changed` tells WITHDRAWN or NOT_PROBING.
-        """
-        return ("EVAL", _REOPEN, 1, self._circuit, token, Effect.WITHDRAWN.value, 0)
-
-    @staticmethod
-    def changed(reply: Reply) -> Change:
-        """What a call did."""
-        effect, facts = checked(reply)
-        return _change(Effect(effect.decode()), facts)
+    def probe_withdrawn(self, token: bytes) -> Ask[Change]:
+        """Let the next run probe, as this one found nothing to probe with: WITHDRAWN or NOT_PROBING."""
+        return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.WITHDRAWN.value, 0)
 
     async def open(self, reason: str, who: str) -> Change:
         """Open it for a person, until a person closes it: OPENED, HELD (it was open already) or IS_OPEN."""
         why = (who[:MAX_TEXT], reason[:MAX_TEXT])
-        return await self._change("EVAL", _OPEN, 1, self._circuit, _new_id(), *why)
+        return await self._change(_changing("EVAL", _OPEN, 1, self._circuit, _new_id(), *why))
 
     async def close(self, reason: str, who: str) -> Change:
         """Close it for a person, whoever opened it: CLOSED or IS_CLOSED."""
         why = ("person", who[:MAX_TEXT], reason[:MAX_TEXT])
-        return await self._change("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
+        return await self._change(_changing("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why))
 
-    async def _change(self, *command: bytes | str | int) -> Change:
-        """Make a person's change, again with the same ID where the reply is lost: or nobody would tell of it."""
-        changing = partial(self._server.call, *command)
-        return self.changed(await Retries(ATTEMPTS, max_delay_sec=0.5).attempt(_patience(), changing))
+    async def _change(self, ask: Ask[Change]) -> Change:
+        """Make a person's change; ask again, with the same ID, where the reply is lost: else nobody is told of it."""
+        deadline = Deadline(PATIENCE_SEC, time.monotonic)
+        (change,) = await Retries(ATTEMPTS, max_delay_sec=0.5).attempt(deadline, lambda: self._server.ask(ask))
+        return change
 
-    def look(self) -> Command:
-        """The command whose reply goes to `seen`."""
-        return ("EVAL", _SHOW, 2, self._circuit, self._window, self._window_ms)
+    def read(self) -> Ask[Status]:
+        """What the circuit is."""
+        return Ask.one(("EVAL", _SHOW, 2, self._circuit, self._window, self._window_ms), self._status)
+
+    async def show(self) -> Status:
+        """What the circuit is."""
+        (status,) = await self._server.ask(self.read())
+        return status
 
     @staticmethod
-    def seen(reply: Reply) -> Status:
-        """What the circuit is."""
-        word, now_ms, failures, flat = checked(reply)
+    def _status(reply: Reply) -> Status:
+        word, now_ms, failures, flat = reply
         state = State(word.decode())
         facts = {name.decode(): readable(value) for name, value in by_name(flat).items()}
         return Status(
@@ -395,13 +374,22 @@ class Circuit:
             probe=facts.get("probe"),
         )
 
-    async def show(self) -> Status:
-        """What the circuit is."""
-        return self.seen(await self._server.call(*self.look()))
+
+def _admission(reply: Reply) -> Admission:
+    if reply[0] == b"go":
+        return Admission(go=True)
+    word, wait_ms, facts = reply
+    probing = word == b"probe"
+    opening = _change(Effect.OPENED, facts)
+    return Admission(probing, probing, opening, None if wait_ms < 0 else wait_ms / 1000)
 
 
-def _patience() -> Deadline:
-    return Deadline(PATIENCE_SEC, time.monotonic)
+def _changing(*command: bytes | str | int) -> Ask[Change]:
+    def change(reply: Reply) -> Change:
+        effect, facts = reply
+        return _change(Effect(effect.decode()), facts)
+
+    return Ask.one(command, change)
 
 
 def _new_id() -> str:

@@ -6,7 +6,8 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar, overload
 
 import hiredis
 from redis import exceptions as redis_errors
@@ -17,12 +18,17 @@ from redis.backoff import NoBackoff
 from reclaim.entry import readable
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unreachable
 from reclaim.settings import Settings
+from reclaim.state.ask import Ask, Command, Reply, checked, raised
 
 TIMEOUT_SEC = 5.0  # for one batch, connecting included
 MAX_CONNECTIONS = 24  # a hundred targets are no faster with 64; the smallest Azure cache allows 256 in all
 
-Command = tuple[bytes | str | int, ...]
-Reply = Any  # what a command answers: int, bytes, list, None; or the exception that it answered with
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
 
 
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
@@ -57,6 +63,41 @@ class Server:
         self._pool: Any = client.connection_pool  # its methods have no types
         self._timeout_sec = timeout_sec
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    @overload
+    async def ask(self, a: Ask[A], /) -> tuple[A]: ...
+    @overload
+    async def ask(self, a: Ask[A], b: Ask[B], /) -> tuple[A, B]: ...
+    @overload
+    async def ask(self, a: Ask[A], b: Ask[B], c: Ask[C], /) -> tuple[A, B, C]: ...
+    @overload
+    async def ask(self, a: Ask[A], b: Ask[B], c: Ask[C], d: Ask[D], /) -> tuple[A, B, C, D]: ...
+    @overload
+    async def ask(self, a: Ask[A], b: Ask[B], c: Ask[C], d: Ask[D], e: Ask[E], /) -> tuple[A, B, C, D, E]: ...
+    @overload
+    async def ask(
+        self, a: Ask[A], b: Ask[B], c: Ask[C], d: Ask[D], e: Ask[E], f: Ask[F], /
+    ) -> tuple[A, B, C, D, E, F]: ...
+    @overload
+    async def ask(self, *asks: Ask[Any]) -> tuple[Any, ...]: ...
+    async def ask(self, *asks: Ask[Any]) -> tuple[Any, ...]:
+        """Send the commands of all questions at once, and return the answer to each, in the same order.
+
+        Raises:
+            AccessDenied: a question cannot be answered because this user may not run one of its commands.
+            redis.exceptions.ResponseError: another error of a command, where its question does not take it for an
+                answer (`Ask.or_error`); and whatever `batch` raises.
+        """
+        commands = [command for ask in asks for command in ask.commands]
+        replies = iter(await self.batch(commands, denial_raises=False) if commands else ())
+        return tuple(self._answer(ask, list(islice(replies, len(ask.commands)))) for ask in asks)
+
+    def _answer(self, ask: Ask[A], replies: Sequence[Reply]) -> A:
+        try:
+            return ask.read(replies)
+        except redis_errors.ResponseError:
+            self._check_allowed(ask.commands, replies)
+            raise
 
     async def call(self, *command: bytes | str | int) -> Reply:
         """Send one command and return its reply.
@@ -202,18 +243,6 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
 def _any_errors(replies: Sequence[Reply]) -> bool:
     """Whether any reply is an error: of many replies, hardly any are of different types."""
     return any(issubclass(kind, Exception) for kind in set(map(type, replies)))
-
-
-def checked(reply: Reply) -> Reply:
-    """The same reply; raised if it is an error."""
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
-
-
-def raised(replies: list[Reply]) -> list[Reply]:
-    """The same replies; the first that is an error is raised."""
-    return [checked(reply) for reply in replies]
 
 
 def _is_denied(exc: Exception) -> bool:

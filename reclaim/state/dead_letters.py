@@ -15,7 +15,8 @@ from reclaim.entry import Entry, check_id, id_after, readable
 from reclaim.errors import AccessDenied
 from reclaim.retry import Retries
 from reclaim.settings import Target
-from reclaim.state.connection import Command, Reply, Server, raised
+from reclaim.state.ask import Command, Reply, raised
+from reclaim.state.connection import Server
 from reclaim.times import Deadline
 
 T = TypeVar("T")

@@ -7,10 +7,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reclaim.entry import readable
-from reclaim.state.connection import Command, Reply, Server, raised
+from reclaim.state.ask import Ask, Reply, plain, raised
+from reclaim.state.connection import Server
 
 logger = logging.getLogger("reclaim")
 
@@ -38,7 +39,6 @@ class Lease:
         self._key = key
         self._clock = clock
         self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
-        self._asked_at = clock()
         self._ours_until = math.inf  # at least; before it is taken, nobody asks
         self._is_lost = False
 
@@ -48,26 +48,24 @@ class Lease:
         self._is_lost = self._is_lost or self._clock() >= self._ours_until
         return self._is_lost
 
-    def take(self) -> list[Command]:
-        """The commands that take the lease if it is free; their replies go to `taken`. They may be sent again."""
-        self._asked_at = self._clock()
-        return [
-            ("SET", self._key, self.token, "NX", "PX", TTL_MS),
-            ("GET", self._key),
-            ("PTTL", self._key),
-        ]
+    def take(self) -> Ask[str | None]:
+        """Take the lease if it is free. The answer: None if it is ours now, else who has it and for how long.
 
-    def taken(self, replies: list[Reply]) -> str | None:
-        """None where the lease is ours, else who has it and for how long.
-
-        The GET decides, not the SET: a SET whose reply was lost and that is sent again finds our own token.
+        It may be asked again. The GET decides, not the SET: a SET whose reply was lost and that is sent again finds our
+        own token.
         """
-        _, holder, ttl_ms = raised(replies)
-        if holder == self.token:
-            self._ours_until = self._asked_at + ttl_ms / 1000
-            return None
-        who = "another run" if holder is None else readable(holder)
-        return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
+        asked_at = self._clock()
+
+        def holder(replies: Sequence[Reply]) -> str | None:
+            _, token, ttl_ms = raised(replies)
+            if token == self.token:
+                self._ours_until = asked_at + ttl_ms / 1000
+                return None
+            who = "another run" if token is None else readable(token)
+            return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
+
+        take = ("SET", self._key, self.token, "NX", "PX", TTL_MS)
+        return Ask((take, ("GET", self._key), ("PTTL", self._key)), holder)
 
     async def renew(self) -> None:
         """Hold it for another TTL; note it as lost if it is no longer ours."""
@@ -89,6 +87,6 @@ class Lease:
                 wait_sec = RENEW_EVERY_SEC / 5
                 logger.warning("reclaim: lease %s not renewed: %s", readable(self._key), exc)
 
-    def release(self) -> Command:
-        """The command that gives it back, if it is still ours."""
-        return ("EVAL", _RELEASE, 1, self._key, self.token)
+    def release(self) -> Ask[Reply]:
+        """Give the lease back, if it is still ours. The answer: 1 if it was, else 0."""
+        return plain("EVAL", _RELEASE, 1, self._key, self.token)

@@ -15,7 +15,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from reclaim.entry import Entry, by_name, id_after, id_number, readable
 from reclaim.errors import Unreachable
 from reclaim.settings import Target
-from reclaim.state.connection import Command, Reply, Server, checked, raised
+from reclaim.state.ask import Ask, Command, Reply, checked, plain, raised
+from reclaim.state.connection import Server
 from reclaim.state.page_size import FIRST_PAGE, Pace
 from reclaim.verdicts import error_code
 
@@ -233,29 +234,15 @@ class PendingList:
         self._untold: list[Row] = []  # recorded as lost by a claim that went wrong all the same
         self._doubtful: list[tuple[Row, float]] = []  # what a claim may yet take though nobody waits for it any more
 
-    def count(self) -> Command:
-        """The command that counts what is pending; its reply goes to `counted`."""
-        return ("XPENDING", self._keys.stream, self._group)
+    def count(self) -> Ask[Summary]:
+        """How many entries are pending, or that the group is not there."""
+        return Ask((("XPENDING", self._keys.stream, self._group),), _summary)
 
-    @staticmethod
-    def counted(reply: Reply) -> Summary:
-        """What the reply to `count` says."""
-        if isinstance(reply, ResponseError) and error_code(reply) == "NOGROUP":
-            return Summary(group_missing=str(reply))
-        count, _, _, consumers = checked(reply)
-        return Summary(count, {readable(name): int(held) for name, held in consumers or ()})
-
-    def oldest(self) -> list[Command]:
-        """The command, if alerts want to know, that asks for the entry pending with the smallest ID."""
+    def first_idle_ms(self) -> Ask[int]:
+        """How long the pending entry with the smallest ID has been idle; 0 if there is none, or no alert needs it."""
         if not self._tells_backlog:
-            return []
-        return [("XPENDING", self._keys.stream, self._group, "-", "+", 1)]
-
-    @staticmethod
-    def idle_ms(replies: Sequence[Reply]) -> int:
-        """How long the entry asked for by `oldest` has been idle; 0 if there is none."""
-        rows = [Row(*row) for reply in replies if isinstance(reply, list) for row in reply]
-        return max((row.idle_ms for row in rows), default=0)
+            return Ask((), lambda _: 0)
+        return Ask((("XPENDING", self._keys.stream, self._group, "-", "+", 1),), _first_idle_ms)
 
     async def find(self, start: bytes, count: int, total: int) -> Finding:
         """Idle entries from `start` on, `count` at most.
@@ -472,10 +459,9 @@ class PendingList:
             gone.update(await self._server.call("EVAL", _KEEP, 1, self._keys.stream, self._group, self.consumer, *flat))
         return gone
 
-    async def acknowledge(self, ids: Sequence[bytes], *also: Command) -> list[Reply]:
-        """Acknowledge all the entries with one command; return the replies to what else was sent along."""
-        _, *replies = raised(await self._server.batch([("XACK", self._keys.stream, self._group, *ids), *also]))
-        return replies
+    def acknowledge(self, ids: Sequence[bytes]) -> Ask[Reply]:
+        """Acknowledge all the entries with one command. The answer: how many of them were pending until now."""
+        return plain("XACK", self._keys.stream, self._group, *ids)
 
     async def sweep(self, idle_ms: int) -> list[str]:
         """Remove consumers that have nothing pending and have been idle longer; never our own. Return their names."""
@@ -488,6 +474,20 @@ class PendingList:
             some = names[at : at + SWEEP_AT_ONCE]
             swept += await self._server.call("EVAL", _SWEEP, 1, self._keys.stream, self._group, *some)
         return [readable(name) for name in swept]
+
+
+def _summary(replies: Sequence[Reply]) -> Summary:
+    (reply,) = replies
+    if isinstance(reply, ResponseError) and error_code(reply) == "NOGROUP":
+        return Summary(group_missing=str(reply))
+    count, _, _, consumers = checked(reply)
+    return Summary(count, {readable(name): int(held) for name, held in consumers or ()})
+
+
+def _first_idle_ms(replies: Sequence[Reply]) -> int:
+    """An error, such as that the group is not there, is not told: `count` tells it."""
+    rows = [Row(*row) for reply in replies if isinstance(reply, list) for row in reply]
+    return max((row.idle_ms for row in rows), default=0)
 
 
 def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:

@@ -179,5 +179,5 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "croniter", "requests"} == set()
     late = {"reclaim.ops.status", "reclaim.ops.health", "reclaim.ops.facts", "reclaim.schedule", "reclaim.run.replay"}
-    late |= {"reclaim.state.ask", "reclaim.observe.export"}
+    late |= {"reclaim.state.patience", "reclaim.observe.export"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"

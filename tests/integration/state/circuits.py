@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from reclaim.settings import Target
+from reclaim.state.ask import Ask, plain
 from reclaim.state.circuit import Admission, Change, Circuit
 from reclaim.state.connection import connect
 from tests.support import Client, HasPort, as_dict, raw_client, settings_for
@@ -26,25 +27,30 @@ class Instance:
         self._lease = target.keys.lease
 
     async def fails(self, failures: int = 1) -> Change:
-        return self.circuit.changed(await self.server.call(*self.circuit.record(failures, self.name)))
+        return await self._change(self.circuit.record(failures, self.name))
 
     async def enters(self) -> Admission:
         """As a run does: take the lease if it is free, and ask, in one round trip."""
         take = ("SET", self._lease, self.token, "NX", "PX", 15_000)
-        _, reply = await self.server.batch([take, self.circuit.enter(self.token)])
-        return self.circuit.admitted(reply)
+        _, admission = await self.server.ask(plain(*take), self.circuit.enter(self.token))
+        return admission
 
     async def is_stopped(self) -> bool:
-        return self.circuit.is_open(await self.server.call(*self.circuit.check()))
+        (is_open,) = await self.server.ask(self.circuit.is_open())
+        return is_open
 
     async def succeeds(self) -> Change:
-        return self.circuit.changed(await self.server.call(*self.circuit.probe_succeeded(self.token, self.name)))
+        return await self._change(self.circuit.probe_succeeded(self.token, self.name))
 
     async def fails_its_probe(self) -> Change:
-        return self.circuit.changed(await self.server.call(*self.circuit.probe_failed(self.token)))
+        return await self._change(self.circuit.probe_failed(self.token))
 
     async def withdraws(self) -> Change:
-        return self.circuit.changed(await self.server.call(*self.circuit.probe_withdrawn(self.token)))
+        return await self._change(self.circuit.probe_withdrawn(self.token))
+
+    async def _change(self, ask: Ask[Change]) -> Change:
+        (change,) = await self.server.ask(ask)
+        return change
 
 
 @asynccontextmanager

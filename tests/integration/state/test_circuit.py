@@ -144,8 +144,8 @@ async def test_failures_forgotten_by_the_server_leave_no_key(server: Endpoint, c
 async def test_a_count_sent_again_counts_once_and_tells_the_same(server: Endpoint, client: Client) -> None:
     async with instances(server, TARGET) as (one,):
         for failures, effect in ((60, Effect.IS_CLOSED), (40, Effect.OPENED)):
-            command = one.circuit.record(failures, "one")
-            told = [one.circuit.changed(await one.server.call(*command)) for _ in range(3)]
+            ask = one.circuit.record(failures, "one")
+            told = [(await one.server.ask(ask))[0] for _ in range(3)]
             assert [change.effect for change in told] == [effect] * 3
             assert len({change.id for change in told}) == 1
     assert on_server(client, TARGET) == {"circuit": OPEN, "failures": 100}
@@ -168,8 +168,8 @@ async def test_a_success_sent_again_tells_the_same(server: Endpoint, client: Cli
         await one.fails(100)
         end_cooldown(client, TARGET)
         await one.enters()
-        command = one.circuit.probe_succeeded(one.token, "one")
-        told = [one.circuit.changed(await one.server.call(*command)).effect for _ in range(2)]
+        ask = one.circuit.probe_succeeded(one.token, "one")
+        told = [(await one.server.ask(ask))[0].effect for _ in range(2)]
     assert told == [Effect.CLOSED] * 2
 
 

@@ -274,7 +274,7 @@ async def test_a_lease_that_may_have_been_lost_is_lost_for_good(embedded: Endpoi
     now = [0.0]
     server = connect(settings_for(embedded, a_target()))
     ours = lease.Lease(server, a_target().keys.lease, "x", lambda: now[0])
-    assert ours.taken(await server.batch(ours.take())) is None
+    assert await server.ask(ours.take()) == (None,)
     now[0] = 14.0
     before = ours.lost
     now[0] = 15.0

@@ -1,0 +1,30 @@
+"""Owns the patience of a question that is asked outside a run: it is asked again where its connection was dead."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis import exceptions as redis_errors
+
+from reclaim.errors import Unreachable
+from reclaim.retry import Retries
+from reclaim.state.connection import TIMEOUT_SEC, Server
+from reclaim.times import Deadline
+
+ATTEMPTS = 3
+
+T = TypeVar("T")
+
+
+async def patiently(server: Server, asking: Callable[[], Awaitable[T]]) -> T:
+    """What `asking` returns; it is called again at once where an error may pass, as that of a dead connection does.
+
+    Raises:
+        ServerError: what went wrong, in words that name the server.
+    """
+    try:
+        return await Retries(ATTEMPTS, max_delay_sec=0).attempt(Deadline(TIMEOUT_SEC, time.monotonic), asking)
+    except redis_errors.TimeoutError as exc:
+        raise Unreachable(str(exc)) from exc
+    except (redis_errors.RedisError, OSError) as exc:
+        raise Unreachable(f"{server.address} does not answer: {exc}") from exc
