@@ -66,6 +66,7 @@ async def test_a_target_of_the_wrong_type_does_not_touch_the_others(server: Endp
     assert not [key for key in after.other_keys if key.endswith(b":lease")]
 
 
+@pytest.mark.G4
 async def test_a_target_that_hangs_does_not_hold_up_the_others(server: Endpoint, client: Client, proxy: Proxy) -> None:
     """One target's commands are never answered; the other is done all the same."""
     given(client, GOOD, *ENTRIES)

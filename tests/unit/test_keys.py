@@ -20,6 +20,7 @@ def slots(stream: str, group: str = "g") -> set[int]:
     return {key_slot(key) for key in astuple(Keys.of(stream, group))}
 
 
+@pytest.mark.G9
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize(
     "stream",

@@ -113,6 +113,7 @@ def test_every_setting_is_taken_from_its_name(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.G9
 def test_all_problems_are_named_at_once() -> None:
     """Whoever deploys does not find them one after another; each says what is allowed."""
     with pytest.raises(SettingsError) as caught:
@@ -137,6 +138,7 @@ def test_all_problems_are_named_at_once() -> None:
     assert all("allowed: " in problem or problem.endswith(" is missing") for problem in told)
 
 
+@pytest.mark.G9
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
@@ -200,6 +202,7 @@ def test_a_host_may_have_a_port_and_else_tls_decides(tls: str, host: str, expect
     assert (settings.host, settings.port) == expected
 
 
+@pytest.mark.G9
 def test_secrets_are_shown_nowhere() -> None:
     """Neither in what a Settings prints, nor where somebody puts a whole URL into REDIS_HOST."""
     assert "s3cret" not in repr(Settings.from_env(LEAST | {"REDIS_PASSWORD": "s3cret"}))
@@ -288,6 +291,7 @@ async def _app(handler: str) -> Any:
     return App.from_env(LEAST | {"HANDLER": handler})
 
 
+@pytest.mark.G9
 @pytest.mark.parametrize(
     ("handler", "told"),
     [

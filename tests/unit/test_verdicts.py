@@ -128,6 +128,7 @@ def named(error: Exception) -> str:
     return f"{type(error).__name__}-{str(error).rpartition('-')[2][:40]}"
 
 
+@pytest.mark.G5
 @pytest.mark.parametrize("error", RETRY, ids=named)
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
     """Nobody's fault but the network's or the server's."""

@@ -447,6 +447,7 @@ async def test_entries_that_were_trimmed_while_pending(server: Endpoint, client:
     assert "MAXLEN" in todo
 
 
+@pytest.mark.G9
 async def test_a_hash_key_that_does_not_fit(server: Endpoint, client: Client) -> None:
     """What would become a dead letter is seen before it does."""
     given(client, a_target(), *held(range(2)))

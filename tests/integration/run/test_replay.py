@@ -119,6 +119,7 @@ def dead(client: Client, target: Target) -> list[dict[bytes, bytes]]:
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.G3
 @pytest.mark.parametrize("per_second", [None, 30.0])
 async def test_each_key_is_replayed_in_entry_id_order_across_pages(
     embedded: Endpoint, client: Client, per_second: float | None
@@ -164,6 +165,7 @@ async def test_the_newest_of_a_hash_is_there_in_the_end(server: Endpoint, client
     assert state(client, target) == State(hashes=stored(*newest))
 
 
+@pytest.mark.G8
 async def test_an_older_one_does_not_overwrite_a_newer_one(server: Endpoint, client: Client) -> None:
     """With a version field (G8): what has been stored since stays, and the dead letter is done with."""
     target = a_target(hash_version_field="version")
@@ -177,6 +179,7 @@ async def test_an_older_one_does_not_overwrite_a_newer_one(server: Endpoint, cli
     assert state(client, target) == State(hashes=stored(newer, [*tweet(8), b"version", b"2-0"]))
 
 
+@pytest.mark.G1
 async def test_one_that_fails_is_a_dead_letter_still_and_holds_the_later_ones_of_its_key(
     server: Endpoint, client: Client
 ) -> None:
@@ -201,6 +204,7 @@ async def test_one_that_fails_is_a_dead_letter_still_and_holds_the_later_ones_of
     assert state(client, target) == State()
 
 
+@pytest.mark.G3
 async def test_one_that_fails_holds_the_later_ones_of_its_key_on_later_pages(
     embedded: Endpoint, client: Client
 ) -> None:
@@ -551,6 +555,7 @@ async def test_a_replay_begins_as_soon_as_the_run_is_over(server: Endpoint, clie
 # --- size and faults -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.G7
 async def test_large_ones_are_replayed_without_having_them_all_in_memory(embedded: Endpoint, client: Client) -> None:
     """Forty of 1 MB each."""
     target = a_target(lanes=2)
@@ -571,6 +576,7 @@ async def test_large_ones_are_replayed_without_having_them_all_in_memory(embedde
     assert peak < 80 * MIB, f"{peak // MIB} MiB"
 
 
+@pytest.mark.G2
 async def test_a_wide_one_is_replayed_and_another_fails_with_its_bytes_untouched(
     server: Endpoint, client: Client
 ) -> None:

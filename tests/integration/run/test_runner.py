@@ -107,6 +107,7 @@ async def test_every_entry_is_reached_wherever_the_page_borders_are(
     assert (report.pages, report.claimed) == (-(-count // page_size), count)
 
 
+@pytest.mark.G7
 @pytest.mark.parametrize("page_size", [1, 2, 3])
 async def test_fresh_entries_between_idle_ones_do_not_hide_them(
     server: Endpoint, client: Client, page_size: int
@@ -321,6 +322,7 @@ async def test_entries_that_are_gone_from_the_stream_are_recorded_as_lost(server
     assert (report.lost, report.acknowledged) == (1, 3)
 
 
+@pytest.mark.G9
 async def test_other_groups_and_streams_are_not_touched(server: Endpoint, client: Client) -> None:
     """A run works on its own group; what another group of the stream has pending stays as it is."""
     target, other = a_target(), a_target(group="other")

@@ -53,6 +53,7 @@ async def test_without_failures_it_is_closed_and_there_is_no_key(server: Endpoin
     assert on_server(client, TARGET) == {}
 
 
+@pytest.mark.G5
 async def test_a_hundred_failures_within_thirty_seconds_over_four_instances_open_it_once(
     server: Endpoint, client: Client
 ) -> None:
@@ -107,6 +108,7 @@ async def test_what_was_opened_says_when_why_and_until_when(server: Endpoint, cl
     assert refused.why == "the circuit is open for 60.0 s: 100 failures within 30 s (opened by run one)"
 
 
+@pytest.mark.G7
 async def test_many_failures_in_one_call_cost_little_and_keep_few(server: Endpoint, client: Client) -> None:
     target = a_target(circuit_failures=MAX_CIRCUIT_FAILURES)
     client.execute_command("CONFIG", "RESETSTAT")

@@ -8,6 +8,8 @@ from reclaim.run.report import Outcome
 from tests.faults import LOADING, dead_letter, pending
 from tests.support import Client, Endpoint, Held, State, a_target, given, held, run, state, stored, tweet
 
+pytestmark = pytest.mark.G1
+
 OURS = "monitoring_app"
 NO_FIELD = "MissingField: no field 'id' for 'tweet:{id}'"
 GOOD = held(range(1, 4))

@@ -29,6 +29,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G1
+
 OUTAGES = ["OOM command not allowed", "LOADING Redis is loading", "READONLY You can't write", "MISCONF Errors writing"]
 
 

@@ -25,11 +25,14 @@ from tests.support import (
     state,
 )
 
+pytestmark = pytest.mark.G2
+
 ROOT = Path(__file__).parents[3]
 KILLS = 5
 RUN = [sys.executable, "-m", "reclaim", "run"]
 
 
+@pytest.mark.G6
 @pytest.mark.timeout(240)
 def test_a_run_killed_again_and_again_loses_nothing(server: Endpoint, client: Client) -> None:
     """Each time at another moment; then one run to the end: every hash is right, and nothing is pending."""

@@ -13,6 +13,8 @@ from reclaim.run.report import Outcome
 from tests.faults import LOADING, before_claim, by_function, lost_line, pending, step
 from tests.support import Client, Endpoint, Held, State, a_target, given, held, raw_client, run, state, stored, tweet
 
+pytestmark = pytest.mark.G2
+
 ENTRIES = held(range(1, 6))
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+import pytest
+
 from dev.proxy import Proxy
 from reclaim.handlers.hash import HashHandler
 from reclaim.handlers.outcomes import Handled, Keyed
@@ -25,6 +27,8 @@ from tests.support import (
     state,
     stored,
 )
+
+pytestmark = pytest.mark.G2
 
 
 class Watched(HashHandler):
@@ -145,6 +149,7 @@ async def test_an_entry_taken_between_finding_and_claiming_it_is_left_to_whoever
     assert (report.claimed, report.acknowledged, report.lost) == (2, 2, 0)
 
 
+@pytest.mark.G6
 async def test_a_lease_left_by_a_dead_run_keeps_others_out_only_until_it_expires(
     server: Endpoint, client: Client
 ) -> None:

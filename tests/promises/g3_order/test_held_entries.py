@@ -26,6 +26,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G3
+
 # Users a and b in turn, six entries each: 1 a, 2 b, 3 a, …
 TWO_USERS = [of_user(number, "ab"[(number - 1) % 2]) for number in range(1, 13)]
 OF_A = [1, 3, 5, 7, 9, 11]
@@ -108,6 +110,7 @@ async def test_a_failure_at_the_last_delivery_is_parked_and_its_key_goes_on(serv
     )
 
 
+@pytest.mark.G4
 async def test_a_poison_entry_is_dead_after_exactly_its_budget(server: Endpoint, client: Client) -> None:
     """It is handled MAX_DELIVERIES times less the one its first consumer had, then parked; nothing else suffers."""
     target = a_target(max_deliveries=4)
@@ -126,6 +129,7 @@ async def test_a_poison_entry_is_dead_after_exactly_its_budget(server: Endpoint,
     assert after.pending == {}
 
 
+@pytest.mark.G4
 async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint, client: Client) -> None:
     """It may be what kills the process: it is never given to the handler, and what comes after it is."""
     target = a_target(max_deliveries=5)
@@ -323,6 +327,7 @@ async def test_a_hash_ends_with_its_newest_entry_over_many_pages(
     assert after.pending == {}
 
 
+@pytest.mark.G8
 async def test_an_older_entry_does_not_overwrite_a_newer_one(server: Endpoint, client: Client) -> None:
     """IDs compare as numbers, milliseconds first; what is superseded is acknowledged and counted (G8)."""
     target = a_target(hash_version_field="version")

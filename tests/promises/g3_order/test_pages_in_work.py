@@ -28,6 +28,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G3
+
 WAIT_SEC = 10.0
 
 

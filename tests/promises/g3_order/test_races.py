@@ -34,6 +34,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G3
+
 
 class Unusual(BaseException):
     """What is no Exception."""
@@ -232,6 +234,7 @@ async def test_what_was_taken_between_two_attempts_is_not_stored_over_what_is_ne
     assert state(client, target).hashes == stored(newer)
 
 
+@pytest.mark.G2
 async def test_what_somebody_else_is_at_work_on_is_no_dead_letter(server: Endpoint, client: Client) -> None:
     """We rejected it after a stall in which it was taken."""
     target = a_target(min_idle_ms=300, lanes=1)

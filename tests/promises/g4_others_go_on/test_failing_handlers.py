@@ -12,6 +12,8 @@ from reclaim.state import lease
 from tests.faults import Recorder, by_function, of_user, pending
 from tests.support import Client, Endpoint, State, a_target, given, run, state
 
+pytestmark = pytest.mark.G4
+
 OURS = "monitoring_app"
 
 
@@ -253,6 +255,7 @@ async def test_a_run_told_to_stop_ends_after_what_is_in_work(server: Endpoint, c
     assert after.other_keys == []
 
 
+@pytest.mark.G6
 async def test_a_run_that_loses_its_lease_begins_nothing_more(
     server: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +290,7 @@ class Untrue(Exception):
         return False
 
 
+@pytest.mark.G1
 @pytest.mark.parametrize("error", [NoErrors, Untrue])
 async def test_an_error_that_python_takes_for_false_is_a_failure(
     error: type[Exception], embedded: Endpoint, client: Client

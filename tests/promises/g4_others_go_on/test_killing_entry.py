@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import Client, Endpoint, a_target, age_all, drop_lease, env_for, given, held, state
+
+pytestmark = pytest.mark.G4
 
 ROOT = Path(__file__).parents[3]
 HANDLER = """

@@ -29,6 +29,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G5
+
 ENTRIES = held(range(1, 7))
 ALL_DONE = State(hashes=stored(*ENTRIES), length=6)
 NO_FIELD = "MissingField: no field 'id' for 'tweet:{id}'"
@@ -158,6 +160,7 @@ async def test_a_versioned_hash_key_of_another_type_is_parked_too(server: Endpoi
     assert client.execute_command("GET", "tweet:2") == b"a string"
 
 
+@pytest.mark.G2
 async def test_dead_letters_that_cannot_be_kept_are_not_acknowledged_and_the_others_go_on(
     server: Endpoint, client: Client
 ) -> None:
@@ -184,6 +187,7 @@ async def test_dead_letters_that_cannot_be_kept_are_not_acknowledged_and_the_oth
     )
 
 
+@pytest.mark.G2
 async def test_a_ledger_that_cannot_be_kept_loses_nothing(server: Endpoint, client: Client) -> None:
     """The ledger's key holds a string: what should be in it stays pending, and the next run writes it down."""
     target = a_target()
@@ -391,6 +395,7 @@ async def test_a_connection_cut_among_the_stores_stores_every_entry(
     assert state(client, target) == ALL_DONE
 
 
+@pytest.mark.G1
 async def test_nothing_is_acknowledged_before_it_is_stored(server: Endpoint, client: Client, proxy: Proxy) -> None:
     """At the moment of the acknowledgement every hash is there already (G1)."""
     target = a_target(page_size=3)

@@ -23,6 +23,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G5
+
 TIMEOUT_SEC = 0.3
 FAULTS = {
     "cut before": Fault.CUT_BEFORE,
@@ -208,6 +210,7 @@ async def test_connections_cut_again_and_again_lose_nothing(server: Endpoint, cl
     assert state(client, target) == State(hashes=stored(*entries), length=60)
 
 
+@pytest.mark.G6
 async def test_a_run_ends_inside_its_budget_though_the_server_falls_silent(
     client: Client,
     embedded_proxy: Proxy,

@@ -28,6 +28,8 @@ from tests.support import (
     stored,
 )
 
+pytestmark = pytest.mark.G5
+
 ENTRIES = held(range(1, 7))
 OUTAGES = [
     OOM,

@@ -32,6 +32,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G6
+
 BEGUN_PAGES = 2  # the one in work and the one claimed ahead of it
 
 
@@ -128,6 +130,7 @@ async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
+@pytest.mark.G7
 async def test_a_run_that_finds_nothing_pending_costs_two_round_trips(client: Client, proxy: Proxy) -> None:
     """G7, counted on the wire, on a connection that is there already."""
     target = a_target()

@@ -17,6 +17,8 @@ from reclaim.settings import Target
 from tests.faults import Recorder, by_function, of_user, pending
 from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age_all, given, run, state, stored, tweet
 
+pytestmark = pytest.mark.G6
+
 OURS = "monitoring_app"
 MIN_IDLE_MS = 300
 FREEZE_SEC = 0.45
@@ -59,6 +61,7 @@ def take(client: Client, *ids: bytes, min_idle_ms: int = MIN_IDLE_MS) -> list[tu
 # --- everything stands still -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.G3
 async def test_no_lane_stores_what_another_consumer_took_during_a_stall(server: Endpoint, client: Client) -> None:
     """It took all of them, stored newer values and acknowledged: those stay."""
     target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=4)
@@ -107,6 +110,7 @@ async def test_what_nobody_took_during_a_stall_is_stored(server: Endpoint, clien
     assert state(client, target) == State(hashes=stored(*entries), length=20)
 
 
+@pytest.mark.G3
 @pytest.mark.parametrize("page_size", [10, 1], ids=["one page", "two pages"])
 @pytest.mark.parametrize("lanes", [1, 4])
 async def test_what_was_taken_holds_back_the_later_ones_of_its_hash(

@@ -25,6 +25,8 @@ from tests.support import (
     tweet,
 )
 
+pytestmark = pytest.mark.G7
+
 OURS = "monitoring_app"
 FIELDS = 5_000  # more than a Lua script can unpack at once
 MIB = 2**20
@@ -62,6 +64,7 @@ async def test_a_wide_entry_is_stored(server: Endpoint, client: Client) -> None:
     assert state(client, target) == State(hashes=stored(wide(1)), length=1)
 
 
+@pytest.mark.G2
 async def test_a_wide_entry_is_parked_with_its_bytes_untouched(server: Endpoint, client: Client) -> None:
     """Its hash's key holds a string: it can never be stored. The entry beside it is."""
     target = a_target()
@@ -96,6 +99,7 @@ async def test_a_wide_entry_is_stored_with_its_version(server: Endpoint, client:
     )
 
 
+@pytest.mark.G8
 async def test_a_wide_entry_does_not_overwrite_a_newer_one(server: Endpoint, client: Client) -> None:
     """G8 holds for it too."""
     target = a_target(hash_version_field="version")

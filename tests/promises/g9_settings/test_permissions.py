@@ -10,6 +10,8 @@ from reclaim.settings import Target
 from reclaim.state.connection import connect
 from tests.support import Client, Held, a_target, given, held, settings_for, state, stored, tweet
 
+pytestmark = pytest.mark.G9
+
 ENTRIES = held(range(1, 5))
 
 

@@ -14,6 +14,8 @@ from dev.server import available
 from tests.promises.model.machine import Machine
 from tests.promises.model.place import Place
 
+pytestmark = [pytest.mark.G1, pytest.mark.G2, pytest.mark.G3, pytest.mark.G4, pytest.mark.G5, pytest.mark.G8]
+
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
 STEPS = int(os.environ.get("MODEL_STEPS", "25"))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +61,7 @@ def numbers(some: Sequence[Keyed]) -> list[int]:
 # --- decide ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.G3
 @given(pages)
 def test_a_key_is_settled_up_to_its_first_entry_that_is_not_and_held_from_there_on(
     lines: list[tuple[bytes, int, Handled]],
@@ -78,6 +80,7 @@ def test_a_key_is_settled_up_to_its_first_entry_that_is_not_and_held_from_there_
             assert set(later) <= {Verdict.HELD}
 
 
+@pytest.mark.G1
 @given(pages)
 def test_what_is_done_was_stored_and_what_raised_is_not_done(lines: list[tuple[bytes, int, Handled]]) -> None:
     """G1: whatever is to be acknowledged."""
@@ -150,6 +153,7 @@ def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> N
 # --- by_hash and by_key ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.G3
 @given(pages, st.integers(1, 8))
 def test_lanes_keep_each_key_together_and_in_order(lines: list[tuple[bytes, int, Handled]], lanes: int) -> None:
     """No more of them than asked for, none of them empty, and every entry in one."""
@@ -164,6 +168,7 @@ def test_lanes_keep_each_key_together_and_in_order(lines: list[tuple[bytes, int,
     assert all(sum(key in {at for at, _ in lane} for lane in split) == 1 for key in {key for key, _ in work})
 
 
+@pytest.mark.G3
 @given(pages)
 def test_chains_are_one_for_each_key_in_order(lines: list[tuple[bytes, int, Handled]]) -> None:
     """In the order in which the keys come first."""
@@ -179,6 +184,7 @@ def test_chains_are_one_for_each_key_in_order(lines: list[tuple[bytes, int, Hand
 # --- again -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.G3
 @given(pages)
 def test_a_further_attempt_takes_in_a_key_from_its_first_error_that_may_pass(
     lines: list[tuple[bytes, int, Handled]],
@@ -204,6 +210,7 @@ def test_no_further_attempt_is_wanted_where_all_was_stored_or_failed_for_good() 
 # --- with_unparked ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.G3
 @given(pages, st.data())
 def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
     lines: list[tuple[bytes, int, Handled]], data: st.DataObject

@@ -1,5 +1,6 @@
 """The pace: how many entries the next page may have."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,7 @@ def test_light_and_quick_entries_fill_the_page() -> None:
     assert (pace.count, pace.is_quick) == (500, True)
 
 
+@pytest.mark.G7
 def test_large_entries_come_to_so_many_bytes() -> None:
     """Not more than 4 MiB at once; one alone may be larger."""
     pace = Pace(500, 20, MIN_IDLE_MS)
@@ -59,6 +61,7 @@ def test_large_entries_come_to_so_many_bytes() -> None:
     assert pace.count == 1
 
 
+@pytest.mark.G7
 def test_slow_entries_come_to_so_many_seconds() -> None:
     """And the next page is not claimed ahead."""
     pace = Pace(500, 20, MIN_IDLE_MS)
