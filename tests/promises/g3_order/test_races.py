@@ -65,6 +65,7 @@ def leaving(error: BaseException) -> Any:
     return leave
 
 
+@pytest.mark.G4
 @pytest.mark.parametrize(
     ("leave", "says"),
     [
