@@ -9,7 +9,7 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry, RetryEntry
 from reclaim.run.report import Outcome
-from tests.faults import LOADING, OOM, Recorder, by_function, dead_letter, of_user, pending
+from tests.faults import OOM, Recorder, by_function, dead_letter, of_user, pending
 from tests.support import (
     Client,
     Endpoint,
@@ -248,7 +248,7 @@ async def test_a_retry_within_the_run_stores_a_keys_entries_again_in_order(
     target = a_target(lanes=1)
     entries = [Held(tweet(7, text=b"version %d" % number)) for number in range(1, 4)]
     given(client, target, *entries)
-    proxy.when("HSET", ErrorReply(LOADING), args=lambda args: b"version 1" in args)
+    proxy.when("HSET", ErrorReply(OOM), args=lambda args: b"version 1" in args)
 
     report = await run(proxy, target)
 

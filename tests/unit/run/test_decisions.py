@@ -156,8 +156,8 @@ def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> N
 @pytest.mark.G3
 @given(pages, st.integers(1, 8))
 def test_lanes_keep_each_key_together_and_in_order(lines: list[tuple[bytes, int, Handled]], lanes: int) -> None:
-    """No more of them than asked for, none of them empty, and every entry in one."""
-    work, _ = numbered(lines)
+    """No more of them than asked for, none of them empty, and every entry in one. Few entries would all be one lane."""
+    work, _ = numbered(lines * 20)
 
     split = by_hash(work, lanes)
 
