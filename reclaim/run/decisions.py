@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, describe
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Superseded
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Stored, Superseded
 from reclaim.verdicts import Verdict, classify, is_transient
 
 LEAST_IN_LANE = 100  # entries, about: a batch of its own costs as much as some twenty entries
@@ -42,13 +42,13 @@ def decide(
     for (key, entry), outcome in zip(keyed, outcomes, strict=True):
         if key in held:
             decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
-        elif isinstance(outcome, Failed):
+        elif isinstance(outcome, Stored | Superseded):  # nothing else is done (G1)
+            done.append((key, entry))
+        else:
             decision = judge(key, entry, outcome.error, max_deliveries)
             decisions.append(decision)
             if not decision.verdict.settles:
                 held.add(key)
-        else:
-            done.append((key, entry))
     return done, decisions
 
 

@@ -452,5 +452,5 @@ async def test_without_a_webhook_alerts_are_in_the_log_once_and_redis_is_not_ask
 
 
 def test_what_only_an_alert_needs_is_imported_only_then() -> None:
-    code = "import sys, reclaim.alerts; print(sorted({'httpx2', 'cloudevents', 'dateutil'} & set(sys.modules)))"
+    code = "import sys, reclaim.observe.alerts; print(sorted({'httpx2', 'cloudevents', 'dateutil'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

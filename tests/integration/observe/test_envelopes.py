@@ -9,7 +9,7 @@ import pytest
 
 from reclaim import __version__
 from reclaim.entry import Entry
-from reclaim.handlers.outcomes import Keyed
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed
 from reclaim.observe.measures import UNITS
 from reclaim.run.report import Outcome
 from reclaim.trace import Operation
@@ -157,8 +157,8 @@ class Picky:
     def order_key(self, entry: Entry) -> bytes:
         return entry.id
 
-    async def store(self, entries: list[Keyed]) -> list[object]:
-        return [ValueError("no") if int(entry.id[:1]) % 2 else None for _, entry in entries]
+    async def store(self, entries: list[Keyed]) -> list[Handled]:
+        return [Failed(ValueError("no")) if int(entry.id[:1]) % 2 else STORED for _, entry in entries]
 
 
 async def test_a_page_with_entries_not_stored_is_marked(embedded: Endpoint, client: Client) -> None:

@@ -258,3 +258,10 @@ def test_where_all_was_parked_nothing_changes() -> None:
     done, decisions = decide(lane, [Failed(RejectEntry("bad")), STORED], MAX_DELIVERIES)
 
     assert with_unparked({}, done, decisions) == (done, decisions)
+
+
+def test_what_is_no_outcome_at_all_is_never_done() -> None:
+    """G1: a handler of ours that gives None, or the bare error, has not said that the entry is stored."""
+    for wrong in (None, ValueError("not wrapped"), True):
+        with pytest.raises(AttributeError):
+            decide([keyed(1)], [wrong], MAX_DELIVERIES)  # type: ignore[list-item]  # which is what is tested
