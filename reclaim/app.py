@@ -1,11 +1,10 @@
-"""Owns the composition: builds everything from the settings, runs every target, and hands the reports out."""
+"""Owns the composition: builds everything from the settings, runs every target, and passes the reports on."""
 
 import asyncio
 import logging
 import math
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from weakref import WeakKeyDictionary
 from reclaim import handlers
 from reclaim.errors import ReclaimError, RunFailed, SettingsError
 from reclaim.handlers.outcomes import Handler
-from reclaim.observe.alerts import SEND_BUDGET_SEC, Alerter, alert_of, alerts_of
+from reclaim.observe.alerter import Alerter
+from reclaim.observe.alerts import alert_of, alerts_of
 from reclaim.run.history import History
 from reclaim.run.report import Outcome, RunReport
 from reclaim.run.runner import PAGES_AT_ONCE, Runner
@@ -22,17 +22,15 @@ from reclaim.settings import Settings, Target
 from reclaim.state.circuit import Change, Circuit, State
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
-from reclaim.times import Deadline
 from reclaim.trace import RUN_LINE, Operation, name_in_log_lines, run_under_way
 
 if TYPE_CHECKING:
-    from reclaim.observe.export import Exports
+    from reclaim.observe.export import Exporter
     from reclaim.run.replay import Replay
 
 logger = logging.getLogger("reclaim")
 
-PAGES_AT_ONCE_IN_ALL = 24  # about: targets wait for each other's round trips, and more would only take memory
-_LEVELS = {Outcome.FAILED: logging.ERROR, Outcome.GROUP_MISSING: logging.WARNING, Outcome.LEASE_LOST: logging.WARNING}
+PAGES_AT_ONCE_IN_ALL = 24  # for all targets: they wait for each other's round trips, more would only take memory
 
 
 class CircuitOpen(ReclaimError):
@@ -41,10 +39,10 @@ class CircuitOpen(ReclaimError):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """All that works on one target.
+    """Everything that works on one target.
 
     Attributes:
-        replay: makes its replay, which few invocations want.
+        replay: makes the target's replay. Few invocations need one, so its module is loaded only then.
     """
 
     target: Target
@@ -77,7 +75,7 @@ class App:
         server: the client.
         units: by the target's name, ``stream/group``.
         alerter: tells alerts.
-        exports: exports telemetry; None where it is off.
+        exporter: exports telemetry; None where it is off.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -91,7 +89,7 @@ class App:
         self.server = connect(settings)
         self.units = _units(settings, self.server)
         self.alerter = Alerter(settings, self.server)
-        self.exports = _exports(settings)
+        self.exporter = _exporter(settings)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "App":
@@ -103,10 +101,10 @@ class App:
         return cls(Settings.from_env(env))
 
     async def run(self, stop: asyncio.Event | None = None, operation: Operation | None = None) -> list[RunReport]:
-        """One run of every target, all at once, as a part of `operation`; each report is logged.
+        """One run of every target, all at once, as a part of `operation`.
 
         Raises:
-            RunFailed: a target's run failed; the others have run all the same, and all reports are out.
+            RunFailed: a target's run failed. The other targets were run all the same, and every report is logged.
         """
         reports = await self.reports(stop, operation=operation)
         failed = [report for report in reports if report.outcome is Outcome.FAILED]
@@ -122,43 +120,44 @@ class App:
         budget_sec: float = math.inf,
         operation: Operation | None = None,
     ) -> list[RunReport]:
-        """One run of every target, or of the one named, all at once; each report is logged, a failed one is no error.
+        """One run of every target, or of the one named, all at once. Each report is logged; a failed run is no error.
 
-        Each run ends within `budget_sec` and RUN_BUDGET_SEC.
+        The runs and their telemetry end within `budget_sec` and RUN_BUDGET_SEC. Alerts, if any, take up to 10 s more.
         """
         budget_sec = min(budget_sec, self.settings.run_budget_sec)
         units = [unit for name, unit in self.units.items() if only in {None, name}]
         operation = operation or Operation.of()
-
-        async def run(budget_sec: float) -> list[RunReport]:
-            return await asyncio.gather(*(self._run(unit, budget_sec, stop, operation) for unit in units))
-
         with operation.under_way():
-            if self.exports is None:
-                return await run(budget_sec)
-            targets = [unit.target for unit in units]
-            return await self.exports.around(self.server, targets, operation, budget_sec, run)
-
-    async def _run(self, unit: Unit, budget_sec: float, stop: asyncio.Event | None, operation: Operation) -> RunReport:
-        """One run of one target: logged, and told where it is worth telling."""
-        report = await unit.runner.run(budget_sec, stop)
-        line = report.to_json(operation_id=operation.trace_id)
-        alerts = alerts_of(report, unit.target)
-        with run_under_way(report.target, report.run_id):
-            logger.log(_LEVELS.get(report.outcome, logging.INFO), RUN_LINE, line)
-            await self.alerter.send(alerts, Deadline(SEND_BUDGET_SEC, time.monotonic))
-        return report
+            if self.exporter is None:
+                return await self._run_all(units, budget_sec, stop, operation)
+            share = self.exporter.share_of(budget_sec)
+            reports = await self._run_all(units, budget_sec - share.total_sec, stop, operation)
+            await self.exporter.export(self.server, [unit.target for unit in units], reports, operation, share)
+            return reports
 
     async def tell(self, change: Change, target: Target) -> None:
         """Send the alert that a person's change of a target's circuit calls for, if it calls for one."""
         alert = alert_of(change, target)
         if alert is not None:
-            await self.alerter.send([alert], Deadline(SEND_BUDGET_SEC, time.monotonic))
+            await self.alerter.send([alert])
+
+    async def _run_all(
+        self, units: Iterable[Unit], budget_sec: float, stop: asyncio.Event | None, operation: Operation
+    ) -> list[RunReport]:
+        return await asyncio.gather(*(self._run(unit, budget_sec, stop, operation) for unit in units))
+
+    async def _run(self, unit: Unit, budget_sec: float, stop: asyncio.Event | None, operation: Operation) -> RunReport:
+        """One run of one target: logged, and its alerts sent."""
+        report = await unit.runner.run(budget_sec, stop)
+        with run_under_way(report.target, report.run_id):
+            logger.log(report.outcome.log_level, RUN_LINE, report.to_json(operation_id=operation.trace_id))
+            await self.alerter.send(alerts_of(report, unit.target))
+        return report
 
     async def aclose(self) -> None:
         """Close the client."""
-        if self.exports is not None:
-            self.exports.close()
+        if self.exporter is not None:
+            self.exporter.close()
         await self.server.aclose()
 
 
@@ -166,9 +165,9 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, App] = WeakKeyDictionary(
 
 
 def app_of_loop() -> App:
-    """The app of the running event loop: a client works only on the loop that it was made on.
+    """The app of the running event loop, made from the environment when it is first asked for.
 
-    It is made from the environment when it is first asked for.
+    Each loop has its own, because a client works only on the loop that it was made on.
 
     Raises:
         SettingsError: naming all settings that are missing or bad.
@@ -179,7 +178,7 @@ def app_of_loop() -> App:
     return _of_loop[loop]
 
 
-def _exports(settings: Settings) -> "Exports | None":
+def _exporter(settings: Settings) -> "Exporter | None":
     if settings.insights is None:
         return None
     from reclaim.observe.export import make  # noqa: PLC0415  # every cold start would pay for it
@@ -194,7 +193,11 @@ def _replay(target: Target, server: Server, handler: Handler, hangs_sec: float) 
 
 
 def _units(settings: Settings, server: Server) -> dict[str, Unit]:
-    """A unit for each target; all the handlers that cannot be loaded are named at once."""
+    """A unit for each target.
+
+    Raises:
+        SettingsError: naming every handler that cannot be loaded.
+    """
     pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // len(settings.targets)))
     units: dict[str, Unit] = {}
     problems: list[str] = []

@@ -1,4 +1,7 @@
-"""Owns the names by which the logs and traces of one invocation find each other: its operation, run and target."""
+"""Owns the names that join the log lines and the traces of one invocation: its operation, its runs, their targets.
+
+Code deep inside a run logs without knowing them: context variables carry them, and a filter adds them to every line.
+"""
 
 import logging
 import re
@@ -13,11 +16,11 @@ _TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an invocation is part of.
+    """What an invocation is a part of.
 
     Attributes:
-        trace_id: of the whole operation; 32 hexadecimal digits.
-        parent_id: of the span that called for the invocation; None where nobody said.
+        trace_id: the whole operation's ID; 32 hexadecimal digits.
+        parent_id: the ID of the span that caused the invocation; None where it is not known.
     """
 
     trace_id: str
@@ -25,7 +28,10 @@ class Operation:
 
     @classmethod
     def of(cls, trace_parent: str | None = None) -> "Operation":
-        """The one that a traceparent names (https://www.w3.org/TR/trace-context/#traceparent-header), or a new one."""
+        """The operation that a traceparent names, or a new one if it names none.
+
+        See https://www.w3.org/TR/trace-context/#traceparent-header.
+        """
         named = _TRACE_PARENT.fullmatch(trace_parent or "")
         return cls(named[1], named[2]) if named else cls(secrets.token_hex(16))
 
@@ -42,7 +48,7 @@ class Operation:
 _operation: ContextVar[Operation | None] = ContextVar("reclaim_operation", default=None)
 
 
-def under_way() -> Operation | None:
+def current_operation() -> Operation | None:
     """The operation that this code runs in; None outside of any."""
     return _operation.get()
 
@@ -61,20 +67,20 @@ def run_under_way(target: str, run_id: str) -> Iterator[None]:
 
 
 def span_id(run_id: str, page: int = 0) -> str:
-    """The span of a run, or of one of its pages: 16 hexadecimal digits that begin with the run's ID."""
+    """The ID of a run's span, or of one of its pages': 16 hexadecimal digits that begin with the run's ID."""
     return f"{run_id}{page:04x}"
 
 
-RUN_LINE = "reclaim run %s"  # the run's own line; its JSON has the names in it, and is to stay JSON to the end
+RUN_LINE = "reclaim run %s"  # nothing is added to this line: its JSON holds the names, and ends the line
 
 
 def name_in_log_lines() -> None:
-    """Have every line of this package name its run, target and operation; to call it again changes nothing."""
-    logging.getLogger("reclaim").addFilter(_name)
+    """Have every line of this package name its run, target and operation. A second call changes nothing."""
+    logging.getLogger("reclaim").addFilter(_add_names)
 
 
-def _name(record: logging.LogRecord) -> bool:
-    """Add the names to a line: to its text, which is all that Azure's host passes on, and as attributes."""
+def _add_names(record: logging.LogRecord) -> bool:
+    """Add the names to a line: as attributes, and to its text, which is all that Azure's host passes on."""
     operation, run = _operation.get(), _run.get()
     record.operation_id = operation.trace_id if operation else ""
     record.parent_id = (operation and operation.parent_id) or ""
@@ -83,6 +89,6 @@ def _name(record: logging.LogRecord) -> bool:
         record.parent_id = span_id(run_id)
     if run and record.msg != RUN_LINE:
         names = f"[target={target} run={run_id} operation={operation.trace_id if operation else ''}]"
-        with suppress(Exception):  # a message that cannot be formatted is for the handler to report
+        with suppress(Exception):  # if the message cannot be formatted, the log's handler reports it
             record.msg, record.args = f"{record.getMessage()} {names}", None
     return True

@@ -17,8 +17,6 @@ from reclaim.settings import Settings
 
 logger = logging.getLogger("reclaim")
 
-_UNEVENTFUL = frozenset({Outcome.NOTHING_PENDING, Outcome.LEASE_HELD, Outcome.GROUP_MISSING})
-
 
 async def once(settings: Settings, only: str | None = None, budget_sec: float = math.inf) -> list[RunReport]:
     """One run of every target, or of the one named; SIGINT and SIGTERM end it after what is in work.
@@ -72,7 +70,7 @@ def failure(reports: Sequence[RunReport]) -> str:
 def sentence(report: RunReport) -> str:
     """What a run did, in one line, and why it ended as it did where there is a reason."""
     what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
-    if report.outcome not in _UNEVENTFUL:
+    if not report.outcome.looked_at_nothing:
         what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
     return f"{what}: {report.reason}" if report.reason else what
 
@@ -86,8 +84,8 @@ def _counts(report: RunReport) -> list[str]:
 
 def _app(settings: Settings) -> App:
     app = App(settings)
-    if app.exports is not None:
-        app.exports.lines_if_asked()
+    if app.exporter is not None:
+        app.exporter.send_log_if_asked()
     return app
 
 

@@ -30,7 +30,7 @@ from reclaim.run.report import Outcome
 from reclaim.state.connection import TIMEOUT_SEC
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.times import Deadline
-from reclaim.trace import Operation, under_way
+from reclaim.trace import Operation, current_operation
 from reclaim.verdicts import is_transient
 
 logger = logging.getLogger("reclaim")
@@ -87,7 +87,7 @@ async def list_runs(app: App, asked: Arguments) -> Mapping[str, Any]:
 async def run_now(app: App, asked: Arguments) -> Mapping[str, Any]:
     if "target" in asked:
         _unit(app, asked)
-    reports = await app.reports(only=asked.get("target"), budget_sec=asked["budget_sec"], operation=under_way())
+    reports = await app.reports(only=asked.get("target"), budget_sec=asked["budget_sec"], operation=current_operation())
     errors = [report.error for report in reports if report.outcome is Outcome.FAILED]
     if len(errors) == len(reports) and errors[0] is not None and _is_of_redis(errors[0]):
         raise errors[0]

@@ -1,8 +1,8 @@
-"""Owns the way to Application Insights: turns spans, metrics and log lines into its envelopes, and posts them.
+"""Owns the way to Application Insights: turns spans, metrics and log lines into envelopes, and posts them.
 
-It alone imports opencensus, and `exports` alone imports it, when there is something to send for the first time.
-Of opencensus it uses the envelopes and the transport. Its exporters stay unused: each starts a thread of its own, sends
-the last values of a metric again for ever, and keeps the outcome of a post to itself.
+No other module imports opencensus, and only `export` imports this one, when it has something to send for the first
+time. Of opencensus it uses the envelopes and the transport, but no exporter: each exporter starts a thread of its own,
+sends the last values of a metric again and again, and does not say what came of a post.
 """
 
 import logging
@@ -30,8 +30,8 @@ from reclaim import __version__
 from reclaim.observe.measures import Item, Line, Metric, Sent, Span
 from reclaim.settings import Insights
 
-# Else opencensus reports about itself to Microsoft, and asks the machine's metadata address (169.254.169.254) what it
-# runs on. It looks at this when an exporter is made, and at every post.
+# Without this opencensus sends statistics about itself to Microsoft, and asks the machine's metadata address
+# (169.254.169.254) what it runs on. It reads the variable when an exporter is made, and at every post.
 os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
 
 AT_ONCE = 500  # envelopes in one post: some 400 kB
@@ -45,15 +45,15 @@ class Sender(TransportMixin):  # type: ignore[misc]  # opencensus has no types
 
         Args:
             insights: where to send.
-            redis: ``host:port``, as pages depend on it.
+            redis: ``host:port``, named as what pages depend on.
             timeout_sec: for connecting, and for each wait for a part of the answer.
         """
-        # What opencensus' own Options would hold. Those read the environment too, and choke on the trailing semicolon
-        # that many connection strings have.
+        # The transport reads these. opencensus' own Options also read the environment, and they refuse the semicolon
+        # that ends many connection strings.
         self.options = SimpleNamespace(
             endpoint=insights.endpoint, timeout=timeout_sec, proxies="{}", credential=_credential(insights)
         )
-        self.storage = self  # where the transport puts what it would send again
+        self.storage = self  # the transport calls its `put` with envelopes that it would send again later
         self._endpoint = insights.endpoint
         self._key = insights.key
         self._redis = redis
@@ -66,7 +66,7 @@ class Sender(TransportMixin):  # type: ignore[misc]  # opencensus has no types
         }
 
     def send(self, items: Sequence[Item], until: float) -> Sent:
-        """Send items, in one post if they are no more than 500; what does not arrive is dropped, never sent again.
+        """Send items, 500 in a post. Items that do not arrive are dropped, never sent again.
 
         Args:
             items: what to send.
@@ -82,14 +82,14 @@ class Sender(TransportMixin):  # type: ignore[misc]  # opencensus has no types
         return Sent(dropped, why)
 
     def put(self, envelopes: Sequence[Any], *_: object) -> None:
-        """What the transport calls with envelopes that were refused for now: they are not kept, only counted."""
+        """Count envelopes that were refused for now. The transport calls it; they are not sent again."""
         self._rejected += len(envelopes)
 
     def _post(self, items: Sequence[Item]) -> Sent:
         self._rejected = 0
         self.options.endpoint = self._endpoint
-        # A redirection would take the items, and a bearer token with them, to any host that it names, and there they
-        # would go from then on. The transport takes none once it has counted so many.
+        # A redirect would send the items, and the bearer token with them, to any host that it names, now and later. The
+        # transport follows none once it has counted this many.
         self._consecutive_redirects = _MAX_CONSECUTIVE_REDIRECTS
         said: list[str] = []
         token = _said.set(said)
@@ -99,7 +99,8 @@ class Sender(TransportMixin):  # type: ignore[misc]  # opencensus has no types
             _said.reset(token)
         if status == TransportStatusCode.SUCCESS:
             return Sent(0)
-        # Of a partial success (206) the transport puts back what may be sent again, and says a line for the rest.
+        # After a partial success (206) the transport calls `put` with envelopes that it may send again, and logs a line
+        # for each other one that was refused.
         rejected = self._rejected + sum(line.startswith("Data drop") for line in said)
         return Sent(rejected or len(items), said[0][:200] if said else "refused")
 
@@ -175,7 +176,7 @@ def _duration(seconds: float) -> str:
 
 
 def _credential(insights: Insights) -> object:
-    """What gives the tokens, if the resource wants any: the managed identity."""
+    """The managed identity, which gives tokens, if the resource wants any."""
     if not insights.entra:
         return None
     from azure.identity import ManagedIdentityCredential  # noqa: PLC0415  # it costs most of the import
@@ -183,8 +184,8 @@ def _credential(insights: Insights) -> object:
     return ManagedIdentityCredential(client_id=insights.client_id)
 
 
-# What opencensus' transport says while we send goes into our one line about it, and not into the log as well: it
-# announces retries that there are not.
+# What opencensus' transport logs while we send goes into our own line about the failure, and nowhere else: it announces
+# retries that never come.
 _said: ContextVar[list[str] | None] = ContextVar("reclaim_transport_said", default=None)
 
 

@@ -1,4 +1,7 @@
-"""Owns what telemetry says of a run, and nothing of how it is sent: spans and metrics, their names and their units."""
+"""Owns what telemetry says of a run, and nothing of how it is sent: spans and metrics, and their names.
+
+docs/operate.md lists every metric with its unit; a test compares that list with what is sent.
+"""
 
 import json
 from collections.abc import Mapping
@@ -6,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reclaim import __version__
-from reclaim.observe.snapshot import Standing
+from reclaim.observe.snapshot import Snapshot
 from reclaim.run.report import PageReport, RunReport
 from reclaim.trace import Operation, span_id
 
 MAX_TEXT = 8_000  # characters; Application Insights keeps 8,192 of a dimension
 
-# What became of the entries of a run. Entries.
+# What became of the entries of a run.
 COUNTS = (
     "claimed",
     "stored",
@@ -28,31 +31,16 @@ COUNTS = (
     "dead_letters_dropped",
 )
 OF_A_PAGE = ("claimed", "acknowledged", "parked", "retried", "failed", "held")
-
-# Every metric and its unit. Each is sent once per run and target, with that run's value; what is not known is not sent.
-UNITS: Mapping[str, str] = {
-    **{f"reclaim.{name}": "entries" for name in COUNTS},
-    "reclaim.pending_before": "entries",
-    "reclaim.pending_after": "entries",
-    "reclaim.oldest_idle_before_ms": "ms",
-    "reclaim.oldest_idle_after_ms": "ms",
-    "reclaim.dead_letters": "entries",
-    "reclaim.circuit": "0 closed, 1 half open, 2 open",
-    "reclaim.run_seconds": "s",
-    "reclaim.entries_per_second": "entries/s",
-    "reclaim.last_success_age_seconds": "s",
-    "reclaim.telemetry_dropped": "items",  # for the whole process: the dimension target is empty
-}
 _CIRCUIT = {"closed": 0, "half_open": 1, "open": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A run as telemetry is told of it: its report, our name in the group, and how the target stood afterwards."""
+class ObservedRun:
+    """A run as telemetry sees it: its report, our name in the group, and how the target stood afterwards."""
 
     report: RunReport
     consumer: str
-    after: Standing
+    after: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +89,23 @@ Item = Span | Metric | Line
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of sending: how many items did not arrive, and why not."""
+    """What came of sending: how many items did not arrive, and why."""
 
     dropped: int = 0
     why: str = ""
 
 
 def dimensions(target: str = "", consumer: str = "") -> dict[str, str]:
-    """What every item can be told apart by."""
+    """The dimensions that every item has."""
     return {"target": target, "consumer": consumer, "app_version": __version__}
 
 
-def spans(told: Told, operation: Operation) -> list[Span]:
-    """The run, and its pages (the last 200) as its children."""
-    report = told.report
-    common = dimensions(report.target, told.consumer) | {"run_id": report.run_id}
+def spans(run: ObservedRun, operation: Operation) -> list[Span]:
+    """The run's span, and those of its pages (the last 200) as its children."""
+    report = run.report
+    common = dimensions(report.target, run.consumer) | {"run_id": report.run_id}
     began = datetime.fromisoformat(report.started_at)
-    run = Span(
+    whole = Span(
         trace_id=operation.trace_id,
         parent_id=operation.parent_id,
         id=span_id(report.run_id),
@@ -132,29 +120,29 @@ def spans(told: Told, operation: Operation) -> list[Span]:
         counts={"pages": report.pages} | {name: getattr(report, name) for name in COUNTS},
     )
     pages = enumerate(report.page_reports, start=1)
-    return [run, *(_page(page, run, span_id(report.run_id, number), common) for number, page in pages)]
+    return [whole, *(_page_span(page, whole, span_id(report.run_id, number), common) for number, page in pages)]
 
 
-def _page(page: PageReport, run: Span, its_id: str, common: Mapping[str, str]) -> Span:
-    unwell = page.retried + page.failed
+def _page_span(page: PageReport, run: Span, page_id: str, common: Mapping[str, str]) -> Span:
+    not_stored = page.retried + page.failed
     return Span(
         trace_id=run.trace_id,
         parent_id=run.id,
-        id=its_id,
+        id=page_id,
         is_page=True,
         name="reclaim page",
         began=run.began + timedelta(seconds=page.began_sec),
         seconds=page.seconds,
-        result=page.error or ("entries_not_stored" if unwell else "done"),
-        ok=page.error is None and not unwell,
+        result=page.error or ("entries_not_stored" if not_stored else "done"),
+        ok=page.error is None and not not_stored,
         dimensions=common,
         counts={name: getattr(page, name) for name in OF_A_PAGE},
     )
 
 
-def metrics(told: Told, operation: Operation, last_success_age_sec: float) -> list[Metric]:
-    """The run's values, all at the moment it was over; without those that are not known."""
-    report, after = told.report, told.after
+def metrics(run: ObservedRun, operation: Operation, last_success_age_sec: float) -> list[Metric]:
+    """The run's values, all of the moment when it was over. A value that is not known is left out."""
+    report, after = run.report, run.after
     settled = report.acknowledged + report.parked
     values: dict[str, float | None] = {name: getattr(report, name) for name in COUNTS}
     values |= {
@@ -168,17 +156,21 @@ def metrics(told: Told, operation: Operation, last_success_age_sec: float) -> li
         "entries_per_second": round(settled / report.seconds, 3) if report.seconds else 0,
         "last_success_age_seconds": round(last_success_age_sec, 3),
     }
-    at = datetime.fromisoformat(report.started_at) + timedelta(seconds=report.seconds)
-    common = dimensions(report.target, told.consumer)
+    common = dimensions(report.target, run.consumer)
     return [
-        Metric(operation.trace_id, span_id(report.run_id), f"reclaim.{name}", at, value, common)
+        Metric(operation.trace_id, span_id(report.run_id), f"reclaim.{name}", report.ended_at, value, common)
         for name, value in values.items()
         if value is not None
     ]
 
 
+def dropped_metric(count: int, operation: Operation, at: datetime) -> Metric:
+    """How many items have not arrived. It is the process's own, so its target is empty."""
+    return Metric(operation.trace_id, operation.parent_id, "reclaim.telemetry_dropped", at, count, dimensions())
+
+
 def _oldest_before(report: RunReport) -> int | None:
-    """Known where entries were claimed or none were pending; with ALERT_BACKLOG_SEC the run asks, and it always is."""
+    """Known where the run claimed entries or none were pending. With ALERT_BACKLOG_SEC the run asks for it."""
     return report.longest_idle_ms or (0 if _total(report.pending_before) == 0 else None)
 
 

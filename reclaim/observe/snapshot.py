@@ -1,4 +1,4 @@
-"""Owns a quick look at how a target stands, for telemetry: one round trip, cheap at any backlog."""
+"""Owns the snapshot of a target that telemetry sends: one round trip after the run, cheap at any backlog."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from reclaim.state.connection import Server
 
 T = TypeVar("T")
 
-LOOK_AT = 100  # pending entries, from the smallest ID on, among which the one idle for longest is sought
+MAX_ROWS = 100  # of the pending list, from the smallest ID on: among these the longest idle time is sought
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Snapshot:
     """How a target stands; None for what Redis did not answer.
 
     Attributes:
@@ -28,20 +28,19 @@ class Standing:
     circuit: str | None = None
 
 
-async def look(server: Server, target: Target, within_sec: float) -> Standing:
-    """Look at a target. It never raises for what goes wrong with Redis: what is not known in time stays None."""
+async def take_snapshot(server: Server, target: Target, within_sec: float) -> Snapshot:
+    """Ask Redis how the target stands. Whatever goes wrong there, nothing is raised: what is not known is None."""
+    asks = (_oldest_idle_ms(target).or_error(), _dead_letters(target).or_error(), _circuit(target).or_error())
     try:
         async with asyncio.timeout(within_sec):
-            oldest_idle_ms, dead_letters, circuit = await server.ask(
-                _oldest_idle_ms(target).or_error(), _dead_letters(target).or_error(), _circuit(target).or_error()
-            )
-    except Exception:  # the run itself says what is wrong
-        return Standing()
-    return Standing(_if_answered(oldest_idle_ms), _if_answered(dead_letters), _if_answered(circuit))
+            oldest_idle_ms, dead_letters, circuit = await server.ask(*asks)
+    except Exception:
+        return Snapshot()
+    return Snapshot(_if_known(oldest_idle_ms), _if_known(dead_letters), _if_known(circuit))
 
 
 def _oldest_idle_ms(target: Target) -> Ask[int]:
-    command = ("XPENDING", target.keys.stream, target.group, "-", "+", LOOK_AT)
+    command = ("XPENDING", target.keys.stream, target.group, "-", "+", MAX_ROWS)
     return Ask.one(command, lambda rows: max((row[2] for row in rows), default=0))
 
 
@@ -53,5 +52,5 @@ def _circuit(target: Target) -> Ask[str]:
     return Ask.one(("HGET", target.keys.circuit, "state"), lambda state: state.decode() if state else "closed")
 
 
-def _if_answered(answer: T | Exception) -> T | None:
+def _if_known(answer: T | Exception) -> T | None:
     return None if isinstance(answer, Exception) else answer

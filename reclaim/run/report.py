@@ -1,11 +1,12 @@
 """Owns the account of a run: counted while it goes, and one RunReport when it is over."""
 
 import json
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from heapq import nlargest
 
@@ -43,11 +44,24 @@ class Outcome(Enum):
         """Whether it could not do its work; what is neither was kept from it, by another run or by the circuit."""
         return self in _WENT_WRONG
 
+    @property
+    def looked_at_nothing(self) -> bool:
+        """Whether the run cannot have seen an entry, so that its counts say nothing."""
+        return self in _LOOKED_AT_NOTHING
+
+    @property
+    def log_level(self) -> int:
+        """At which level the run's line is logged."""
+        if self is Outcome.FAILED:
+            return logging.ERROR
+        return logging.WARNING if self.went_wrong else logging.INFO
+
 
 _WENT_WELL = frozenset(
     {Outcome.COMPLETED, Outcome.NOTHING_PENDING, Outcome.OUT_OF_TIME, Outcome.STOPPED, Outcome.TOO_MANY_HELD}
 )
 _WENT_WRONG = frozenset({Outcome.FAILED, Outcome.GROUP_MISSING, Outcome.LEASE_LOST})
+_LOOKED_AT_NOTHING = frozenset({Outcome.NOTHING_PENDING, Outcome.LEASE_HELD, Outcome.GROUP_MISSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +145,11 @@ class RunReport:
     longest_idle_ms: int
     circuit_changes: tuple[Change, ...] = ()
     page_reports: tuple[PageReport, ...] = ()
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the run was over."""
+        return datetime.fromisoformat(self.started_at) + timedelta(seconds=self.seconds)
 
     def to_json(self, **more: str) -> str:
         """One line of JSON, with what else it is to say."""

@@ -131,4 +131,4 @@ async def test_every_target_is_exported_in_one_post(embedded: Endpoint, client: 
 
 def test_without_telemetry_there_is_nothing_to_export_with() -> None:
     """The app does not even import what it would take."""
-    assert app_module._exports(settings_for(SimpleNamespace(port=1))) is None
+    assert app_module._exporter(settings_for(SimpleNamespace(port=1))) is None

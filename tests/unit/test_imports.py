@@ -25,6 +25,7 @@ ONLY = {
     "croniter": {"cli.loop"},
     "azure": {"function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
+    "httpx2": {"observe.webhook"},
 }
 
 

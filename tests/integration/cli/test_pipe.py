@@ -162,7 +162,7 @@ def test_it_starts_without_what_azure_deploys_and_telemetry_needs() -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     roots = {name.partition(".")[0] for name in ended.stdout.split()}
-    assert roots & {"azure", "opencensus", "httpx2", "cloudevents", "requests"} == set()
+    assert roots & {"azure", "opencensus", "httpx2", "requests"} == set()
 
 
 # --- status, run, circuit --------------------------------------------------------------------------------------------

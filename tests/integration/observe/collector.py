@@ -1,4 +1,4 @@
-"""What telemetry's tests are made of: a place that takes exports as Application Insights does, and runs to tell of."""
+"""What telemetry's tests are made of: a place that takes exports as Application Insights does, and runs to send."""
 
 import json
 import threading
@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from reclaim.handlers.outcomes import Handler
-from reclaim.observe.export import Exports
-from reclaim.observe.measures import Told
-from reclaim.observe.snapshot import Standing, look
+from reclaim.observe.export import Exporter
+from reclaim.observe.measures import ObservedRun
+from reclaim.observe.snapshot import Snapshot, take_snapshot
 from reclaim.run.report import Outcome, RunReport, Tally
 from reclaim.settings import Insights, Target
 from reclaim.trace import Operation
@@ -122,16 +122,16 @@ def a_collector(how: Answer = OK) -> Iterator[Collector]:
             thread.join()
 
 
-def exports_to(collector: Collector, **changes: Any) -> Exports:
-    """Exports to the collector, of an app called ``site``."""
-    return Exports(collector.insights, "127.0.0.1:6379", **changes)
+def exporter_to(collector: Collector, **changes: Any) -> Exporter:
+    """Exporter to the collector, of an app called ``site``."""
+    return Exporter(collector.insights, "127.0.0.1:6379", **changes)
 
 
-async def told_run(place: HasPort, target: Target, handler: Handler | None = None) -> Told:
+async def observed_run(place: HasPort, target: Target, handler: Handler | None = None) -> ObservedRun:
     """One run, and how the target stands afterwards: what the app tells telemetry."""
     async with a_runner(place, target, handler) as runner:
         report = await runner.run(30.0)
-        return Told(report, target.consumer, await look(runner.server, target, 1.0))
+        return ObservedRun(report, target.consumer, await take_snapshot(runner.server, target, 1.0))
 
 
 def a_report(**changes: Any) -> RunReport:
@@ -139,9 +139,9 @@ def a_report(**changes: Any) -> RunReport:
     return replace(Tally("0123456789ab", "s/g", time.monotonic).report(Outcome.NOTHING_PENDING), **changes)
 
 
-def told(**changes: Any) -> Told:
-    """A run that found nothing, as telemetry is told of it."""
-    return Told(a_report(**changes), "monitoring_app", Standing(0, 0, "closed"))
+def observed(**changes: Any) -> ObservedRun:
+    """A run that found nothing, as telemetry sees it."""
+    return ObservedRun(a_report(**changes), "monitoring_app", Snapshot(0, 0, "closed"))
 
 
 def without_times(envelope: Envelope) -> Envelope:

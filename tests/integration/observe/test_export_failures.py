@@ -10,8 +10,8 @@ from importlib import import_module
 
 import pytest
 
-from reclaim.observe import export as exports_module
-from reclaim.observe.export import EXPORT_SEC, Exports, bound_sec
+from reclaim.observe import export as export_module
+from reclaim.observe.export import EXPORT_SEC, Exporter, Share
 from reclaim.settings import Insights
 from tests.integration.observe.collector import (
     KEY,
@@ -22,10 +22,10 @@ from tests.integration.observe.collector import (
     a_collector,
     answer,
     drip,
-    exports_to,
+    exporter_to,
     hang_up,
+    observed,
     of_kind,
-    told,
     values,
 )
 
@@ -38,7 +38,7 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "reclaim telemetry"]
 
 
-def dropped_told(exported: list[dict[str, object]]) -> float | None:
+def drops_reported(exported: list[dict[str, object]]) -> float | None:
     """What an export says about those before it."""
     return values(exported).get("reclaim.telemetry_dropped")
 
@@ -74,19 +74,19 @@ async def test_what_is_refused_is_dropped_and_the_next_export_says_how_much(
     """Nothing is sent again, on this run or the next; two lines tell of it, however many runs it lasts."""
     caplog.set_level(logging.INFO)
     with a_collector(how) as collector:
-        exports = exports_to(collector)
+        exporter = exporter_to(collector)
         for _ in range(3):
-            await exports.export([told()], OPERATION)
+            await exporter.send([observed()], OPERATION)
         assert len(collector.batches) == 3
-        assert exports.dropped == sum(len(batch) for batch in collector.batches)
-        lost = exports.dropped
+        assert exporter.dropped.count == sum(len(batch) for batch in collector.batches)
+        lost = exporter.dropped.count
 
         collector.answer = OK
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
 
-    assert dropped_told(collector.batches[-1]) == lost
+    assert drops_reported(collector.batches[-1]) == lost
     assert len(of_kind(collector.batches[-1], "Request")) == 1
-    assert exports.dropped == 0
+    assert exporter.dropped.count == 0
     ours = [record for record in caplog.records if "telemetry" in record.getMessage()]
     assert [record.levelname for record in ours] == ["WARNING", "INFO"]
     assert [record for record in caplog.records if record.name.startswith("opencensus")] == []
@@ -104,17 +104,17 @@ async def test_a_redirection_is_not_followed(status: int) -> None:
             request.end_headers()
 
         collector.answer = redirect
-        exports = exports_to(collector)
+        exporter = exporter_to(collector)
         for _ in range(12):
-            await exports.export([told()], OPERATION)
-        lost = exports.dropped
+            await exporter.send([observed()], OPERATION)
+        lost = exporter.dropped.count
         collector.answer = OK
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
 
     assert other.posts == []
     assert len(collector.posts) == 13
-    assert dropped_told(collector.batches[-1]) == lost == sum(map(len, collector.batches[:-1]))
-    assert exports.dropped == 0
+    assert drops_reported(collector.batches[-1]) == lost == sum(map(len, collector.batches[:-1]))
+    assert exporter.dropped.count == 0
 
 
 async def test_of_a_partial_success_only_the_rest_is_counted() -> None:
@@ -125,58 +125,58 @@ async def test_of_a_partial_success_only_the_rest_is_counted() -> None:
         {"index": 4, "statusCode": 429, "message": "later"},
     ]
     with a_collector(answer(206, {"itemsReceived": 19, "itemsAccepted": 16, "errors": errors})) as collector:
-        exports = exports_to(collector)
-        await exports.export([told()], OPERATION)
+        exporter = exporter_to(collector)
+        await exporter.send([observed()], OPERATION)
 
-        assert exports.dropped == 3
+        assert exporter.dropped.count == 3
         assert len(collector.batches) == 1
 
 
 async def test_a_closed_endpoint_costs_next_to_nothing() -> None:
     """Nobody listens: the run goes on at once."""
-    exports = Exports(Insights(KEY, f"http://127.0.0.1:{NOBODY}"), "redis")
+    exporter = Exporter(Insights(KEY, f"http://127.0.0.1:{NOBODY}"), "redis")
     began = time.monotonic()
 
-    await exports.export([told()], OPERATION)
+    await exporter.send([observed()], OPERATION)
 
     assert time.monotonic() - began < SLACK_SEC
-    assert exports.dropped > 0
+    assert exporter.dropped.count > 0
     await until(lambda: not threads())
 
 
 async def test_a_slow_endpoint_delays_a_run_by_the_bound_and_no_more() -> None:
     """The answer would come later: what was to be sent is dropped."""
     with a_collector(answer(200, after_sec=EXPORT_SEC + 2)) as collector:
-        exports = exports_to(collector)
+        exporter = exporter_to(collector)
         began = time.monotonic()
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
         waited_sec = time.monotonic() - began
         await until(lambda: not threads())
         collector.answer = OK
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
 
     assert EXPORT_SEC * 0.9 < waited_sec < EXPORT_SEC + SLACK_SEC
     assert [len(batch) for batch in collector.batches] == [ITEMS, ITEMS + 1]
-    assert dropped_told(collector.batches[-1]) == ITEMS
+    assert drops_reported(collector.batches[-1]) == ITEMS
 
 
 async def test_one_export_is_under_way_at_most(caplog: pytest.LogCaptureFixture) -> None:
     """Runs that come meanwhile drop theirs at once, and count it; the one under way may still arrive."""
     with a_collector(answer(200, after_sec=1.0)) as collector:
-        exports = exports_to(collector)
+        exporter = exporter_to(collector)
         began = time.monotonic()
         for _ in range(4):
-            await exports.export([told()], OPERATION, 0.1)
+            await exporter.send([observed()], OPERATION, 0.1)
         assert time.monotonic() - began < 0.9
         assert len(threads()) == 1
-        assert exports.dropped == 3 * ITEMS + 2, "each says how many were dropped before, and is dropped too"
+        assert exporter.dropped.count == 3 * ITEMS + 2, "each says how many were dropped before, and is dropped too"
         await until(lambda: not threads())
         collector.answer = OK
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
 
     assert [len(batch) for batch in collector.batches] == [ITEMS, ITEMS + 1]
-    assert dropped_told(collector.batches[-1]) == 3 * ITEMS + 2
-    assert exports.dropped == 0
+    assert drops_reported(collector.batches[-1]) == 3 * ITEMS + 2
+    assert exporter.dropped.count == 0
     assert sum("does not arrive" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -184,22 +184,22 @@ async def test_an_answer_a_letter_at_a_time_holds_one_thread_and_no_run() -> Non
     """No timeout of the library ends such an answer; ours does not wait for it."""
     over = threading.Event()
     with a_collector(drip(over)) as collector:
-        exports = exports_to(collector)
+        exporter = exporter_to(collector)
         try:
             began = time.monotonic()
-            await exports.export([told()], OPERATION, 0.2)
+            await exporter.send([observed()], OPERATION, 0.2)
             for _ in range(20):
-                await exports.export([told()], OPERATION, 0.2)
+                await exporter.send([observed()], OPERATION, 0.2)
             assert time.monotonic() - began < 0.2 + SLACK_SEC
             assert len(threads()) == 1
             assert len(collector.batches) == 1
-            assert exports.dropped >= 20 * ITEMS
+            assert exporter.dropped.count >= 20 * ITEMS
         finally:
             over.set()
         collector.answer = OK
         await until(lambda: not threads())
-        await exports.export([told()], OPERATION)
-    assert exports.dropped < 40, "of the export with the strange answer at most"
+        await exporter.send([observed()], OPERATION)
+    assert exporter.dropped.count < 40, "of the export with the strange answer at most"
 
 
 async def test_the_loop_goes_on_while_an_export_is_under_way() -> None:
@@ -215,7 +215,7 @@ async def test_the_loop_goes_on_while_an_export_is_under_way() -> None:
 
     with a_collector(answer(200, after_sec=0.5)) as collector:
         heart = asyncio.create_task(beat())
-        await exports_to(collector).export([told()], OPERATION)
+        await exporter_to(collector).send([observed()], OPERATION)
         heart.cancel()
 
     assert len(gaps) > 10
@@ -225,16 +225,16 @@ async def test_the_loop_goes_on_while_an_export_is_under_way() -> None:
 async def test_a_cancelled_invocation_is_not_held_up() -> None:
     """The cancellation comes through at once, and the next export finds everything in order."""
     with a_collector(answer(200, after_sec=0.5)) as collector:
-        exports = exports_to(collector)
-        task = asyncio.create_task(exports.export([told()], OPERATION))
+        exporter = exporter_to(collector)
+        task = asyncio.create_task(exporter.send([observed()], OPERATION))
         await until(lambda: bool(collector.batches))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: not threads())
         collector.answer = OK
-        await exports.export([told()], OPERATION)
-    assert (len(collector.batches), exports.dropped) == (2, 0)
+        await exporter.send([observed()], OPERATION)
+    assert (len(collector.batches), exporter.dropped.count) == (2, 0)
 
 
 async def test_a_fault_of_ours_fails_no_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -243,9 +243,9 @@ async def test_a_fault_of_ours_fails_no_run(monkeypatch: pytest.MonkeyPatch, cap
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(exports_module, "spans", broken)
+    monkeypatch.setattr(export_module, "spans", broken)
     with a_collector() as collector:
-        await exports_to(collector).export([told()], OPERATION)
+        await exporter_to(collector).send([observed()], OPERATION)
 
     assert "telemetry failed" in caplog.text
 
@@ -259,17 +259,19 @@ async def test_without_a_thread_to_be_had_the_export_is_dropped(
         raise RuntimeError("can't start new thread")
 
     with a_collector() as collector:
-        exports = exports_to(collector)
+        exporter = exporter_to(collector)
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            await exports.export([told()], OPERATION)
-        await exports.export([told()], OPERATION)
+            await exporter.send([observed()], OPERATION)
+        await exporter.send([observed()], OPERATION)
 
     assert "can't start new thread" in caplog.text
     assert len(collector.batches) == 1
 
 
 @pytest.mark.parametrize(("budget_sec", "expected"), [(240, 2), (20, 2), (10, 1), (1, 0.1)])
-def test_the_bound_is_a_small_part_of_the_budget(budget_sec: float, expected: float) -> None:
-    """Two seconds, and a tenth of a budget under twenty."""
-    assert bound_sec(budget_sec) == expected
+def test_telemetrys_share_is_a_small_part_of_the_budget(budget_sec: float, expected: float) -> None:
+    """Two seconds for the export, a tenth of a budget under twenty, and half as much again for the snapshots."""
+    share = Share.of(budget_sec)
+
+    assert (share.export_sec, share.snapshot_sec, share.total_sec) == (expected, expected / 2, 1.5 * expected)

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from reclaim.observe.export import Exports, make
+from reclaim.observe.export import Exporter, make
 from reclaim.settings import Insights, Settings
-from tests.integration.observe.collector import KEY, NOBODY, OPERATION, a_collector, told
+from tests.integration.observe.collector import KEY, NOBODY, OPERATION, a_collector, observed
 
 BASE = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
 
@@ -56,13 +56,13 @@ async def test_the_identitys_token_goes_with_every_export(monkeypatch: pytest.Mo
         }
         settings = Settings.from_env(env)
         assert settings.insights is not None
-        exports = make(settings, settings.insights)
+        exporter = make(settings, settings.insights)
         for _ in range(3):
-            await exports.export([told()], OPERATION, 20.0)
+            await exporter.send([observed()], OPERATION, 20.0)
 
     assert [headers["Authorization"] for _, headers in collector.posts] == ["Bearer a-token"] * 3
     assert [(one["resource"], one["client_id"]) for one in asked] == [(["https://monitor.azure.com/"], ["an-id"])]
-    assert exports.dropped == 0
+    assert exporter.dropped.count == 0
 
 
 async def test_without_a_token_nothing_is_sent(
@@ -72,12 +72,12 @@ async def test_without_a_token_nothing_is_sent(
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{NOBODY}/token")
     monkeypatch.setenv("IDENTITY_HEADER", "secret")
     with a_collector() as collector:
-        exports = Exports(Insights(KEY, f"http://127.0.0.1:{collector.port}", entra=True), "redis")
+        exporter = Exporter(Insights(KEY, f"http://127.0.0.1:{collector.port}", entra=True), "redis")
         began = time.monotonic()
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
         assert time.monotonic() - began < 3.5
-        await exports.export([told()], OPERATION, 0.1)
+        await exporter.send([observed()], OPERATION, 0.1)
 
     assert collector.batches == []
-    assert exports.dropped >= 19
+    assert exporter.dropped.count >= 19
     assert "telemetry does not arrive" in caplog.text

@@ -6,9 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.observe.export import MAX_LINES, Exports
+from reclaim.observe.export import Exporter
+from reclaim.observe.log_buffer import MAX_LINES
 from reclaim.trace import name_in_log_lines, run_under_way
-from tests.integration.observe.collector import OPERATION, Collector, a_collector, exports_to, of_kind, told, values
+from tests.integration.observe.collector import (
+    OPERATION,
+    Collector,
+    a_collector,
+    exporter_to,
+    observed,
+    of_kind,
+    values,
+)
 
 logger = logging.getLogger("reclaim")
 
@@ -74,22 +83,22 @@ def test_a_line_that_cannot_be_formatted_breaks_nothing(capsys: pytest.CaptureFi
 async def test_the_plain_programs_lines_are_sent_on_request() -> None:
     """With the next export, each once, and with the names by which they join the run's request."""
     with a_collector() as collector:
-        unasked, exports = exports_to(collector), Exports(replace(collector.insights, logs=True), "redis")
-        unasked.lines_if_asked()
+        unasked, exporter = exporter_to(collector), Exporter(replace(collector.insights, logs=True), "redis")
+        unasked.send_log_if_asked()
         logger.warning("nobody takes this")
-        await unasked.export([told()], OPERATION)
+        await unasked.send([observed()], OPERATION)
         assert lines(collector) == []
 
-        exports.lines_if_asked()
-        exports.lines_if_asked()
+        exporter.send_log_if_asked()
+        exporter.send_log_if_asked()
         with OPERATION.under_way(), run_under_way("s/g", "0123456789ab"):
             logger.warning("the claim failed")
         logger.error("what else")
-        await exports.export([told()], OPERATION)
-        await exports.export([told()], OPERATION)
-        exports.close()
+        await exporter.send([observed()], OPERATION)
+        await exporter.send([observed()], OPERATION)
+        exporter.close()
         logger.warning("nobody takes this")
-        await exports.export([told()], OPERATION)
+        await exporter.send([observed()], OPERATION)
 
     common = {"consumer": "", "app_version": "0.1.0", "logger": "reclaim"}
     assert lines(collector) == [
@@ -117,13 +126,13 @@ async def test_the_plain_programs_lines_are_sent_on_request() -> None:
 async def test_lines_beyond_the_last_thousand_are_counted() -> None:
     """They are kept in memory until the next run, but not without end."""
     with a_collector() as collector:
-        exports = Exports(replace(collector.insights, logs=True), "redis")
-        exports.lines_if_asked()
+        exporter = Exporter(replace(collector.insights, logs=True), "redis")
+        exporter.send_log_if_asked()
         for number in range(MAX_LINES + 7):
             logger.info("line %d", number)
             logger.warning("line %d", number)
-        await exports.export([told()], OPERATION)
-        exports.close()
+        await exporter.send([observed()], OPERATION)
+        exporter.close()
 
     assert len(lines(collector)) == MAX_LINES
     assert values(collector.envelopes)["reclaim.telemetry_dropped"] == 7
@@ -131,7 +140,7 @@ async def test_lines_beyond_the_last_thousand_are_counted() -> None:
 
 def test_the_report_may_say_more() -> None:
     """The run's own line is one JSON object, its operation in it."""
-    line = json.loads(told().report.to_json(operation_id=OPERATION.trace_id))
+    line = json.loads(observed().report.to_json(operation_id=OPERATION.trace_id))
 
     assert (line["run_id"], line["target"], line["operation_id"]) == ("0123456789ab", "s/g", OPERATION.trace_id)
     assert line.keys() & {"error", "page_reports"} == set()

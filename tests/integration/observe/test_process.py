@@ -51,7 +51,7 @@ async def main():
     app = App.from_env(os.environ)
     for _ in range(3):
         await app.run()
-    assert app.exports is None or app.exports.dropped == 0
+    assert app.exporter is None or app.exporter.dropped.count == 0
     await app.aclose()
 
 asyncio.run(main())

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from reclaim import handlers
-from reclaim.observe.export import Exports
-from reclaim.observe.measures import Told
-from reclaim.observe.snapshot import look
+from reclaim.observe.export import Exporter
+from reclaim.observe.measures import ObservedRun
+from reclaim.observe.snapshot import take_snapshot
 from reclaim.run.runner import Runner
 from reclaim.settings import Insights, Settings, Target
 from reclaim.state.connection import connect
@@ -47,14 +47,14 @@ async def main(redis_port: int, collector_port: int, total: int) -> None:
     target = Target("s", "g")
     server = connect(Settings("127.0.0.1", redis_port, (target,), tls=False))
     runner = Runner(target, server, handlers.make(server, target))
-    exports = Exports(Insights("00000000-0000-0000-0000-00000000000a", f"http://127.0.0.1:{collector_port}"), "r")
+    exporter = Exporter(Insights("00000000-0000-0000-0000-00000000000a", f"http://127.0.0.1:{collector_port}"), "r")
 
     async def runs(count: int) -> None:
         for _ in range(count):
             operation = Operation.of()
             with operation.under_way():
                 report = await runner.run(30.0)
-                await exports.export([Told(report, "c", await look(server, target, 1.0))], operation)
+                await exporter.send([ObservedRun(report, "c", await take_snapshot(server, target, 1.0))], operation)
 
     await runs(WARM_UP)
     before = footprint()
@@ -62,7 +62,7 @@ async def main(redis_port: int, collector_port: int, total: int) -> None:
     await runs(total - WARM_UP)
     seconds = time.monotonic() - began
     await asyncio.sleep(0.2)  # for the last thread to end
-    seen = {"before": before, "after": footprint(), "seconds": seconds, "dropped": exports.dropped}
+    seen = {"before": before, "after": footprint(), "seconds": seconds, "dropped": exporter.dropped.count}
     sys.stdout.write(json.dumps(seen))
     await server.aclose()
 

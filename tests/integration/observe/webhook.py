@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from jsonschema import Draft202012Validator
 
-from reclaim.observe.alerts import SEND_BUDGET_SEC, Alert, Alerter, alert_of, alerts_of
+from reclaim.observe.alerter import SEND_BUDGET_SEC, Alerter
+from reclaim.observe.alerts import Alert, alert_of, alerts_of
 from reclaim.run.report import Outcome, RunReport, Tally
 from reclaim.settings import Target
 from reclaim.state.connection import Server, connect
-from reclaim.times import Deadline
 from tests.integration.state.circuits import Instance
 from tests.support import HasPort, a_target, settings_for
 
@@ -60,11 +61,13 @@ class Request:
 
     @property
     def event(self) -> dict[str, Any]:
-        """The event, checked by the CloudEvents library and against the schema."""
-        parsed = from_http_event(HTTPMessage(self.headers, self.body))
+        """The event, checked against the schema, and read by the CloudEvents library in the same way."""
         event: dict[str, Any] = json.loads(self.body)
         Draft202012Validator(EVENT_SCHEMA).validate(event)
-        assert (parsed.get_id(), parsed.get_type()) == (event["id"], event["type"])
+        parsed = from_http_event(HTTPMessage(self.headers, self.body))
+        attributes = parsed.get_attributes()
+        assert attributes | {"time": event["time"], "data": parsed.get_data()} == event
+        assert attributes["time"] == datetime.fromisoformat(event["time"])
         return event
 
 
@@ -165,7 +168,7 @@ async def an_alerter(place: HasPort, url: str | None, *targets: Target, **change
 
 async def tell(alerter: Alerter, *alerts: Alert, budget_sec: float = SEND_BUDGET_SEC) -> None:
     """Have the alerter send these."""
-    await alerter.send(alerts, Deadline(budget_sec, asyncio.get_running_loop().time))
+    await alerter.send(alerts, budget_sec)
 
 
 async def tell_run(alerter: Alerter, outcome: Outcome = Outcome.COMPLETED, **counts: Any) -> None:

@@ -1,0 +1,98 @@
+"""Owns the telling of alerts: each once over all instances, to the webhook, or to the log where there is none."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from reclaim.observe.alerts import Alert, Kind, marker_of
+from reclaim.observe.webhook import NotTaken, Post, Webhook, cloud_event
+from reclaim.settings import Settings, Target
+from reclaim.state.connection import Server
+from reclaim.state.told import ToldAlerts
+from reclaim.times import Deadline
+
+logger = logging.getLogger("reclaim")
+
+SEND_BUDGET_SEC = 10.0  # how long telling one run's alerts may take in all
+REMEMBER_CHANGE_MS = 30 * 24 * 3_600_000  # how long it is remembered that a change was told
+RECHECK_SEC = 60.0  # how often runs that go well ask whether another instance has told of a failure
+
+
+class Alerter:
+    """Tells alerts: a change once, a condition once per ALERT_REPEAT_SEC.
+
+    It fails no run. An alert that cannot be sent goes to the log, and the next run that finds the same may tell it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: Server,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        url = settings.alert_webhook_url
+        self._webhook = Webhook(url, settings.alert_webhook_key, sleep) if url else None
+        # Instances that share a webhook must agree on what was told. Each has a log of its own: no need to ask Redis.
+        self._told = ToldAlerts(server if url else None, clock)
+        self._repeat_ms = round(1000 * settings.alert_repeat_sec)
+        self._dashboard_url = settings.dashboard_url
+        self._clock = clock
+        self._recheck_at: dict[str, float] = {}
+
+    async def send(self, alerts: Sequence[Alert], within_sec: float = SEND_BUDGET_SEC) -> None:
+        """Tell the alerts that were not told yet."""
+        deadline = Deadline(within_sec, self._clock)
+        try:
+            are_due = await asyncio.gather(*map(self._is_due, alerts))
+            due = [alert for alert, is_due in zip(alerts, are_due, strict=True) if is_due]
+            if self._webhook is None:
+                await self._log(due)
+            elif due:
+                async with self._webhook.open() as post:
+                    await asyncio.gather(*(self._send(post, alert, deadline) for alert in due))
+        except Exception:
+            logger.exception("reclaim alerts not sent: %s", alerts)
+
+    async def _is_due(self, alert: Alert) -> bool:
+        """Whether the alert is ours to tell, now."""
+        if alert.kind is Kind.RUN_RECOVERED and not await self._failure_was_told(alert.target):
+            return False
+        if alert.kind is Kind.RUN_FAILED:
+            self._recheck_at.pop(alert.target.name, None)
+        return await self._told.claim(alert.marker)
+
+    async def _failure_was_told(self, target: Target) -> bool:
+        """Whether somebody has told that the target's runs fail: Redis is asked once per RECHECK_SEC at most."""
+        if self._clock() < self._recheck_at.get(target.name, 0.0):
+            return False
+        was_told = await self._told.is_told(marker_of(Kind.RUN_FAILED, target))
+        if not was_told:
+            self._recheck_at[target.name] = self._clock() + RECHECK_SEC
+        return was_told
+
+    async def _log(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            event = cloud_event(alert, self._dashboard_url).decode()
+            logger.warning("reclaim alert, ALERT_WEBHOOK_URL is not set: %s", event)
+            await self._remember(alert)
+
+    async def _send(self, post: Post, alert: Alert, deadline: Deadline) -> None:
+        """Send one alert; log it if it does not arrive."""
+        event = cloud_event(alert, self._dashboard_url)
+        try:
+            await post(event, deadline)
+        except NotTaken as exc:
+            # No traceback: errors of the HTTP client may hold the webhook's address, which may be a secret.
+            logger.error("reclaim alert not sent, %s: %s", exc, event.decode())  # noqa: TRY400  # see above
+            await self._told.forget(alert.marker)
+        else:
+            await self._remember(alert)
+
+    async def _remember(self, alert: Alert) -> None:
+        """Note that the alert was told. A recovery ends the streak: the next failure is told anew."""
+        if alert.kind is Kind.RUN_RECOVERED:
+            await self._told.forget(marker_of(Kind.RUN_FAILED, alert.target), alert.marker)
+        else:
+            await self._told.remember(alert.marker, self._repeat_ms if alert.kind.repeats else REMEMBER_CHANGE_MS)

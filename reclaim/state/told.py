@@ -1,0 +1,75 @@
+"""Owns the memory of which alerts were told: in Redis for all instances, and here what Redis could not be told.
+
+An alert's marker is a Redis key with a TTL. It holds ``telling`` while an instance sends the alert, then ``told``.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from reclaim.state.ask import Reply
+from reclaim.state.connection import Server
+
+TELLING_MS = 30_000  # for how long an alert is one instance's to tell; if it dies, another may tell it afterwards
+ANSWER_SEC = 2.0  # how long Redis may take to answer
+
+_TELLING, _TOLD = b"telling", b"told"
+
+
+class ToldAlerts:
+    """Which alerts were told. Nothing here raises: the alert that matters most may be that Redis is away.
+
+    While Redis does not answer, this process remembers what it tells itself, so that it tells an outage once.
+    """
+
+    def __init__(self, server: Server | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make it; without a server this process alone remembers."""
+        self._server = server
+        self._clock = clock
+        self._only_here: dict[bytes, float] = {}  # markers that Redis does not have, and when each runs out
+
+    async def claim(self, marker: bytes) -> bool:
+        """Whether the alert is ours to tell, for TELLING_MS: nobody has told it, and nobody is telling it."""
+        left_ms = self._left_ms(marker)
+        if left_ms > 0:
+            await self.remember(marker, left_ms)  # Redis may answer again
+            return False
+        try:
+            return await self._call("SET", marker, _TELLING, "NX", "PX", TELLING_MS) is not None
+        except Exception:
+            return True
+
+    async def remember(self, marker: bytes, for_ms: int) -> None:
+        """The alert was told, and is not to be told again for so long."""
+        now = self._clock()
+        self._only_here = {known: until for known, until in self._only_here.items() if until > now and known != marker}
+        try:
+            await self._call("SET", marker, _TOLD, "PX", for_ms)
+        except Exception:
+            self._only_here[marker] = now + for_ms / 1000
+
+    async def forget(self, *markers: bytes) -> None:
+        """These alerts may be told again."""
+        for marker in markers:
+            self._only_here.pop(marker, None)
+        with suppress(Exception):
+            await self._call("DEL", *markers)
+
+    async def is_told(self, marker: bytes) -> bool:
+        """Whether the alert was told; False where Redis does not answer and this process has not told it."""
+        if self._left_ms(marker) > 0:
+            return True
+        with suppress(Exception):
+            return bool(await self._call("GET", marker) == _TOLD)
+        return False
+
+    def _left_ms(self, marker: bytes) -> int:
+        """For how long this process alone still remembers an alert."""
+        return round(1000 * (self._only_here.get(marker, 0.0) - self._clock()))
+
+    async def _call(self, *command: bytes | str | int) -> Reply:
+        if self._server is None:
+            raise ConnectionError("there is no server to ask")
+        async with asyncio.timeout(ANSWER_SEC):
+            return await self._server.call(*command)
