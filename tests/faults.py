@@ -10,9 +10,10 @@ from reclaim.entry import Entry
 from reclaim.handlers.function import FunctionHandler, HandlerFunction
 from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.keys import Template
+from reclaim.state.claim import _BURY
 from reclaim.state.dead_letters import _PARK
 from reclaim.state.lease import _RELEASE, _RENEW
-from reclaim.state.pending import _BURY, _KEEP
+from reclaim.state.refunds import _KEEP
 from tests.support import Held, tweet
 
 KINDS = available()

@@ -14,8 +14,8 @@ from reclaim.ops.permissions import Refusal, refusals, rule
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server
+from reclaim.state.find import NATIVE_UP_TO
 from reclaim.state.patience import patiently
-from reclaim.state.pending import NATIVE_UP_TO
 from reclaim.verdicts import error_code
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from reclaim.entry import Entry
 from reclaim.run.report import Tally
 from reclaim.settings import Target
-from reclaim.state.pending import Page, PendingList
+from reclaim.state.claim import Claimed
+from reclaim.state.refunds import Refunds
 
 logger = logging.getLogger("reclaim")
 
@@ -38,8 +39,8 @@ class Hand:
 class Hands:
     """All the pages that one run has in its hands."""
 
-    def __init__(self, pending: PendingList, target: Target, tally: Tally, clock: Callable[[], float]) -> None:
-        self._pending = pending
+    def __init__(self, refunds: Refunds, target: Target, tally: Tally, clock: Callable[[], float]) -> None:
+        self._refunds = refunds
         self._target = target
         self._tally = tally
         self._clock = clock
@@ -49,7 +50,7 @@ class Hands:
     def __iter__(self) -> Iterator[Hand]:
         return iter(tuple(self._held))
 
-    def take(self, page: Page, asked_at: float) -> Hand:
+    def take(self, page: Claimed, asked_at: float) -> Hand:
         """Note a page as ours, by a claim that was sent then: what stalls on the way has made it old already."""
         hand = Hand(page.entries, page.after, asked_at)
         self._held.append(hand)
@@ -91,7 +92,7 @@ class Hands:
             asked_at = self._clock()
             if asked_at - hand.kept_at < after_sec:
                 return
-            gone = await self._pending.keep([entry for entry in hand.entries if entry.id not in hand.taken])
+            gone = await self._refunds.keep([entry for entry in hand.entries if entry.id not in hand.taken])
             hand.kept_at = asked_at
             if gone and not hand.settling:
                 hand.taken |= gone
@@ -103,7 +104,7 @@ class Hands:
         ids: set[bytes] = set()
         for hand in self._held:
             hand.settling = True
-            self._pending.owe(hand.entries)
+            self._refunds.owe(hand.entries)
             ids.update(entry.id for entry in hand.entries)
         self._held.clear()
-        self._tally.given_back += len(ids - await self._pending.settle_debts())
+        self._tally.given_back += len(ids - await self._refunds.settle())

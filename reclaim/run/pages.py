@@ -33,6 +33,7 @@ from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
 from reclaim.state.page_size import Pace
 from reclaim.state.pending import PendingList
+from reclaim.state.refunds import Refunds
 from reclaim.times import Deadline
 from reclaim.verdicts import Verdict, classify
 
@@ -88,6 +89,7 @@ class Pages:
     handler: Handler
     server: Server
     pending: PendingList
+    refunds: Refunds
     dead_letters: DeadLetters
     hands: Hands
     storing: Storing
@@ -273,11 +275,11 @@ class Pages:
     async def _give_back(self, hand: Hand, decisions: Sequence[Decision]) -> None:
         """Refund what is left of a page: what is to be tried again, and what was not begun."""
         refunded = hand.entries
-        self.pending.owe(refunded)
+        self.refunds.owe(refunded)
         self.hands.settled(hand, {entry.id for entry in refunded})
         self._count(decisions)
         self.tally.given_back += len(refunded) - len(decisions)
-        await self.retrying(self.pending.settle_debts)
+        await self.retrying(self.refunds.settle)
 
     def _count(self, decisions: Sequence[Decision]) -> None:
         tally = self.tally

@@ -28,11 +28,14 @@ from reclaim.run.report import Outcome, RunReport, Tally
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.circuit import Circuit
+from reclaim.state.claim import Claimed, Claimer
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters
+from reclaim.state.find import START, Finder, Found
 from reclaim.state.lease import Lease
 from reclaim.state.page_size import FIRST_PAGE, GROWTH, Pace
-from reclaim.state.pending import START, Finding, Page, PendingList, Row
+from reclaim.state.pending import PendingList, Row
+from reclaim.state.refunds import Refunds
 from reclaim.times import Deadline
 from reclaim.trace import run_under_way
 
@@ -82,6 +85,9 @@ class Runner:
         self.clock = clock
         self.sleep = sleep
         self.pending = PendingList(server, target)
+        self.refunds = Refunds(server, target)
+        self.finder = Finder(server, target, self.refunds)
+        self.claimer = Claimer(server, target, self.refunds)
         self.dead_letters = DeadLetters(server, target)
         self.circuit = Circuit(server, target)
         self.next_sweep = clock()
@@ -100,7 +106,7 @@ class _Sought(NamedTuple):
     """A look for idle entries from `start` on; it tells when it was over, by the run's clock."""
 
     start: bytes
-    task: asyncio.Task[tuple[Finding, float]]
+    task: asyncio.Task[tuple[Found, float]]
 
 
 class _Run:
@@ -126,7 +132,7 @@ class _Run:
         self._close_until = Deadline(budget_sec, runner.clock)
         first, growth = (FIRST_PAGE, GROWTH) if self._handler.at_once else (self._target.lanes, 1)
         self._pace = Pace(self._target.page_size, first, self._target.min_idle_ms, growth)
-        self._hands = Hands(runner.pending, runner.target, self._tally, runner.clock)
+        self._hands = Hands(runner.refunds, runner.target, self._tally, runner.clock)
         self._sought: _Sought | None = None
         self._waits_at: bytes | None = None  # where a suspect waits to be claimed alone
         self._pages = Pages(
@@ -134,6 +140,7 @@ class _Run:
             handler=runner.handler,
             server=runner.server,
             pending=runner.pending,
+            refunds=runner.refunds,
             dead_letters=runner.dead_letters,
             hands=self._hands,
             storing=Storing(
@@ -243,7 +250,7 @@ class _Run:
             return Outcome.NOTHING_PENDING, "", None
         keeper = asyncio.gather(self._lease.keep(), self._hands.keep())
         try:
-            await self._retrying(self._pending.settle_debts)
+            await self._retrying(self._runner.refunds.settle)
             if (before.consumers or {}).get(self._target.consumer):
                 await self._retrying(self._hold)
             return await self._work_through(before.count)
@@ -348,33 +355,33 @@ class _Run:
                 return self._hands.take(page, asked_at)
         return None
 
-    async def _claim(self, start: bytes, total: int, *, ahead: bool) -> tuple[Page, float] | None:
+    async def _claim(self, start: bytes, total: int, *, ahead: bool) -> tuple[Claimed, float] | None:
         """A page, up to a suspect or a suspect alone, and when it was asked for; None if a suspect would be ahead."""
-        finding = await self._find(start, total)
-        suspect = self._first_suspect(finding.rows)
+        found = await self._find(start, total)
+        suspect = self._first_suspect(found.rows)
         if suspect is not None:
             if suspect == 0 and ahead:
                 return None
-            finding = finding.first(max(suspect, 1))
-        if not finding.rows:
-            return Page((), (), finding.after), self._clock()
-        self._look_ahead(finding.after, total)
+            found = found.first(max(suspect, 1))
+        if not found.rows:
+            return Claimed((), (), found.after), self._clock()
+        self._look_ahead(found.after, total)
         asked_at = self._clock()
-        return await self._pending.claim(finding), asked_at
+        return await self._runner.claimer.claim(found), asked_at
 
-    async def _find(self, start: bytes, total: int) -> Finding:
+    async def _find(self, start: bytes, total: int) -> Found:
         """The next idle entries: those found while the page before was claimed, if that was a moment ago."""
         count = self._passage.at_most(self._pace.count)
         sought, self._sought = self._sought, None
         if sought is not None and sought.start == start:
             with suppress(RedisError, ServerError, OSError):  # looking again says what is wrong
-                finding, at = await sought.task
-                if not finding.rows or self._clock() - at < min(FOUND_SEC, self._target.min_idle_ms / 1000):
-                    return finding if len(finding.rows) <= count else finding.first(count)
+                found, at = await sought.task
+                if not found.rows or self._clock() - at < min(FOUND_SEC, self._target.min_idle_ms / 1000):
+                    return found if len(found.rows) <= count else found.first(count)
         elif sought is not None:
             sought.task.cancel()
             await asyncio.gather(sought.task, return_exceptions=True)
-        return await self._pending.find(start, count, total)
+        return await self._runner.finder.find(start, count, total)
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:
         """Look for the next entries meanwhile, if they are likely to be claimed at once."""
@@ -382,17 +389,17 @@ class _Run:
         if start is not None and beside and self._pace.is_quick and not self._passage.probing:
             self._sought = _Sought(start, asyncio.create_task(self._found(start, total)))
 
-    async def _found(self, start: bytes, total: int) -> tuple[Finding, float]:
-        return await self._pending.find(start, self._pace.count, total), self._clock()
+    async def _found(self, start: bytes, total: int) -> tuple[Found, float]:
+        return await self._runner.finder.find(start, self._pace.count, total), self._clock()
 
     def _first_suspect(self, rows: Sequence[Row]) -> int | None:
         """Where the first entry is that a run of ours may have died of: its last delivery costs no other one (G4)."""
-        least, ours = max(self._target.max_deliveries - 1, 2), self._pending.consumer
+        least, ours = max(self._target.max_deliveries - 1, 2), self._target.consumer.encode()
         return next((at for at, row in enumerate(rows) if row.deliveries >= least and row.consumer == ours), None)
 
     async def _hold(self) -> None:
         """Hold back the order keys of entries that an earlier run left with us and that are not idle yet (G3)."""
-        async for entry in self._pending.fresh():
+        async for entry in self._runner.finder.fresh():
             with suppress(MissingField):  # it has no key, and will be parked
                 self._pages.held.add(hash(self._handler.order_key(entry)))
             if len(self._pages.held) > MAX_HELD_KEYS:

@@ -14,10 +14,11 @@ from reclaim.entry import Entry
 from reclaim.errors import RejectEntry
 from reclaim.run.report import Outcome
 from reclaim.state import lease
+from reclaim.state.claim import _BURY
 from reclaim.state.connection import connect
 from reclaim.state.dead_letters import _PARK
 from reclaim.state.lease import _RENEW
-from reclaim.state.pending import _BURY, _KEEP
+from reclaim.state.refunds import _KEEP
 from tests.faults import by_function, of_user, script
 from tests.support import (
     Client,

@@ -11,7 +11,8 @@ from reclaim.errors import RetryEntry
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
 from reclaim.state.connection import connect
-from reclaim.state.pending import PendingList, Row
+from reclaim.state.pending import Row
+from reclaim.state.refunds import Refunds
 from tests.faults import LOADING, OOM, Recorder, by_function, of_user, pending, step
 from tests.support import (
     Client,
@@ -174,16 +175,16 @@ async def test_debts_noted_while_others_are_paid_are_paid_too(client: Client, em
     target = a_target()
     given(client, target, *held(range(1, 3), consumer="monitoring_app", idle_ms=0, deliveries=2))
     server = connect(settings_for(embedded_proxy, target))
-    owed = PendingList(server, target)
+    owed = Refunds(server, target)
     first, second = (Row(b"%d-0" % number, b"worker", 3_600_000, 2) for number in (1, 2))
     embedded_proxy.reply_delay_sec = 0.1
     try:
         owed._owed.append(first)
-        paying = asyncio.create_task(owed.settle_debts())
+        paying = asyncio.create_task(owed.settle())
         await asyncio.sleep(0.03)
         owed._owed.append(second)
         await paying
-        await owed.settle_debts()
+        await owed.settle()
     finally:
         await server.aclose()
 

@@ -457,8 +457,7 @@ class Machine(RuleBasedStateMachine):
 
     def debts(self) -> list[Row]:
         """What our runner is going to give back as soon as it can."""
-        pending = self.runner.pending
-        return [*pending._owed, *(row for row, _ in pending._doubtful)]
+        return self.runner.refunds.waiting()
 
     def value(self, key: str, held: dict[bytes, bytes]) -> int:
         """The entry that a hash holds, whole and nothing else."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from dev.proxy import Action, Command, ErrorReply, Fault
 from reclaim.handlers.hash import _STORE_NEWER
+from reclaim.state.claim import _BURY
 from reclaim.state.dead_letters import _AMEND, _PARK
 from reclaim.state.lease import _RELEASE
-from reclaim.state.pending import _BURY, _KEEP
+from reclaim.state.refunds import _KEEP
 
 OUTAGES: dict[str, Action] = {
     "cut before": Fault.CUT_BEFORE,

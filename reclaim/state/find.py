@@ -1,0 +1,202 @@
+"""Owns how idle entries are found, without claiming them, on any server and in a list of any length.
+
+There are three ways, and `Finder` learns which one works here:
+
+- With ``XPENDING … IDLE``, where the server knows it (Redis 6.0 does not) and the list is short: the server walks the
+  list until it has found enough, which takes 0.07 µs for each entry that it passes, 72 ms for a million fresh ones.
+- In a long list where most entries are idle: read the next entries without a script, and leave out the fresh ones.
+- In a long list where most entries are fresh: a script reads a bounded window and returns the idle ones.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from redis.exceptions import ResponseError
+
+from reclaim.entry import Entry, id_after, id_number
+from reclaim.settings import Target
+from reclaim.state.ask import Ask, Command, Reply, plain, raised
+from reclaim.state.connection import Server
+from reclaim.state.page_size import FIRST_PAGE, Pace
+from reclaim.state.pending import Row
+from reclaim.state.refunds import Refunds
+
+START = b"-"
+READ_AT_ONCE = 500
+NATIVE_UP_TO = 50_000  # entries that XPENDING … IDLE may have to walk
+WINDOW = 2_000  # entries that one script looks at: 2 ms on Valkey 9, 4 ms on Redis 6.2
+
+# Looks at a bounded window of the pending list (and so needs no IDLE, which Redis 6.0 does not have).
+# KEYS: the stream. ARGV: group, start ID, entries to look at, entries wanted, least idle ms, idle ms below which
+# (-1: any), and, to look at one consumer's entries only, its name.
+# Result: {rows as XPENDING gives them, last ID looked at or false, 1 if the list ended there}.
+_SCAN = """
+local call = {'XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3], ARGV[7]}
+local wanted, least, below = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local rows = redis.call(unpack(call))
+local found, last = {}, false
+for _, row in ipairs(rows) do
+  last = row[1]
+  local idle = row[3]
+  if (idle >= least or idle < 0) and (below < 0 or idle < below) then
+    found[#found + 1] = row
+    if #found == wanted then return {found, last, 0} end
+  end
+end
+return {found, last, #rows < tonumber(ARGV[3]) and 1 or 0}
+"""
+
+# Where the stream begins, and how far it has holes.
+# KEYS: the stream. Result: {first ID in it or false, greatest ID deleted or false (before Redis 7)}.
+_EDGES = """
+local facts = {}
+local info = redis.call('XINFO', 'STREAM', KEYS[1])
+for at = 1, #info, 2 do facts[info[at]] = info[at + 1] end
+return {facts['first-entry'] and facts['first-entry'][1], facts['max-deleted-entry-id'] or false}
+"""
+
+
+class Claiming(Enum):
+    """How entries have to be claimed so that none gets lost without being recorded."""
+
+    PLAIN = "plain"  # the server keeps deleted entries pending: before Redis 7
+    GUARDED = "guarded"  # none of them was deleted when they were found
+    CAREFUL = "careful"  # some of them may be deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Idle entries, not claimed yet.
+
+    Attributes:
+        rows: the entries, in ID order.
+        after: where the next look starts; None at the end of the list.
+        claiming: how they have to be claimed.
+    """
+
+    rows: Sequence[Row]
+    after: bytes | None
+    claiming: Claiming = Claiming.GUARDED
+
+    def first(self, count: int) -> "Found":
+        """The first so many of them."""
+        rows = self.rows[:count]
+        return replace(self, rows=rows, after=id_after(rows[-1].id))
+
+
+class Finder:
+    """Finds entries of one group."""
+
+    def __init__(self, server: Server, target: Target, refunds: Refunds) -> None:
+        self._server = server
+        self._refunds = refunds
+        self._stream = target.keys.stream
+        self._group = target.group.encode()
+        self._consumer = target.consumer.encode()
+        self._min_idle_ms = target.min_idle_ms
+        self._has_idle_option = True  # until the server says otherwise
+        self._is_dense = True  # whether most of the entries that were read last were idle
+
+    async def find(self, start: bytes, count: int, total: int) -> Found:
+        """Find idle entries from `start` on, `count` at most.
+
+        Refunds are settled first: an entry that a claim took without our knowledge is not idle. The look would pass it
+        over and find later entries of its order key (G3).
+
+        Args:
+            start: the smallest ID to look at, or START.
+            count: the most that are wanted.
+            total: about how many entries are pending; it decides the way of looking.
+        """
+        await self._refunds.settle()
+        if self._has_idle_option and total <= NATIVE_UP_TO:
+            try:
+                return await self._by_idle_option(start, count)
+            except ResponseError as exc:
+                if "syntax error" not in str(exc):
+                    raise
+                self._has_idle_option = False
+        window = min(count, WINDOW)
+        place: bytes | None = start
+        while place is not None:
+            found = await self._next(place, count, window)
+            if found.rows:
+                return found
+            place = found.after
+            window = min(2 * window, WINDOW)
+        return Found((), None)
+
+    async def _next(self, start: bytes, count: int, window: int) -> Found:
+        """The idle entries of one bounded look at a long list; which look is cheapest is learnt from it."""
+        if self._is_dense:
+            found, looked_at = await self._without_script(start, count)
+            self._is_dense = 2 * len(found.rows) > looked_at
+        else:
+            found = await self._by_script(start, window, count, least_ms=self._min_idle_ms)
+            self._is_dense = len(found.rows) == count
+        return found
+
+    async def _by_idle_option(self, start: bytes, count: int) -> Found:
+        find = ("XPENDING", self._stream, self._group, "IDLE", self._min_idle_ms, start, "+", count)
+        rows, edges = await self._server.ask(Ask.one(find, _rows), self._edges())
+        return Found(rows, id_after(rows[-1].id) if len(rows) == count else None, _claiming(rows, edges))
+
+    async def _without_script(self, start: bytes, count: int) -> tuple[Found, int]:
+        """The idle ones among the next entries, and how many these were."""
+        look = ("XPENDING", self._stream, self._group, start, "+", count)
+        seen, edges = await self._server.ask(Ask.one(look, _rows), self._edges())
+        rows = [row for row in seen if row.idle_ms >= self._min_idle_ms or row.idle_ms < 0]
+        after = id_after(seen[-1].id) if len(seen) == count else None
+        return Found(rows, after, _claiming(rows, edges)), len(seen)
+
+    async def _by_script(
+        self, start: bytes, window: int, count: int, least_ms: int, below_ms: int = -1, consumer: bytes | None = None
+    ) -> Found:
+        """Entries of the window with an idle time in the range, of one consumer or of all."""
+        only = () if consumer is None else (consumer,)
+        scan = plain("EVAL", _SCAN, 1, self._stream, self._group, start, window, count, least_ms, below_ms, *only)
+        (found, last, ended), edges = await self._server.ask(scan, self._edges())
+        rows = _rows(found)
+        return Found(rows, None if ended or last is None else id_after(last), _claiming(rows, edges))
+
+    def _edges(self) -> Ask[Reply]:
+        return plain("EVAL", _EDGES, 1, self._stream)
+
+    async def fresh(self) -> AsyncIterator[Entry]:
+        """The entries that our consumer holds from an earlier run and that are not idle yet."""
+        start: bytes | None = START
+        while start is not None:
+            found = await self._by_script(
+                start, WINDOW, WINDOW, least_ms=0, below_ms=self._min_idle_ms, consumer=self._consumer
+            )
+            async for entry in self._read(found.rows):
+                yield entry
+            start = found.after
+
+    async def _read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
+        """The entries, some at a time, as many as their size allows; an entry that left the stream is left out."""
+        pace = Pace(READ_AT_ONCE, FIRST_PAGE, self._min_idle_ms)
+        at = 0
+        while at < len(rows):
+            some = rows[at : at + pace.count]
+            at += len(some)
+            read: list[Command] = [("XRANGE", self._stream, row.id, row.id) for row in some]
+            bodies = raised(await self._server.batch(read))
+            entries = [Entry(row.id, body[0][1]) for row, body in zip(some, bodies, strict=True) if body]
+            pace.saw(entries, 0)
+            for entry in entries:
+                yield entry
+
+
+def _rows(reply: Reply) -> list[Row]:
+    return list(map(Row._make, reply))
+
+
+def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:
+    first, deleted = edges
+    if not rows or deleted is None:
+        return Claiming.PLAIN
+    least = id_number(rows[0].id)
+    has_holes = first is None or least < id_number(first) or least <= id_number(deleted)
+    return Claiming.CAREFUL if has_holes else Claiming.GUARDED

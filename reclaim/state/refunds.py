@@ -1,0 +1,152 @@
+"""Owns the refunds: what keeps claimed entries ours, and what gives them back as they were before the claim.
+
+A claim raises an entry's delivery count by one and sets its idle time to zero. Where the entry is not to blame (the
+store was down, the run has ended), both are set back: that is a refund. A script makes it, and only where the entry is
+still our consumer's with the delivery count that our claim left. So no refund takes an entry from somebody else, and
+none is made twice.
+
+Two kinds of entries wait for a refund:
+
+*Owed*: a page's entries that the run will not finish. They wait in memory while Redis cannot be reached, up to a later
+run.
+
+*In doubt*: the entries named by a claim that failed or was cancelled. The claim's command may still be on its way: it
+has taken effect, or takes effect at some later moment, or never does. Where it does, the entries are ours, with a
+delivery counted, and the run does not know. So:
+
+- Before each look for idle entries, `settle` tries to refund owed entries and entries in doubt. An entry in doubt that
+  is ours is refunded, and with that the doubt is over. An entry that is not ours stays in doubt for DOUBT_SEC, and the
+  next `settle` tries again: the claim may arrive in between.
+- A new claim may name an entry in doubt, because the entry was found idle again. If the new claim gets it, the doubt is
+  over: the entry is in work, and a refund would set its count and idle time back while the run handles it.
+  `end_doubts` forgets the doubt before any `settle` can refund the entry: the lock is held from the new claim on.
+- If the new claim does not get an entry that was in doubt, the old claim may have taken effect between the look and the
+  new claim. `end_doubts` refunds such an entry at once and makes the new claim fail as a whole with an error that may
+  pass: the new claim may have given the run later entries of the same order key, which must not be stored first (G3).
+  All that the new claim named is in doubt then, so the next `settle` gives it back, and the next look finds all of it
+  in ID order.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from reclaim.entry import Entry
+from reclaim.settings import Target
+from reclaim.state.connection import Server
+from reclaim.state.pending import Row
+
+DOUBT_SEC = 60.0  # how long after it has failed a claim may still take effect
+KEEP_AT_ONCE = 500  # entries that one script keeps or refunds: 2 to 4 ms
+
+# Sets idle time and delivery count of entries that are still ours as we left them: same consumer, same count.
+# What is no longer in the stream is left as it is: from Redis 7 on XCLAIM would drop it unrecorded.
+# KEYS: the stream. ARGV: group, consumer, then for each entry: ID, its count as we left it, new idle ms, new count.
+# Result: the IDs that are no longer ours.
+_KEEP = """
+if redis.replicate_commands then redis.replicate_commands() end
+local gone = {}
+for at = 3, #ARGV, 4 do
+  local id = ARGV[at]
+  local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
+  if not row or row[2] ~= ARGV[2] or row[4] ~= tonumber(ARGV[at + 1]) then
+    gone[#gone + 1] = id
+  elseif #redis.call('XRANGE', KEYS[1], id, id) > 0 then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
+      'IDLE', ARGV[at + 2], 'RETRYCOUNT', ARGV[at + 3], 'JUSTID')
+  end
+end
+return gone
+"""
+
+
+class Refunds:
+    """What keeps our consumer's claimed entries fresh, and gives them back.
+
+    The lock is held by a claim from its first command to the end of its doubts, and by `settle`: a refund must not meet
+    a claim of the same entry.
+    """
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._server = server
+        self._stream = target.keys.stream
+        self._group = target.group.encode()
+        self._consumer = target.consumer.encode()
+        self._lock = asyncio.Lock()
+        self._owed: list[Row] = []
+        self._in_doubt: list[tuple[Row, float]] = []  # each as the claim would leave it, and until when it is in doubt
+
+    async def keep(self, entries: Iterable[Entry]) -> set[bytes]:
+        """Make claimed entries fresh again, so that nobody claims them; return the IDs that are no longer ours."""
+        return await self._set([(entry.id, entry.deliveries, 0, entry.deliveries) for entry in entries])
+
+    def owe(self, entries: Iterable[Entry]) -> None:
+        """Note claimed entries that `settle` is to refund. They stay our consumer's until somebody claims them."""
+        self._owed += (Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in entries)
+
+    def waiting(self) -> list[Row]:
+        """The entries that the next `settle` tries to refund, each as the claim has left it or would leave it."""
+        return [*self._owed, *(row for row, _ in self._in_doubt)]
+
+    async def settle(self) -> set[bytes]:
+        """Refund what is owed, from this run or an earlier one, and what is in doubt.
+
+        After an error all of it waits for the next `settle`.
+
+        Returns:
+            The IDs that were not ours.
+        """
+        if not (self._owed or self._in_doubt):
+            return set()
+        async with self._lock:
+            owed, self._owed = self._owed, []
+            try:
+                gone = await self._refund([*owed, *(row for row, _ in self._in_doubt)])
+            except BaseException:
+                self._owed += owed
+                raise
+            now = time.monotonic()
+            self._in_doubt = [(row, until) for row, until in self._in_doubt if row.id in gone and now < until]
+        return gone
+
+    @asynccontextmanager
+    async def claiming(self, found: Sequence[Row]) -> AsyncIterator[None]:
+        """Hold the lock while these entries are claimed. If that fails or is cancelled, all of them are in doubt.
+
+        When the claim has been answered, `end_doubts` is to be called before this ends.
+        """
+        async with self._lock:
+            try:
+                yield
+            except BaseException:
+                until = time.monotonic() + DOUBT_SEC
+                self._in_doubt += ((row._replace(deliveries=row.deliveries + 1), until) for row in found)
+                raise
+
+    async def end_doubts(self, claimed: Collection[bytes], missed: Collection[bytes]) -> None:
+        """End the doubts about entries that a claim has been answered about.
+
+        Args:
+            claimed: IDs of the entries that this claim gave us.
+            missed: IDs of the entries that it named too, and that it did not give us.
+
+        Raises:
+            redis.exceptions.ConnectionError: an earlier claim, in doubt until now, had taken one of those missed.
+        """
+        late = [row for row, _ in self._in_doubt if row.id in missed]
+        if late and {row.id for row in late} - await self._refund(late):
+            raise RedisConnectionError("a claim that was given up has taken effect only now")
+        self._in_doubt = [(row, until) for row, until in self._in_doubt if row.id not in claimed]
+
+    async def _refund(self, rows: Sequence[Row]) -> set[bytes]:
+        return await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+
+    async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
+        gone: set[bytes] = set()
+        for at in range(0, len(changes), KEEP_AT_ONCE):
+            flat = [value for change in changes[at : at + KEEP_AT_ONCE] for value in change]
+            gone.update(await self._server.call("EVAL", _KEEP, 1, self._stream, self._group, self._consumer, *flat))
+        return gone
