@@ -1,6 +1,6 @@
 """Owns the way to Application Insights: turns spans, metrics and log lines into envelopes, and posts them.
 
-No other module imports opencensus, and only `export` imports this one, when it has something to send for the first
+No other module imports opencensus, and only `poster` imports this one, when it has something to send for the first
 time. Of opencensus it uses the envelopes and the transport, but no exporter: each exporter starts a thread of its own,
 sends the last values of a metric again and again, and does not say what came of a post.
 """

@@ -1,30 +1,27 @@
 """Owns the export of telemetry: when it is sent, how long a run waits for it, and what becomes of what does not arrive.
 
-What is sent is `measures`' business; how it is sent is `app_insights`'.
+What is sent is `measures`' business; how it is sent is `poster`'s and `app_insights`'.
 """
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from reclaim.errors import SettingsError
+from reclaim.observe.dropped import Dropped
 from reclaim.observe.log_buffer import LogBuffer
 from reclaim.observe.measures import Item, ObservedRun, Sent, dropped_metric, metrics, spans
+from reclaim.observe.poster import Poster
 from reclaim.observe.snapshot import take_snapshot
 from reclaim.run.report import RunReport
 from reclaim.settings import Insights, Settings, Target
 from reclaim.state.connection import Server
 from reclaim.trace import Operation
-
-if TYPE_CHECKING:
-    from reclaim.observe.app_insights import Sender
 
 EXPORT_SEC = 2.0  # the longest that an invocation waits for its telemetry
 
@@ -68,36 +65,6 @@ class Share:
         return self.snapshot_sec + self.export_sec
 
 
-class Dropped:
-    """The count of items that did not arrive. The log says when this begins, and when telemetry arrives again.
-
-    Attributes:
-        count: items dropped since an export last arrived whole, which said so.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._in_trouble = False
-
-    def add_one(self) -> None:
-        """An item had to make room for a later one."""
-        self.count += 1
-
-    def add(self, count: int, why: str) -> None:
-        """Items did not arrive."""
-        self.count += count
-        if not self._in_trouble:
-            self._in_trouble = True
-            logger.warning("reclaim: telemetry does not arrive, %d items are dropped: %s", count, why)
-
-    def reported(self, count: int) -> None:
-        """An export arrived whole, and has reported so many dropped items."""
-        self.count -= count
-        if self._in_trouble:
-            self._in_trouble = False
-            logger.info("reclaim: telemetry arrives again; %d items have been dropped", count)
-
-
 @dataclass(frozen=True, slots=True)
 class _Post:
     """An export under way.
@@ -107,7 +74,7 @@ class _Post:
         reports_dropped: how many dropped items it tells Application Insights of.
     """
 
-    outcome: "Future[Sent]"
+    outcome: Future[Sent]
     reports_dropped: int
 
 
@@ -122,7 +89,7 @@ class Exporter:
         """Make it; `redis` is ``host:port``, and is named as what the runs' pages depend on."""
         self.dropped = Dropped()
         self._insights = insights
-        self._poster = _Poster(insights, redis)
+        self._poster = Poster(insights, redis, EXPORT_SEC)
         self._post: _Post | None = None
         self._log: LogBuffer | None = None
         self._clock = clock
@@ -216,35 +183,3 @@ class Exporter:
         if report.outcome.went_well:
             self._went_well_at[report.target] = now
         return now - self._went_well_at.get(report.target, self._began_at)
-
-
-class _Poster:
-    """Posts items in a thread. It is not a pool's: the end of the loop, or of the process, would wait for that."""
-
-    def __init__(self, insights: Insights, redis: str) -> None:
-        self._insights = insights
-        self._redis = redis
-        self._sender: Sender | None = None  # made by the first thread; at most one runs at a time
-
-    def start(self, items: Sequence[Item]) -> "Future[Sent]":
-        """Begin to post items.
-
-        Raises:
-            RuntimeError: the process can have no further thread.
-        """
-        outcome: Future[Sent] = Future()
-        threading.Thread(target=self._run, args=(items, outcome), name="reclaim telemetry", daemon=True).start()
-        return outcome
-
-    def _run(self, items: Sequence[Item], outcome: "Future[Sent]") -> None:
-        try:
-            outcome.set_result(self._sender_now().send(items, time.monotonic() + EXPORT_SEC))
-        except BaseException as exc:
-            outcome.set_result(Sent(len(items), f"{type(exc).__name__}: {exc}"))
-
-    def _sender_now(self) -> "Sender":
-        if self._sender is None:
-            from reclaim.observe.app_insights import Sender  # noqa: PLC0415  # 0.2 s, in this thread, after the run
-
-            self._sender = Sender(self._insights, self._redis, EXPORT_SEC)
-        return self._sender

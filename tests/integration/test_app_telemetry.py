@@ -1,5 +1,6 @@
 """Telemetry as the app wires it: from the invocation's trace to the envelopes and the log."""
 
+import asyncio
 import json
 import logging
 import time
@@ -15,6 +16,8 @@ from reclaim.app import App
 from reclaim.errors import RunFailed
 from reclaim.http import routes as ops
 from reclaim.observe.export import EXPORT_SEC
+from reclaim.run.report import RunReport
+from reclaim.run.runner import Runner
 from reclaim.settings import Insights
 from tests.integration.observe.collector import KEY, NOBODY, OPERATION, a_collector, answer, of_kind, values
 from tests.support import Client, Endpoint, Held, a_target, env_for, functions, given, held, settings_for
@@ -97,6 +100,29 @@ async def test_a_slow_endpoint_delays_the_invocation_by_its_bound(embedded: Endp
 
     assert report.acknowledged == 5
     assert waited_sec < EXPORT_SEC + 1.5
+
+
+@pytest.mark.parametrize(("is_on", "left_sec"), [(True, 17.0), (False, 20.0)])
+async def test_runs_get_the_budget_without_telemetrys_share(
+    embedded: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch, *, is_on: bool, left_sec: float
+) -> None:
+    """So that both together end within the budget."""
+    given(client, a_target())
+    budgets: list[float] = []
+    run = Runner.run
+
+    async def recording(runner: Runner, budget_sec: float, stop: asyncio.Event | None = None) -> RunReport:
+        budgets.append(budget_sec)
+        return await run(runner, budget_sec, stop)
+
+    monkeypatch.setattr(Runner, "run", recording)
+    with a_collector() as collector:
+        insights = Insights(KEY, f"http://127.0.0.1:{collector.port}") if is_on else None
+        app = App(replace(settings_for(embedded), insights=insights))
+        await app.reports(budget_sec=20.0)
+        await app.aclose()
+
+    assert budgets == [left_sec]
 
 
 async def test_a_failed_run_is_exported_before_the_invocation_fails() -> None:
