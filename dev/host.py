@@ -31,9 +31,8 @@ from typing import Any
 import azure.functions as func
 from aiohttp import web
 from azure.functions.timer import TimerRequest
-from croniter import croniter
 
-from reclaim.schedule import in_numbers
+from reclaim.schedule import Schedule
 
 HOST = "127.0.0.1"
 PORT = 7071
@@ -77,6 +76,7 @@ class Timer:
     def __init__(self, name: str, schedule: str, function: Callable[..., Any], argument: str, say: Say) -> None:
         self.name = name
         self.schedule = _resolved(schedule)
+        self._ticks = Schedule.of(self.schedule)
         self._function = function
         self._argument = argument
         self._say = say
@@ -99,18 +99,11 @@ class Timer:
 
     async def keep(self) -> None:
         """Call it at every tick, until cancelled."""
-        due = self._tick_after(datetime.now(UTC))
+        due = self._ticks.next_after(datetime.now(UTC))
         while True:
             await asyncio.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
             await self.invoke("timer")
-            due = max(self._tick_after(due), datetime.now(UTC))  # ticks missed meanwhile are made up for by one
-
-    def _tick_after(self, moment: datetime) -> datetime:
-        # NCRONTAB puts seconds first, and wants both the day of the month and the weekday to match.
-        tick: datetime = croniter(in_numbers(self.schedule), moment, second_at_beginning=True, day_or=False).get_next(
-            datetime
-        )
-        return tick
+            due = max(self._ticks.next_after(due), datetime.now(UTC))  # ticks missed meanwhile are made up for by one
 
 
 def say_now(line: str) -> None:

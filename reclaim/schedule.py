@@ -1,68 +1,89 @@
-"""Owns what a schedule means where croniter is not: which moments its six NCRONTAB fields choose, and how far apart."""
+"""Owns the schedule: which moments six NCRONTAB fields choose, and the longest time between two of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 
-FORM = "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *"
-DAY_SEC = 86_400
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+TWO_YEARS = 731  # days, with a 29 February among them
 
 
 @cache
 def longest_gap_sec(schedule: str) -> int:
-    """The longest time between two ticks of six NCRONTAB fields, in UTC: what waits for much longer has been forgotten.
+    """The longest time between two ticks of a schedule, in UTC: a timer that is silent for much longer is not running.
 
-    (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions)
+    A schedule that chooses fewer than two days in two years counts as one that ticks every two years.
 
     Raises:
-        ValueError: as `chosen` does.
+        ValueError: as `Schedule.of` does.
     """
-    seconds, minutes, hours, days, months, weekdays = chosen(schedule)
-    times = [hour * 3600 + minute * 60 + second for hour in hours for minute in minutes for second in seconds]
-    some_years = (date(2024, 1, 1) + timedelta(at) for at in range(60 * 366))  # two 29 February of each weekday
-    chosen_days = [
-        one for one in some_years if one.month in months and one.day in days and one.isoweekday() % 7 in weekdays
-    ]
-    from_day_to_day = max(later - earlier for earlier, later in pairwise(chosen_days)).days * DAY_SEC
+    chosen = Schedule.of(schedule)
+    times = [hour * 3600 + minute * 60 + second for hour in chosen.hours for minute in chosen.minutes
+             for second in chosen.seconds]  # fmt: skip
+    days = [day for at in range(TWO_YEARS) if chosen.has(day := date(2024, 1, 1) + at * DAY)]
+    from_day_to_day = max((later - earlier for earlier, later in pairwise(days)), default=TWO_YEARS * DAY)
     within_days = [later - earlier for earlier, later in pairwise(times)]
-    return max(*within_days, times[0] + from_day_to_day - times[-1], 0)
-
-
-def chosen(schedule: str) -> list[list[int]]:
-    """The values that each of the six fields chooses, in ascending order.
-
-    Fields, ranges and names are NCrontab's, which Azure Functions reads schedules with (CrontabSchedule.cs,
-    CrontabFieldImpl.cs and CrontabField.cs in https://github.com/atifaziz/NCrontab): fields are parted by spaces,
-    Sunday is 0 and never 7, and a name is the beginning of an English one. What it reads otherwise than one would
-    guess is refused: it turns a descending range round, takes a step of 0 for 1, and ``j`` for January.
-
-    Raises:
-        ValueError: it is no such schedule, or one that never comes; the message says what is wrong.
-    """
-    fields = [field for field in schedule.split(" ") if field]
-    if len(fields) != len(_KINDS):
-        raise ValueError(f"it has {len(fields)} fields")
-    values = [kind.values(field) for kind, field in zip(_KINDS, fields, strict=True)]
-    _, _, _, days, months, _ = values
-    if all(days[0] > _DAYS[month - 1] for month in months):
-        raise ValueError(f"it never comes: no month that is chosen has a day {days[0]}")
-    return values
-
-
-def in_numbers(schedule: str) -> str:
-    """The same schedule for croniter, which knows no full names and takes the range ``5-5`` for ``*``.
-
-    Raises:
-        ValueError: as `chosen` does.
-    """
-    fields = zip(_KINDS, chosen(schedule), strict=True)
-    return " ".join("*" if values == kind.all else ",".join(map(str, values)) for kind, values in fields)
+    return max(*within_days, times[0] + round(from_day_to_day.total_seconds()) - times[-1], 0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Schedule:
+    """The values that each of the six fields chooses, in ascending order. All three fields of a day must choose it.
+
+    Fields, ranges and names are NCrontab's, which Azure Functions reads schedules with
+    (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions;
+    CrontabSchedule.cs, CrontabFieldImpl.cs and CrontabField.cs in https://github.com/atifaziz/NCrontab): spaces
+    separate the fields, Sunday is 0 and never 7, and a name may be cut to its first letters. NCrontab also accepts
+    some texts that do not mean what they seem to: it reverses a descending range, takes a step of 0 for 1, and ``j``
+    for January. We refuse those.
+    """
+
+    seconds: tuple[int, ...]
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: tuple[int, ...]
+    months: tuple[int, ...]
+    weekdays: tuple[int, ...]
+
+    @classmethod
+    def of(cls, text: str) -> "Schedule":
+        """The schedule that six fields describe.
+
+        Raises:
+            ValueError: the text is no such schedule, or its day never comes; the message says what is wrong.
+        """
+        fields = [field for field in text.split(" ") if field]
+        if len(fields) != len(_FIELDS):
+            raise ValueError(f"it has {len(fields)} fields")
+        schedule = cls(*(field.values(part) for field, part in zip(_FIELDS, fields, strict=True)))
+        if all(schedule.days[0] > _DAYS[month - 1] for month in schedule.months):
+            raise ValueError(f"it never comes: no month that is chosen has a day {schedule.days[0]}")
+        return schedule
+
+    def has(self, day: date) -> bool:
+        """Whether the schedule ticks on this day."""
+        return day.month in self.months and day.day in self.days and day.isoweekday() % 7 in self.weekdays
+
+    def next_after(self, moment: datetime) -> datetime:
+        """The first tick after a moment in UTC."""
+        tick = moment.replace(microsecond=0) + SECOND
+        while True:
+            if not self.has(tick):
+                tick = tick.replace(hour=0, minute=0, second=0) + DAY
+            elif tick.hour not in self.hours:
+                tick = tick.replace(minute=0, second=0) + HOUR
+            elif tick.minute not in self.minutes:
+                tick = tick.replace(second=0) + MINUTE
+            elif tick.second not in self.seconds:
+                tick += SECOND
+            else:
+                return tick
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
     """One of the six fields: its name, its least and greatest value, and the names of the values from the least on."""
 
     name: str
@@ -70,13 +91,9 @@ class _Kind:
     most: int
     names: Sequence[str] = ()
 
-    @property
-    def all(self) -> list[int]:
-        return list(range(self.least, self.most + 1))
-
-    def values(self, field: str) -> list[int]:
+    def values(self, text: str) -> tuple[int, ...]:
         """What a field chooses: ``*``, ``a``, ``a-b``, each also with ``/step``, and lists of them."""
-        return sorted({value for part in field.split(",") for value in self._part(part)})
+        return tuple(sorted({value for part in text.split(",") for value in self._part(part)}))
 
     def _part(self, part: str) -> range:
         span, slash, step = part.partition("/")
@@ -97,7 +114,7 @@ class _Kind:
         return value
 
     def _named(self, text: str) -> int:
-        """The value with a name that begins so; three letters are enough for every one, and fewer are not."""
+        """The value whose name begins so. Three letters tell all names apart, and two do not."""
         for value, name in enumerate(self.names, self.least):
             if len(text) >= 3 and name.startswith(text.lower()):
                 return value
@@ -117,11 +134,11 @@ def _is_number(text: str) -> bool:
 _MONTHS = "january february march april may june july august september october november december"
 _WEEKDAYS = "sunday monday tuesday wednesday thursday friday saturday"
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # that a month may have
-_KINDS = (
-    _Kind("second", 0, 59),
-    _Kind("minute", 0, 59),
-    _Kind("hour", 0, 23),
-    _Kind("day", 1, 31),
-    _Kind("month", 1, 12, _MONTHS.split()),
-    _Kind("weekday", 0, 6, _WEEKDAYS.split()),
+_FIELDS = (
+    _Field("second", 0, 59),
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day", 1, 31),
+    _Field("month", 1, 12, _MONTHS.split()),
+    _Field("weekday", 0, 6, _WEEKDAYS.split()),
 )

@@ -7,12 +7,9 @@ import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from croniter import croniter
-
 from reclaim.app import App
-from reclaim.errors import SettingsError
 from reclaim.run.report import Outcome, RunReport
-from reclaim.schedule import FORM, in_numbers
+from reclaim.schedule import Schedule
 from reclaim.settings import Settings
 
 logger = logging.getLogger("reclaim")
@@ -43,13 +40,13 @@ async def watch(
     """Such a run at every tick of the schedule, each report told; one that fails is logged, the next tick tries again.
 
     Raises:
-        SettingsError: a handler cannot be loaded, or the schedule means nothing.
+        SettingsError: a handler cannot be loaded.
     """
-    ticks = _ticks(settings.schedule, now())
+    schedule = Schedule.of(settings.schedule)
     app, stop = _app(settings), _stop_on_signals()
     try:
         while not stop.is_set():
-            wait_sec = (ticks.get_next(datetime, start_time=now()) - now()).total_seconds()
+            wait_sec = (schedule.next_after(now()) - now()).total_seconds()
             try:
                 await asyncio.wait_for(stop.wait(), max(wait_sec, 0))
             except TimeoutError:
@@ -87,14 +84,6 @@ def _app(settings: Settings) -> App:
     if app.exporter is not None:
         app.exporter.send_log_if_asked()
     return app
-
-
-def _ticks(schedule: str, start: datetime) -> croniter:
-    """NCRONTAB puts seconds first, and wants both the day of the month and the weekday to match."""
-    try:
-        return croniter(in_numbers(schedule), start, second_at_beginning=True, day_or=False)
-    except ValueError as exc:
-        raise SettingsError([f"RECLAIM_SCHEDULE is {schedule!r}; allowed: {FORM} ({exc})"]) from exc
 
 
 def _log_failure(reports: Sequence[RunReport]) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -18,7 +16,7 @@ from reclaim.ops.checks import Finding, fail, ok, warn
 from reclaim.ops.health import Health
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.target_checks import examine
-from reclaim.settings import Settings, Target
+from reclaim.settings import TABLE, Settings, Target
 from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server, connect
 from reclaim.state.patience import patiently
@@ -28,15 +26,6 @@ MAX_CLOCK_DIFFERENCE_SEC = 1.0
 FULL = 0.9  # of maxmemory
 KEPT_SEC, BAD_KEPT_SEC = 60.0, 10.0  # findings of which none failed; of which one did
 SETTINGS = "settings"  # what a finding about the settings is about
-SECRETS = frozenset(
-    {
-        "REDIS_PASSWORD",
-        "ALERT_WEBHOOK_URL",
-        "ALERT_WEBHOOK_KEY",
-        "APPLICATIONINSIGHTS_CONNECTION_STRING",
-        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
-    }
-)
 
 
 async def doctor(env: Mapping[str, str]) -> list[Finding]:
@@ -104,29 +93,9 @@ async def _look(server: Server, settings: Settings) -> list[Finding]:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-class _Reading(dict[str, str]):
-    """An empty environment that knows which settings were asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.names.add(name)
-        return default
-
-
-def setting_names() -> set[str]:
-    """The names of all settings."""
-    reading = _Reading()
-    with suppress(SettingsError):  # some are required
-        Settings.from_env(reading)
-    return reading.names
-
-
 def _shown(env: Mapping[str, str]) -> str:
-    given = sorted(name for name in setting_names() if env.get(name))
-    return ", ".join(f"{name}={'***' if name in SECRETS else env[name]}" for name in given)
+    given = sorted((row for row in TABLE if env.get(row.name)), key=lambda row: row.name)
+    return ", ".join(f"{row.name}={row.kind.show(env[row.name])}" for row in given)
 
 
 def _given(env: Mapping[str, str]) -> list[Finding]:
@@ -135,7 +104,7 @@ def _given(env: Mapping[str, str]) -> list[Finding]:
 
 def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:
     """Names in the environment that are nearly those of settings."""
-    names = setting_names()
+    names = {row.name for row in TABLE}
     for name in sorted(env.keys() - names):
         for meant in get_close_matches(name, names - env.keys(), n=1, cutoff=0.88):
             yield warn(SETTINGS, f"{name} is no setting of ours", f"if {meant} is meant, call it that")

@@ -6,12 +6,9 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
-from reclaim.errors import SettingsError
-from reclaim.ops.doctor import setting_names
 from reclaim.settings import Settings
 from tests.support import Client, Endpoint, a_target, env_for, given, held, pending_count, state, stored
 
@@ -116,77 +113,3 @@ def test_the_shown_handler_is_the_setting_that_is_shown() -> None:
     ]
 
     assert name in functions
-
-
-def table_of_settings() -> dict[str, str]:
-    """The defaults that the README shows, by name; a row of several names has as many defaults, or one for all."""
-    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| ([^|]+) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
-    shown: dict[str, str] = {}
-    for names, defaults in rows:
-        found = re.findall(r"[A-Z_]+", names)
-        each = defaults.split(", ") if len(found) > 1 and "," in defaults else [defaults] * len(found)
-        shown |= zip(found, each, strict=True)
-    return shown
-
-
-def as_shown(value: object) -> str:
-    """A default as the README writes it: numbers plainly, text as code."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`" if isinstance(value, str) else f"{value:.15g}"
-
-
-def test_the_table_of_settings_is_that_of_the_code() -> None:
-    """Every default that the README gives is what comes of an environment with nothing but what is required."""
-    least = {"REDIS_HOST": "cache", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
-    insights = {"APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={UUID(int=0)}"}
-    settings = Settings.from_env(least)
-    (target,) = settings.targets
-    (with_handler,) = Settings.from_env(least | {"HANDLER": "a:b"}).targets
-    telemetry = Settings.from_env(least | insights).insights
-    assert telemetry is not None
-    with pytest.raises(SettingsError) as caught:
-        Settings.from_env({})
-
-    assert [problem.removesuffix(" is missing") for problem in caught.value.problems] == list(least)
-    assert target.order_key == target.hash_key
-    assert table_of_settings() == dict.fromkeys(least, "required") | {
-        "REDIS_PASSWORD": as_shown(settings.password),
-        "REDIS_USERNAME": as_shown(settings.username),
-        "REDIS_TLS": as_shown(settings.tls),
-        "MONITORING_CONSUMER_NAME": as_shown(target.consumer),
-        "MIN_IDLE_TIME_SEC": as_shown(target.min_idle_ms / 1000),
-        "RECLAIM_SCHEDULE": as_shown(settings.schedule),
-        "RECLAIM_TARGETS": "none",
-        "HASH_KEY": as_shown(target.hash_key),
-        "HASH_VERSION_FIELD": as_shown(target.hash_version_field),
-        "HANDLER": as_shown(target.handler),
-        "ORDER_KEY": "`HASH_KEY`",
-        "PAGE_SIZE": as_shown(target.page_size),
-        "LANES": f"{as_shown(target.lanes)}, with `HANDLER` {as_shown(with_handler.lanes)}",
-        "RUN_BUDGET_SEC": as_shown(settings.run_budget_sec),
-        "RETRY_ATTEMPTS": as_shown(target.retry_attempts),
-        "RETRY_MAX_DELAY_SEC": as_shown(target.retry_max_delay_sec),
-        "MAX_DELIVERIES": as_shown(target.max_deliveries),
-        "CONSUMER_TTL_HOURS": as_shown(target.consumer_ttl_hours),
-        "DEAD_LETTER_MAXLEN": as_shown(target.dead_letter_maxlen),
-        "CIRCUIT_FAILURES": as_shown(target.circuit_failures),
-        "CIRCUIT_WINDOW_SEC": as_shown(target.circuit_window_sec),
-        "CIRCUIT_COOLDOWN_SEC": as_shown(target.circuit_cooldown_sec),
-        "ALERT_WEBHOOK_URL": as_shown(settings.alert_webhook_url),
-        "ALERT_WEBHOOK_KEY": as_shown(settings.alert_webhook_key),
-        "ALERT_BACKLOG_SEC": f"{as_shown(target.alert_backlog_sec)} (off)",
-        "ALERT_REPEAT_SEC": as_shown(settings.alert_repeat_sec),
-        "APPLICATIONINSIGHTS_CONNECTION_STRING": as_shown(settings.insights),
-        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": as_shown(telemetry.entra or None),
-        "APPLICATIONINSIGHTS_LOGS": as_shown(telemetry.logs),
-    }
-
-
-def test_every_setting_is_in_the_table_and_nothing_else() -> None:
-    """But those that the platform sets, those of one value so far, and REDIS_CA_FILE, which REDIS_TLS tells of."""
-    not_shown = {"WEBSITE_HOSTNAME", "WEBSITE_SITE_NAME", "REDIS_CLUSTER", "REDIS_AUTH", "REDIS_CA_FILE"}
-
-    assert setting_names() == table_of_settings().keys() | not_shown

@@ -22,7 +22,6 @@ ONLY = {
     "opencensus": {"observe.app_insights"},
     "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session"},
     "rich": {"cli.output", "cli.views"},
-    "croniter": {"cli.loop"},
     "azure": {"function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
     "httpx2": {"observe.webhook"},
@@ -178,7 +177,7 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     assert found["read"] == ["RECLAIM_SCHEDULE"]
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
-    assert roots & {"opencensus", "typer", "rich", "croniter", "requests"} == set()
+    assert roots & {"opencensus", "typer", "rich", "requests"} == set()
     late = {"reclaim.ops.status", "reclaim.ops.health", "reclaim.ops.facts", "reclaim.schedule", "reclaim.run.replay"}
     late |= {"reclaim.state.patience", "reclaim.observe.export"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"

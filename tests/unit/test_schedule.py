@@ -1,46 +1,47 @@
-"""What a schedule means: the same to Azure, to croniter, and to those who do not have croniter."""
+"""What a schedule means: which moments it chooses, the same as croniter's and Azure's, and how far apart they are."""
 
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from croniter import croniter
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reclaim.cli import loop as watch
 from reclaim.errors import SettingsError
-from reclaim.schedule import chosen, in_numbers, longest_gap_sec
+from reclaim.schedule import Schedule, longest_gap_sec
+from reclaim.settings import Settings
 
 DAY = datetime(2026, 11, 22, tzinfo=UTC)  # a Sunday
+LEAST = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
 
 
-def next_tick(schedule: str) -> datetime:
-    """When `run --watch` would begin the first run after the day has begun."""
-    tick: datetime = watch._ticks(schedule, DAY).get_next(datetime)
-    return tick
+# --- the longest gap -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "schedule",
+    ("schedule", "hours"),
     [
-        "*/20 * * * * *",
-        "* * * * * *",
-        "5 * * * * *",
-        "0,7,31 * * * * *",
-        "*/7 * * * * *",
-        "0 */5 * * * *",
-        "30 2-58/8 * * * *",
-        "0 10/15 * * * *",
-        "0 0 * * * *",
-        "0 */5 9-17 * * *",
-        "0 0 3,15 * * *",
-        "0 30 4 * * *",
+        ("*/20 * * * * *", 2),
+        ("* * * * * *", 1),
+        ("5 * * * * *", 2),
+        ("0,7,31 * * * * *", 2),
+        ("*/7 * * * * *", 2),
+        ("0 */5 * * * *", 2),
+        ("30 2-58/8 * * * *", 2),
+        ("0 10/15 * * * *", 2),
+        ("0 0 * * * *", 48),
+        ("0 */5 9-17 * * *", 48),
+        ("0 0 3,15 * * *", 48),
+        ("0 30 4 * * *", 72),
     ],
 )
-def test_it_is_the_longest_gap_that_croniter_finds_in_two_days(schedule: str) -> None:
-    """The two agree on every form that this function takes apart."""
+def test_it_is_the_longest_gap_between_croniters_ticks(schedule: str, hours: int) -> None:
+    """After so many hours every one of these schedules begins again."""
     ticks = croniter(schedule, DAY - timedelta(seconds=1), second_at_beginning=True)
     times = []
-    while not times or times[-1] <= DAY + timedelta(days=2):
+    while not times or times[-1] <= DAY + timedelta(hours=hours):
         times.append(ticks.get_next(datetime))
 
     assert longest_gap_sec(schedule) == max((later - earlier).total_seconds() for earlier, later in pairwise(times))
@@ -51,18 +52,56 @@ def test_it_is_the_longest_gap_that_croniter_finds_in_two_days(schedule: str) ->
     [
         ("0 0 9 * * MON-FRI", 3),
         ("0 0 0 1 * *", 31),
-        ("0 0 0 29 2 *", 4 * 365 + 1),
-        ("0 0 0 29 2 MON", 28 * 365 + 7),
+        ("0 0 0 31 * *", 61),
         ("0 0 0 * JAN *", 336),
+        ("0 0 0 1 1 *", 366),
+        ("0 0 0 29 2 *", 731),
+        ("0 0 0 29 2 MON", 731),
     ],
 )
 def test_it_is_the_longest_gap_where_days_are_chosen_too(schedule: str, days: int) -> None:
-    """Leap years and all."""
+    """A schedule that does not come twice in two years counts as one that comes every two years."""
     assert longest_gap_sec(schedule) == days * 86_400
 
 
 def test_hours_of_chosen_days_count_from_the_last_to_the_first() -> None:
     assert longest_gap_sec("0 0 9-17 * * MON-FRI") == 3 * 86_400 - 8 * 3600
+
+
+# --- the next tick ---------------------------------------------------------------------------------------------------
+
+
+def some(least: int, most: int) -> st.SearchStrategy[str]:
+    """A field that chooses everything, or up to four values."""
+    values = st.lists(st.integers(least, most), min_size=2, max_size=4, unique=True)
+    return st.just("*") | values.map(lambda chosen: ",".join(map(str, chosen)))
+
+
+@given(
+    st.tuples(some(0, 59), some(0, 59), some(0, 23), some(1, 28), some(1, 12), some(0, 6)).map(" ".join),
+    st.integers(0, 8 * 366 * 86_400_000).map(lambda ms: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)),
+)
+def test_the_next_ticks_are_croniters(schedule: str, moment: datetime) -> None:
+    """Whatever the moment, and with days that the month's field and the weekday's must both choose."""
+    ticks = croniter(schedule, moment, second_at_beginning=True, day_or=False)
+
+    for _ in range(3):
+        moment = Schedule.of(schedule).next_after(moment)
+        assert moment == ticks.get_next(datetime)
+
+
+@pytest.mark.parametrize(
+    ("moment", "tick"),
+    [
+        (DAY - timedelta(microseconds=1), DAY),
+        (DAY, DAY + timedelta(seconds=20)),
+        (DAY + timedelta(seconds=20, microseconds=1), DAY + timedelta(seconds=40)),
+        (DAY + timedelta(hours=23, minutes=59, seconds=40), DAY + timedelta(days=1)),
+    ],
+)
+def test_the_next_tick_is_after_the_moment(moment: datetime, tick: datetime) -> None:
+    """Never the moment itself: a run would begin twice."""
+    assert Schedule.of("*/20 * * * * *").next_after(moment) == tick
 
 
 # --- what is a schedule ----------------------------------------------------------------------------------------------
@@ -91,13 +130,12 @@ def test_a_field_chooses_what_it_does_on_azure(field: str, at: int, values: list
     fields = ["*"] * 6
     fields[at] = field
 
-    assert chosen(" ".join(fields))[at] == values
+    assert astuple(Schedule.of(" ".join(fields)))[at] == tuple(values)
 
 
 @pytest.mark.parametrize(
     ("schedule", "told"),
     [
-        ("", "it has 0 fields"),
         ("*/20 * * * *", "it has 5 fields"),
         ("*/20 * * * *\t*", "it has 5 fields"),
         ("99 * * * * *", "second '99' is not from 0 to 59"),
@@ -125,17 +163,23 @@ def test_a_field_chooses_what_it_does_on_azure(field: str, at: int, values: list
         ("0 0 0 31 feb,april,jun,sep,nov *", "it never comes: no month that is chosen has a day 31"),
     ],
 )
-def test_what_azure_or_croniter_would_refuse_or_never_do_is_refused_in_words(schedule: str, told: str) -> None:
-    """Whatever both would not take for the same; `run --watch` says the same in the form of a bad setting."""
+def test_a_schedule_that_azure_refuses_or_that_never_comes_is_refused_in_words(schedule: str, told: str) -> None:
+    """Of the schedule itself, and of the setting."""
     with pytest.raises(ValueError, match=r".") as caught:
-        chosen(schedule)
+        Schedule.of(schedule)
     with pytest.raises(SettingsError) as refused:
-        watch._ticks(schedule, DAY)
+        Settings.from_env(LEAST | {"RECLAIM_SCHEDULE": schedule})
 
     assert str(caught.value) == told
     (problem,) = refused.value.problems
     assert problem.startswith(f"RECLAIM_SCHEDULE is {schedule!r}; allowed: six NCRONTAB fields")
     assert problem.endswith(f"({told})")
+
+
+def test_an_empty_text_is_no_schedule() -> None:
+    """Whoever reads settings takes the default instead."""
+    with pytest.raises(ValueError, match=r"^it has 0 fields$"):
+        Schedule.of("")
 
 
 @pytest.mark.parametrize(
@@ -149,11 +193,6 @@ def test_what_azure_or_croniter_would_refuse_or_never_do_is_refused_in_words(sch
         ("0 0 0 29 feb mon", datetime(2044, 2, 29, tzinfo=UTC)),
     ],
 )
-def test_watching_makes_of_a_schedule_what_azure_does(schedule: str, tick: datetime) -> None:
-    """With names written out, which croniter does not know, and with a rare day, which does come."""
-    assert next_tick(schedule) == tick
-
-
-def test_croniter_is_given_numbers() -> None:
-    """And asterisks where a field chooses everything."""
-    assert in_numbers("*/20 0-59 8-10 1/15 JANUARY,mar sun-sat") == "0,20,40 * 8,9,10 1,16,31 1,3 *"
+def test_a_schedule_ticks_when_it_does_on_azure(schedule: str, tick: datetime) -> None:
+    """With names written out, and with a rare day, which does come."""
+    assert Schedule.of(schedule).next_after(DAY) == tick

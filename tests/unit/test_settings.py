@@ -21,7 +21,7 @@ def problems(**env: str) -> list[str]:
 
 
 def test_three_settings_suffice() -> None:
-    """All others have defaults: those of DESIGN.md."""
+    """All others have defaults."""
     assert Settings.from_env(LEAST) == Settings(
         host="cache.example.net",
         port=6380,
@@ -40,7 +40,7 @@ def test_three_settings_suffice() -> None:
                 hash_key="tweet:{id}",
                 hash_version_field=None,
                 handler=None,
-                order_key="tweet:{id}",
+                order_key=None,
                 page_size=500,
                 lanes=4,
                 retry_attempts=4,

@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from reclaim.errors import SettingsError
-from reclaim.ops.doctor import SECRETS
-from reclaim.settings import Settings
+from reclaim.settings import OF_TARGET, TABLE, Settings
 
 ROOT = Path(__file__).parents[2]
 LEAST = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
@@ -65,26 +65,16 @@ def test_what_is_there_may_be_said(name: str, value: str) -> None:
 # --- values of another type ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [None, 5, 1.5, True, ["a"], {"a": 1}, {}])
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        ("stream", "STREAM_NAME"),
-        ("group", "STREAM_CONSUMER_GROUP_NAME"),
-        ("consumer", "MONITORING_CONSUMER_NAME"),
-        ("hash_key", "HASH_KEY"),
-        ("hash_version_field", "HASH_VERSION_FIELD"),
-        ("handler", "HANDLER"),
-        ("order_key", "ORDER_KEY"),
-    ],
-)
-def test_what_is_text_for_a_target_has_to_be_a_string(key: str, name: str, value: object) -> None:
+def test_what_is_text_for_a_target_has_to_be_a_string() -> None:
     """The group null would be waited for, and the stream ["a"] too."""
-    listed = [{"stream": "s", "group": "g"}, {"stream": "t", "group": "g", key: value}]
+    texts = [row for row in OF_TARGET if not row.kind.takes_json]
+    assert {"stream", "group", "consumer", "hash_key", "handler"} < {row.key for row in texts}
+    for row, value in product(texts, [None, 5, 1.5, True, ["a"], {"a": 1}, {}]):
+        listed = [{"stream": "s", "group": "g"}, {"stream": "t", "group": "g", row.key: value}]
 
-    told = problems(RECLAIM_TARGETS=json.dumps(listed))
+        told = problems(RECLAIM_TARGETS=json.dumps(listed))
 
-    assert told == [f"RECLAIM_TARGETS[1].{name} is {json.dumps(value)}; allowed: a string"]
+        assert told == [f"RECLAIM_TARGETS[1].{row.name} is {json.dumps(value)}; allowed: a string"]
 
 
 @pytest.mark.parametrize("value", [None, True, [7], {"a": 7}, float("nan")])
@@ -111,23 +101,14 @@ def test_a_number_for_a_target_may_be_a_string_or_not() -> None:
 # --- text that has no encoding ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("REDIS_HOST", "REDIS_USERNAME", "REDIS_CA_FILE", "RECLAIM_SCHEDULE", "WEBSITE_HOSTNAME", "WEBSITE_SITE_NAME"),
-        *("STREAM_NAME", "STREAM_CONSUMER_GROUP_NAME", "MONITORING_CONSUMER_NAME", "HASH_KEY", "HASH_VERSION_FIELD"),
-        *("HANDLER", "ORDER_KEY", "PAGE_SIZE", "REDIS_TLS", "RECLAIM_TARGETS"),
-    ],
-)
-def test_text_that_cannot_be_encoded_is_one_bad_setting(name: str) -> None:
+def test_text_that_cannot_be_encoded_is_one_bad_setting_and_a_secret_is_not_shown() -> None:
     """A byte of the environment that is not UTF-8 becomes half a surrogate pair, which nobody can be sent."""
-    assert problems(**{name: "a\udcff"}) == [f"{name} is 'a\\udcff'; allowed: text that can be encoded in UTF-8"]
+    for row in TABLE:
+        shown = "***" if row.kind.is_secret else "s3cret\\udcff"
 
+        told = problems(**{row.name: "s3cret\udcff"})
 
-@pytest.mark.parametrize("name", sorted(SECRETS))
-def test_a_secret_that_cannot_be_encoded_is_not_shown(name: str) -> None:
-    """Only that it is wrong, and why."""
-    assert problems(**{name: "s3cret\udcff"}) == [f"{name} is '***'; allowed: text that can be encoded in UTF-8"]
+        assert told == [f"{row.name} is '{shown}'; allowed: text that can be encoded in UTF-8"]
 
 
 def test_a_connection_string_for_a_host_that_cannot_be_encoded_does_not_show_its_password() -> None:

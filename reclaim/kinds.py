@@ -1,0 +1,264 @@
+"""Owns the kinds of settings: how each kind reads a text, what it allows, and how much of it may be shown."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from reclaim.keys import Template
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+T_co = TypeVar("T_co", covariant=True)
+
+
+def hide(_: str) -> str:
+    """What may be shown of a secret."""
+    return "***"
+
+
+def _written(value: Any) -> str:
+    """A value as the environment has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.15g}" if isinstance(value, int | float) else str(value)
+
+
+class Kind(NamedTuple, Generic[T_co]):
+    """What a setting's values are. A named tuple: every cold start makes it, in an eighth of a dataclass's time.
+
+    Attributes:
+        read: makes the value from the text. It raises ValueError for a bad text, with a reason where `allowed` does not
+            say enough.
+        allowed: which texts are good, as an error tells it.
+        show: what may be shown of a text, good or bad; `hide` for a secret.
+        write: a value as the environment has it.
+        strips: whether space around the text is no part of it.
+        takes_json: whether RECLAIM_TARGETS may hold a JSON number, boolean or object instead of a string.
+    """
+
+    read: Callable[[str], T_co]
+    allowed: str
+    show: Callable[[str], str] = str
+    write: Callable[[Any], str] = _written
+    strips: bool = True
+    takes_json: bool = False
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether nothing of a value may be shown."""
+        return self.show is hide
+
+
+def secret(kind: Kind[T]) -> Kind[T]:
+    """The same kind, of which nothing is ever shown."""
+    return kind._replace(show=hide)
+
+
+# --- kinds of many settings ------------------------------------------------------------------------------------------
+
+
+def whole(least: int, most: int) -> Kind[int]:
+    """A whole number within bounds."""
+    return Kind(_bounded(int, least, most), f"a whole number from {least} to {most}", takes_json=True)
+
+
+def number(least: float, most: float) -> Kind[float]:
+    """A number within bounds."""
+    return Kind(_bounded(float, least, most), f"a number from {least:g} to {most:g}", takes_json=True)
+
+
+def milliseconds(least_sec: float, most_sec: float) -> Kind[int]:
+    """A number of seconds within bounds, kept as whole milliseconds."""
+    seconds = number(least_sec, most_sec)
+
+    def read(text: str) -> int:
+        return round(1000 * seconds.read(text))
+
+    return Kind(read, seconds.allowed, write=lambda ms: _written(ms / 1000), takes_json=True)
+
+
+def choice(*words: str) -> Kind[str]:
+    """One of some words, in any case."""
+    return Kind(_one_of({word: word for word in words}), " or ".join(words))
+
+
+def either(*words: str, other: Kind[T]) -> Kind[str | T]:
+    """One of some words in lower case (``auto``, say), or else what another kind reads."""
+
+    def read(text: str) -> str | T:
+        return text.lower() if text.lower() in words else other.read(text)
+
+    return Kind(read, f"{', '.join(words)} or {other.allowed}", other.show, other.write, other.strips, other.takes_json)
+
+
+def _bounded(parse: Callable[[str], N], least: float, most: float) -> Callable[[str], N]:
+    def read(text: str) -> N:
+        try:
+            value = parse(text)
+        except ValueError:
+            raise ValueError from None
+        if not least <= value <= most:  # a NaN fails this too
+            raise ValueError
+        return value
+
+    return read
+
+
+def _one_of(values: dict[str, T]) -> Callable[[str], T]:
+    def read(text: str) -> T:
+        if text.lower() not in values:
+            raise ValueError
+        return values[text.lower()]
+
+    return read
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return read
+
+
+def _template(text: str) -> str:
+    Template(text)
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not all(re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) for name in names):
+        raise ValueError
+    return names
+
+
+def _object(text: str) -> dict[str, str]:
+    value = json.loads(text)
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise ValueError
+    return value
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0 and text.isprintable()
+    except ValueError:  # its message quotes the address
+        is_good = False
+    if not is_good:
+        raise ValueError
+    return text
+
+
+def _header(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError
+    return text
+
+
+def _file(path: str) -> str:
+    try:
+        Path(path).read_bytes()
+    except OSError as exc:
+        raise ValueError(exc.strerror) from exc
+    return path
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+TEXT = Kind(str, "text")
+SECRET = secret(Kind(str, "text", strips=False))
+BOOLEAN = Kind(_one_of(_BOOLEANS), "true or false", takes_json=True)
+TEMPLATE = Kind(_template, "text with fields in braces, as in tweet:{id}")
+FUNCTION = Kind(_matching(r"[\w.]+:\w+"), "module:function, as in my_handlers:handle")
+NAMES = Kind(_names, "dotted names with commas between them, as in asyncpg.CannotConnectNowError")
+OBJECT = Kind(_object, 'a JSON object of strings, as in {"name": "value"}', takes_json=True)
+WEB_ADDRESS = Kind(_web_address, "a web address, as in https://host/path")
+HEADER = Kind(_header, "printable ASCII characters, as an HTTP header takes them")
+FILE = Kind(_file, "a file that can be read")
+
+
+# --- kinds of one setting --------------------------------------------------------------------------------------------
+
+
+def not_yet(word: str) -> Kind[str]:
+    """A setting of which only one value works so far."""
+    return choice(word)._replace(allowed=f"{word}; anything else is not supported yet")
+
+
+def _stream(name: str) -> str:
+    """A stream's name. Braces must make a hash tag, or else our own keys could not share the stream's slot."""
+    if ("{" in name or "}" in name) and not re.match(r"[^{]*\{[^}]+\}", name):
+        raise ValueError
+    return name
+
+
+def _address(text: str) -> tuple[str, int | None]:
+    """Host and port; None where the text names no port."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, ""
+    is_port = not colon or text.endswith("]") or (port.isdecimal() and 0 < int(port) < 65_536)
+    if not is_port or not re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host):
+        raise ValueError
+    return host.strip("[]"), int(port) if port else None
+
+
+def _without_secrets(text: str) -> str:
+    """What may be shown of an address: people paste whole connection strings, with the password in them."""
+    return re.sub(r",.*|.*@", "***", text)
+
+
+def _schedule(text: str) -> str:
+    from reclaim.schedule import Schedule  # noqa: PLC0415  # every cold start would pay for it
+
+    Schedule.of(text)
+    return text
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    listed = json.loads(text)
+    if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
+        raise ValueError
+    return listed
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """The values of ``Name=value;Name=value`` by their names in lower case."""
+    parts = [part.partition("=") for part in text.split(";")]
+    return {name.strip().lower(): value.strip() for name, _, value in parts if name.strip()}
+
+
+def _resource(text: str) -> tuple[str, str]:
+    """The instrumentation key and the web address in a connection string of Application Insights.
+
+    https://learn.microsoft.com/azure/azure-monitor/app/connection-strings says what the string may hold.
+    """
+    pairs = _pairs(text)
+    key = pairs.get("instrumentationkey", "").lower()
+    location = f"{pairs['location']}." if "location" in pairs else ""
+    suffix = pairs.get("endpointsuffix", "services.visualstudio.com")
+    endpoint = pairs.get("ingestionendpoint", f"https://{location}dc.{suffix}").rstrip("/")
+    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", key):
+        raise ValueError
+    return key, _web_address(endpoint)
+
+
+def _identity(text: str) -> dict[str, str]:
+    pairs = _pairs(text)
+    if pairs.get("authorization", "").lower() != "aad":
+        raise ValueError
+    return pairs
+
+
+STREAM = Kind(_stream, "a name without braces, or with a hash tag as in a{tag}")
+ADDRESS = Kind(_address, "host or host:port, without scheme, user or options", show=_without_secrets)
+SCHEDULE = Kind(_schedule, "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *")
+TARGETS = Kind(_objects, "a JSON list of at least one object")
+RESOURCE = secret(Kind(_resource, "InstrumentationKey=<GUID>;IngestionEndpoint=<web address>, as the portal shows it"))
+IDENTITY = secret(Kind(_identity, "[ClientId=<GUID>;]Authorization=AAD"))
