@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from reclaim import handlers
-from reclaim.errors import ReclaimError, RunFailed, SettingsError
+from reclaim.errors import RunFailed, SettingsError
 from reclaim.handlers.outcomes import Handler
 from reclaim.observe.alerter import Alerter
 from reclaim.observe.alerts import alert_of, alerts_of
@@ -19,7 +19,7 @@ from reclaim.run.history import History
 from reclaim.run.report import Outcome, RunReport
 from reclaim.run.runner import PAGES_AT_ONCE, Runner
 from reclaim.settings import Settings, Target
-from reclaim.state.circuit import Change, Circuit, State
+from reclaim.state.circuit import Change, Circuit
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.trace import RUN_LINE, Operation, name_in_log_lines, run_under_way
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("reclaim")
 
 PAGES_AT_ONCE_IN_ALL = 24  # for all targets: they wait for each other's round trips, more would only take memory
-
-
-class CircuitOpen(ReclaimError):
-    """What was asked for would work on a target whose circuit is open; the message says who opened it, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +47,6 @@ class Unit:
     circuit: Circuit
     dead_letters: DeadLetters
     history: History
-
-    async def check_circuit(self) -> None:
-        """Let nothing pass while the circuit is open.
-
-        Raises:
-            CircuitOpen: it is open or half open.
-        """
-        seen = await self.circuit.show()
-        if seen.state is State.CLOSED:
-            return
-        why = seen.reason or "no reason given"
-        if seen.by == "person":
-            why = f"{seen.who or 'somebody'} opened it: {why}"
-        raise CircuitOpen(f"{self.target.name}: the circuit is {seen.state.value.replace('_', ' ')} ({why})")
 
 
 class App:

@@ -6,16 +6,25 @@ ReclaimError
 │   ├── Unreachable        Redis does not answer at this address
 │   ├── NotTrusted         the server's TLS certificate was not accepted
 │   └── AccessDenied       wrong password, or no permission for a command
+├── BadRequest             what a person asks for is not allowed; the message names the field, its value and what is
+│   │                      allowed
+│   └── UnknownTarget      the target that was named is not configured, or one of several has to be named
 ├── RunFailed              a target's run failed; raised once every target's report is out
-├── LeaseHeld             another run is at work on the target, and did not end in time
-├── HandlerTimeout        a handler took so long that it hangs
-├── HandlerCancelled      a handler raised CancelledError, or cancelled its own task, though nobody had cancelled it
-├── HandlerExited         a handler raised what is no Exception: SystemExit, say
+├── LeaseHeld              another run is at work on the target, and did not end in time
+├── CircuitOpen            the target's circuit is open, so what was asked for is refused
+├── HandlerTimeout         a handler took so long that it hangs
+├── HandlerCancelled       a handler raised CancelledError, or cancelled its own task, though nobody had cancelled it
+├── HandlerExited          a handler raised what is no Exception: SystemExit, say
 ├── MissingField           a template names a field that the entry does not have
 ├── RejectEntry            raised by a handler: this entry is bad for good, park it
 └── RetryEntry             raised by a handler: not the entry's fault, try again later
-    └── OutOfTime         the run's time was up before the entry was stored
+    └── OutOfTime          the run's time was up before the entry was stored
 """
+
+import json
+from collections.abc import Iterable
+
+MAX_SHOWN_CHARS = 60
 
 
 class ReclaimError(Exception):
@@ -46,12 +55,37 @@ class AccessDenied(ServerError):
     """The user name, password or permissions do not suffice; the message names the command refused."""
 
 
+class BadRequest(ReclaimError):
+    """What a person asks for is not allowed; the message names the field, its value and what is allowed."""
+
+    def __init__(self, wrong: str, allowed: str) -> None:
+        super().__init__(f"{wrong}; allowed: {allowed}")
+
+
+class UnknownTarget(BadRequest):
+    """The target that was named is not configured; or several are configured and none was named.
+
+    Attributes:
+        name: what was named; None for nothing.
+        configured: the names of the targets that there are.
+    """
+
+    def __init__(self, name: str | None, configured: Iterable[str]) -> None:
+        self.name = name
+        self.configured = tuple(configured)
+        super().__init__(f"target is {'missing' if name is None else shown(name)}", ", ".join(self.configured))
+
+
 class RunFailed(ReclaimError):
     """At least one target's run failed; what each did is in the reports."""
 
 
 class LeaseHeld(ReclaimError):
     """Another run is at work on the target, and did not end in time; the message says which."""
+
+
+class CircuitOpen(ReclaimError):
+    """The target's circuit is open, so what was asked for is refused; the message says who opened it, and why."""
 
 
 class HandlerTimeout(ReclaimError):
@@ -88,3 +122,9 @@ def describe(exc: BaseException) -> str:
         return f"{type(exc).__name__}: {exc}"
     except Exception:
         return f"{type(exc).__name__} (its text cannot be had)"
+
+
+def shown(value: object) -> str:
+    """A value that somebody sent, as JSON, cut where it is long."""
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"

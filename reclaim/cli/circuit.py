@@ -1,24 +1,21 @@
 """Owns the commands for the circuit: show, open, close."""
 
 import getpass
-import json
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from reclaim.app import App
 from reclaim.cli import views
 from reclaim.cli.output import show_json, show_line, show_table
-from reclaim.cli.session import JsonOption, TargetOption, unit_of, units_of, with_app
-from reclaim.http.requests import BadRequest, check, words
-from reclaim.ops.status import circuit_now
-from reclaim.state.circuit import Change, Circuit, Effect
+from reclaim.cli.session import JsonOption, TargetOption, with_app
+from reclaim.ops import operations
+from reclaim.ops.results import CircuitChanged, CircuitOf
+from reclaim.state.circuit import Effect
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for all who look at it later.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody who looks at it later.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who decides; by default user@host.")]
 
 commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -30,17 +27,16 @@ def show_circuit(target: TargetOption = None, as_json: JsonOption = False) -> No
 
     Example: python -m reclaim circuit show --json
     """
-
-    async def look(app: App) -> list[dict[str, Any]]:
-        seen = [(unit.target, await unit.circuit.show()) for unit in units_of(app, target)]
-        return [{"target": one.name, **asdict(circuit_now(one, now))} for one, now in seen]
-
-    found = with_app(look)
+    found = [_flat(one) for one in with_app(lambda app: operations.show_circuits(app, target))]
     if as_json:
         show_json(found)
     else:
         rows = [(one["target"], one["state"], views.circuit_sentence(one)) for one in found]
         show_table(("target", "state", "in words"), rows)
+
+
+def _flat(one: CircuitOf) -> dict[str, Any]:
+    return {"target": one.target, **asdict(one.circuit)}
 
 
 @commands.command("open")
@@ -49,12 +45,12 @@ def open_circuit(
 ) -> None:
     """Open the circuit.
 
-    Runs then take nothing over until a person closes it. Nothing is lost and no delivery counted.
+    Until a person closes it, runs take nothing over. No entry is lost meanwhile, and no delivery is counted.
 
     Example: python -m reclaim circuit open --reason "the database is being moved"
     """
-    why, name = _words("open", reason, _me() if who is None else who)
-    _set_circuit(target, lambda circuit: circuit.open(why, name), as_json=as_json)
+    name = _me() if who is None else who
+    _show_change(with_app(lambda app: operations.open_circuit(app, reason, name, target)), as_json=as_json)
 
 
 @commands.command("close")
@@ -67,8 +63,8 @@ def close_circuit(
 
     Example: python -m reclaim circuit close --reason "the database is back"
     """
-    why, name = _words("close", reason, _me() if who is None else who)
-    _set_circuit(target, lambda circuit: circuit.close(why, name), as_json=as_json)
+    name = _me() if who is None else who
+    _show_change(with_app(lambda app: operations.close_circuit(app, reason, name, target)), as_json=as_json)
 
 
 _EFFECTS = {
@@ -80,29 +76,11 @@ _EFFECTS = {
 }
 
 
-def _set_circuit(target: str | None, act: Callable[[Circuit], Awaitable[Change]], *, as_json: bool) -> None:
-    async def change(app: App) -> dict[str, Any]:
-        unit = unit_of(app, target)
-        made = await act(unit.circuit)
-        await app.tell(made, unit.target)
-        now = asdict(circuit_now(unit.target, await unit.circuit.show()))
-        return {"target": unit.target.name, "effect": made.effect.value, "circuit": now}
-
-    done = with_app(change)
+def _show_change(changed: CircuitChanged, *, as_json: bool) -> None:
     if as_json:
-        show_json(done)
+        show_json(asdict(changed))
     else:
-        show_line(f"{done['target']}: {_EFFECTS[Effect(done['effect'])]}")
-
-
-def _words(action: str, reason: str, who: str) -> tuple[str, str]:
-    """The reason and the name, which may be what they may be over HTTP."""
-    said = {"action": action, "reason": reason, "who": who}
-    try:
-        check("POST", "/circuit", {}, json.dumps(said).encode())
-        return words("reason", reason), words("who", who)
-    except BadRequest as exc:
-        raise typer.BadParameter(str(exc)) from exc
+        show_line(f"{changed.target}: {_EFFECTS[changed.effect]}")
 
 
 def _me() -> str:

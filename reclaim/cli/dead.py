@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from reclaim.app import App, CircuitOpen, Unit
+from reclaim.app import App
 from reclaim.cli import views
-from reclaim.cli.output import is_for_a_person, pairs, replay_progress, say, show, show_json, show_line, show_table
-from reclaim.cli.session import JsonOption, TargetOption, exit_if, unit_of, with_app
+from reclaim.cli.output import is_for_a_person, is_terminal, pairs, say, show, show_json, show_line, show_table
+from reclaim.cli.progress import replay_progress
+from reclaim.cli.session import JsonOption, TargetOption, exit_if, with_app
 from reclaim.entry import check_id, readable
+from reclaim.ops import operations
+from reclaim.ops.results import Chosen, Replayed
 from reclaim.run.replay import ReplayReport
-from reclaim.state.dead_letters import DeadLetter
-
-LETTERS_AT_ONCE = 20
 
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="IDs, as `dead list` shows them.")]
 
@@ -35,30 +35,15 @@ def list_dead(
 
     Example: python -m reclaim dead list --limit 10
     """
-
-    async def look(app: App) -> tuple[Unit, int, Sequence[DeadLetter]]:
-        unit = unit_of(app, target)
-        letters: list[DeadLetter] = []
-        last = None if after is None else _id(after)
-        while len(letters) < limit:  # a few at a time: they may be large
-            found = await unit.dead_letters.list(last, min(LETTERS_AT_ONCE, limit - len(letters)))
-            if not found:
-                break
-            letters += found
-            last = letters[-1].id
-        return unit, await unit.dead_letters.count(), letters
-
-    unit, count, letters = with_app(look)
-    more = letters[-1].id.decode() if len(letters) == limit else None
+    start = None if after is None else _id(after)
+    page = with_app(lambda app: operations.list_many_dead_letters(app, target, limit=limit, after=start))
     if as_json:
-        found = [letter.to_dict(readable) for letter in letters]
-        show_json({"target": unit.target.name, "count": count, "dead_letters": found, "next": more})
+        found = [letter.to_dict(readable) for letter in page.letters]
+        show_json({"target": page.target, "count": page.count, "dead_letters": found, "next": page.next})
         return
-    show_table(views.LETTER_COLUMNS, [views.letter_row(letter) for letter in letters])
-    say(
-        f"{unit.target.name}: {len(letters):,} of {count:,} dead letters"
-        + (f"; on with --after {more}" if more else "")
-    )
+    show_table(views.LETTER_COLUMNS, [views.letter_row(letter) for letter in page.letters])
+    more = f"; on with --after {page.next}" if page.next else ""
+    say(f"{page.target}: {len(page.letters):,} of {page.count:,} dead letters{more}")
 
 
 @commands.command("show")
@@ -75,21 +60,25 @@ def show_dead(
 
     Example: python -m reclaim dead show 1700000000000-0
     """
-    letters = with_app(lambda app: unit_of(app, target).dead_letters.show([_id(one) for one in ids]))
-    found = [letter for letter in letters if letter is not None]
+    wanted = [_id(one) for one in ids]
+    chosen = with_app(lambda app: operations.show_dead_letters(app, wanted, target))
+    _show_letters(chosen, as_json=as_json)
+    if chosen.missing:
+        say(f"no dead letter: {', '.join(map(readable, chosen.missing))}")
+    exit_if(bool(chosen.missing))
+
+
+def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
     if as_json:
-        show_json([letter.to_dict(readable) for letter in found])
-    for letter in () if as_json else found:
+        show_json([letter.to_dict(readable) for letter in chosen.letters])
+        return
+    for letter in chosen.letters:
         rows = views.letter_pairs(letter)
         if is_for_a_person():
             show(pairs([(name, views.shortened(value)) for name, value in rows]), "")
         else:
             for name, value in rows:
                 show_line(name, value)
-    missing = [one for one, letter in zip(ids, letters, strict=True) if letter is None]
-    if missing:
-        say(f"no dead letter: {', '.join(missing)}")
-    exit_if(bool(missing))
 
 
 @commands.command()
@@ -110,35 +99,39 @@ def replay(
 ) -> None:
     """Have dead letters handled once more.
 
-    What is stored then is a dead letter no more. Runs wait meanwhile. While the circuit is open it is refused.
+    A dead letter that is stored is removed. Runs of the target wait until the replay ends. While the circuit is open,
+    a replay is refused.
 
-    Exit codes: 0 all of them are stored, 1 it failed or one is not, 2 the settings or the arguments are bad. Where
-    Ctrl-C (130) or SIGTERM (143) interrupts it, it says how far it was, and lets runs go on.
+    Exit codes: 0 all of them are stored, 1 it failed or one is not stored, 2 the settings or the arguments are bad.
+    If Ctrl-C (130) or SIGTERM (143) interrupts it, it says how far it came, and runs can go on.
 
     \b
     Examples:
       python -m reclaim dead replay 1700000000000-0
       python -m reclaim dead replay --all --per-second 100
     """  # noqa: D301  # \b is one character: it keeps the lines
-    _check_choice(ids, everything=everything)
+    chosen = _chosen(ids, everything=everything)
 
-    async def act(app: App) -> tuple[str, ReplayReport]:
-        unit = unit_of(app, target)
-        chosen = None if everything else [_id(one) for one in ids or ()]
-        if not (dry_run or even_if_open):
-            await _check_circuit(unit)
+    async def replay_them(app: App) -> Replayed:
         with replay_progress() as progress:
-            report = await unit.replay().run(
-                chosen, limit=limit, per_second=per_second, dry_run=dry_run, budget_sec=budget_sec, progress=progress
+            return await operations.replay_dead_letters(
+                app,
+                chosen,
+                target,
+                limit=limit,
+                per_second=per_second,
+                dry_run=dry_run,
+                even_if_open=even_if_open,
+                budget_sec=budget_sec,
+                progress=progress,
             )
-        return unit.target.name, report
 
-    name, report = with_app(act)
+    done = with_app(replay_them)
     if as_json:
-        show_json({"target": name, "dry_run": dry_run, **asdict(report)})
+        show_json({"target": done.target, "dry_run": dry_run, **asdict(done.report)})
     else:
-        show_line(f"{name}: {_replay_sentence(report, dry_run=dry_run)}")
-    exit_if(bool(report.missing) or (not dry_run and report.replayed < report.chosen))
+        show_line(f"{done.target}: {_replay_sentence(done.report, dry_run=dry_run)}")
+    exit_if(bool(done.report.missing) or (not dry_run and done.report.replayed < done.report.chosen))
 
 
 def _replay_sentence(report: ReplayReport, *, dry_run: bool) -> str:
@@ -170,45 +163,33 @@ def discard(
       python -m reclaim dead discard 1700000000000-0
       python -m reclaim dead discard --all --yes
     """  # noqa: D301  # \b is one character: it keeps the lines
-    _check_choice(ids, everything=everything)
-    if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here; say --yes to discard without a question")
-
-    chosen = list(dict.fromkeys(_id(one) for one in ids or ()))
+    chosen = _chosen(ids, everything=everything)
     if not yes:
-        _ask_whether_to_discard(target, None if everything else len(chosen))
-
-    async def act(app: App) -> tuple[str, int]:
-        unit = unit_of(app, target)
-        letters = unit.dead_letters
-        return unit.target.name, await (letters.discard_all() if everything else letters.discard(chosen))
-
-    name, discarded = with_app(act)
+        if not is_terminal(sys.stdin):
+            raise typer.BadParameter("nobody can be asked here; say --yes to discard without a question")
+        _ask_whether_to_discard(chosen, target)
+    done = with_app(lambda app: operations.discard_dead_letters(app, chosen, target))
     if as_json:
-        show_json({"target": name, "discarded": discarded})
+        show_json(asdict(done))
     else:
-        show_line(f"{name}: {discarded:,} discarded")
-    exit_if(not everything and discarded < len(chosen))
+        show_line(f"{done.target}: {done.discarded:,} discarded")
+    exit_if(chosen is not None and done.discarded < len(chosen))
 
 
-def _ask_whether_to_discard(target: str | None, count: int | None) -> None:
-    """Ask the person; not while an event loop runs, which would keep Ctrl-C to itself. None stands for all."""
-
-    async def look(app: App) -> tuple[str, int]:
-        unit = unit_of(app, target)
-        return unit.target.name, await unit.dead_letters.count() if count is None else count
-
-    name, many = with_app(look)
-    what = "1 dead letter" if many == 1 else f"{many:,} dead letters"
+def _ask_whether_to_discard(chosen: Sequence[bytes] | None, target: str | None) -> None:
+    """Ask the person; not while an event loop runs, which would keep Ctrl-C to itself."""
+    name, there = with_app(lambda app: operations.count_dead_letters(app, target))
+    many = there if chosen is None else len(chosen)
+    letters = "1 dead letter" if many == 1 else f"{many:,} dead letters"
     if many:
-        typer.confirm(f"Discard {what} of {name} for good?", abort=True, err=True)
+        typer.confirm(f"Discard {letters} of {name} for good?", abort=True, err=True)
 
 
-async def _check_circuit(unit: Unit) -> None:
-    try:
-        await unit.check_circuit()
-    except CircuitOpen as exc:
-        raise CircuitOpen(f"{exc}; close it first, or say --even-if-open") from exc
+def _chosen(ids: Sequence[str] | None, *, everything: bool) -> list[bytes] | None:
+    """The IDs that are chosen, each once; None for all."""
+    if bool(ids) == everything:
+        raise typer.BadParameter("say which by their IDs, or --all")
+    return None if everything else list(dict.fromkeys(_id(one) for one in ids or ()))
 
 
 def _id(text: str) -> bytes:
@@ -217,8 +198,3 @@ def _id(text: str) -> bytes:
         return check_id(os.fsencode(text))
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
-
-
-def _check_choice(ids: Sequence[str] | None, *, everything: bool) -> None:
-    if bool(ids) == everything:
-        raise typer.BadParameter("say which by their IDs, or --all")

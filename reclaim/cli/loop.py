@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from reclaim.app import App
+from reclaim.ops import operations
 from reclaim.run.report import Outcome, RunReport
 from reclaim.schedule import Schedule
 from reclaim.settings import Settings
@@ -16,16 +17,17 @@ logger = logging.getLogger("reclaim")
 
 
 async def once(settings: Settings, only: str | None = None, budget_sec: float = math.inf) -> list[RunReport]:
-    """One run of every target, or of the one named; SIGINT and SIGTERM end it after what is in work.
+    """Run every target once, or the one named. SIGINT and SIGTERM end a run after the entries in work.
 
-    A run that fails is in the reports, as `failure` says it.
+    A run that fails is in the reports too: see `failure`.
 
     Raises:
         SettingsError: a handler cannot be loaded.
+        UnknownTarget: the target is not configured.
     """
     app, stop = _app(settings), _stop_on_signals()
     try:
-        return await app.reports(stop, only=only, budget_sec=budget_sec)
+        return await operations.run_now(app, only, budget_sec=budget_sec, stop=stop)
     finally:
         await app.aclose()
 
@@ -34,26 +36,28 @@ async def watch(
     settings: Settings,
     only: str | None = None,
     budget_sec: float = math.inf,
-    tell: Callable[[RunReport], None] = lambda _: None,
+    show: Callable[[RunReport], None] = lambda _: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
-    """Such a run at every tick of the schedule, each report told; one that fails is logged, the next tick tries again.
+    """Run at every tick of the schedule and show each report. A failed run is logged; the next tick tries again.
 
     Raises:
         SettingsError: a handler cannot be loaded.
+        UnknownTarget: the target is not configured.
     """
     schedule = Schedule.of(settings.schedule)
     app, stop = _app(settings), _stop_on_signals()
     try:
+        operations.named_units(app, only)
         while not stop.is_set():
             wait_sec = (schedule.next_after(now()) - now()).total_seconds()
             try:
                 await asyncio.wait_for(stop.wait(), max(wait_sec, 0))
             except TimeoutError:
-                reports = await app.reports(stop, only=only, budget_sec=budget_sec)
+                reports = await operations.run_now(app, only, budget_sec=budget_sec, stop=stop)
                 _log_failure(reports)
                 for report in reports:
-                    tell(report)
+                    show(report)
     finally:
         await app.aclose()
 

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Collection
 from dataclasses import asdict, astuple
 from typing import Annotated, Any
 
@@ -13,40 +12,25 @@ import typer
 from typer.core import TyperGroup
 
 from reclaim import __version__
-from reclaim.app import App, Unit
 from reclaim.cli import circuit as cli_circuit
 from reclaim.cli import dead as cli_dead
-from reclaim.cli import loop as watch
-from reclaim.cli import views
-from reclaim.cli.output import is_for_a_person, say, show, show_json, show_line, show_table, standard_streams
-from reclaim.cli.session import (
-    BAD_USAGE,
-    JsonOption,
-    TargetOption,
-    check_target,
-    exit_if,
-    told,
-    unit_of,
-    units_of,
-    with_app,
-)
+from reclaim.cli import loop, views
+from reclaim.cli.output import is_for_a_person, say, show, show_json, show_line, show_table, use_any_encoding
+from reclaim.cli.session import BAD_USAGE, JsonOption, TargetOption, errors_end_the_command, exit_if, with_app
 from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
-from reclaim.ops.health import Health, worst
-from reclaim.ops.status import status
+from reclaim.ops import operations
+from reclaim.ops.health import Health
 from reclaim.run.report import RunReport
 from reclaim.settings import Settings
-from reclaim.state.lost import LostEntries, LostEntry
-
-RUNS_AT_ONCE = 100
 
 
 class Commands(TyperGroup):
-    """All commands; each of them, and their help, with streams that can be used."""
+    """All commands; what they print, and their help, comes through any encoding."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        with standard_streams():
-            return super().main(*arguments, **options)
+        use_any_encoding()
+        return super().main(*arguments, **options)
 
 
 cli = typer.Typer(
@@ -93,7 +77,7 @@ def main(version: VersionOption = False) -> None:  # its callback has seen to it
 
 @cli.command()
 def run(
-    watch_: Annotated[bool, typer.Option("--watch", help="Run again and again, as RECLAIM_SCHEDULE says.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Run again and again, as RECLAIM_SCHEDULE says.")] = False,
     target: Annotated[
         str | None, typer.Option("--target", metavar="STREAM/GROUP", help="Only this target; without it, all.")
     ] = None,
@@ -116,19 +100,18 @@ def run(
       python -m reclaim run --target s/g --budget-sec 60 --json
     """  # noqa: D301  # \b is one character: it keeps the lines
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    with told():
+    with errors_end_the_command():
         settings = Settings.from_env(os.environ)
-        check_target(target, [one.name for one in settings.targets])
-        if watch_:
-            asyncio.run(watch.watch(settings, target, budget_sec, tell=_show_as_json if as_json else _show_nothing))
+        if watch:
+            asyncio.run(loop.watch(settings, target, budget_sec, _show_as_json if as_json else _show_nothing))
             return
-        reports = asyncio.run(watch.once(settings, target, budget_sec))
+        reports = asyncio.run(loop.once(settings, target, budget_sec))
         for report in reports:
             if as_json:
                 _show_as_json(report)
             else:
-                show_line(watch.sentence(report))
-        failed = watch.failure(reports)
+                show_line(loop.sentence(report))
+        failed = loop.failure(reports)
         if failed:
             raise RunFailed(failed)
 
@@ -152,12 +135,7 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
 
     Example: python -m reclaim status --json
     """
-
-    async def look(app: App) -> dict[str, Any]:
-        others = app.units.keys() - {unit.target.name for unit in units_of(app, target)}
-        return _without(others, await status(app))
-
-    found = with_app(look)
+    found = with_app(lambda app: operations.read_status(app, target)).found
     if as_json:
         show_json(found)
     elif is_for_a_person():
@@ -172,15 +150,6 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
 
 
-def _without(others: Collection[str], found: dict[str, Any]) -> dict[str, Any]:
-    """The status without these targets: how all is, and what the doctor found, are then of those that are left."""
-    targets = [one for one in found["targets"] if one["target"] not in others]
-    health = Health.FAIL if found["error"] else worst([Health(one["health"]) for one in targets])
-    findings = [one for one in found["doctor"]["findings"] if one["about"] not in others]
-    doctor = {**found["doctor"], "findings": findings}
-    return {**found, "health": health.value, "doctor": doctor, "targets": targets}
-
-
 @cli.command("runs")
 def list_runs(
     target: TargetOption = None,
@@ -193,30 +162,12 @@ def list_runs(
 
     Example: python -m reclaim runs --limit 10
     """
-
-    async def look(app: App) -> tuple[Unit, list[dict[str, Any]]]:
-        unit = unit_of(app, target)
-        return unit, [one async for one in _latest_runs(unit, limit)]
-
-    unit, runs = with_app(look)
+    found = with_app(lambda app: operations.list_runs(app, target, limit=limit))
     if as_json:
-        show_json({"target": unit.target.name, "runs": runs})
+        show_json({"target": found.target, "runs": found.runs})
         return
-    show_table(views.RUN_COLUMNS, [views.run_row(run) for run in runs])
-    say(f"{unit.target.name}: {len(runs):,} {'run' if len(runs) == 1 else 'runs'}")
-
-
-async def _latest_runs(unit: Unit, limit: int) -> AsyncIterator[dict[str, Any]]:
-    """The latest reports with their IDs, asked for a few at a time: they may be large."""
-    left, before = limit, None
-    while left:
-        asked = min(left, RUNS_AT_ONCE)
-        found, before = await unit.history.latest(asked, before)
-        for entry_id, report in found:
-            yield {**report, "id": entry_id.decode()}
-        if before is None:
-            return
-        left -= asked
+    show_table(views.RUN_COLUMNS, [views.run_row(run) for run in found.runs])
+    say(f"{found.target}: {len(found.runs):,} {'run' if len(found.runs) == 1 else 'runs'}")
 
 
 @cli.command("lost")
@@ -229,18 +180,12 @@ def list_lost(
 
     Example: python -m reclaim lost --limit 10
     """
-
-    async def look(app: App) -> tuple[Unit, int, list[LostEntry]]:
-        unit = unit_of(app, target)
-        entries = LostEntries(app.server, unit.target)
-        return unit, await entries.count(), (await entries.latest(limit))[0]
-
-    unit, count, found = with_app(look)
+    found = with_app(lambda app: operations.list_lost(app, target, limit=limit))
     if as_json:
-        show_json({"target": unit.target.name, "count": count, "lost": [asdict(one) for one in found]})
+        show_json({"target": found.target, "count": found.count, "lost": [asdict(one) for one in found.lost]})
         return
-    show_table(views.LOST_COLUMNS, [astuple(one) for one in found])
-    say(f"{unit.target.name}: {len(found):,} of {count:,} lost entries")
+    show_table(views.LOST_COLUMNS, [astuple(one) for one in found.lost])
+    say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries")
 
 
 @cli.command()

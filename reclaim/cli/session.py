@@ -1,18 +1,18 @@
-"""Owns what every command needs: an app, the target that is meant, common options, and what a failure exits with."""
+"""Owns what every command needs: an app, the common options, and one table from an error to the exit code."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from redis.exceptions import RedisError
 
-from reclaim.app import App, Unit
+from reclaim.app import App
 from reclaim.cli.output import say
-from reclaim.errors import ReclaimError, RunFailed, SettingsError
+from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget
 from reclaim.settings import Settings
 
 FAILED, BAD_USAGE, TERMINATED = 1, 2, 128 + signal.SIGTERM  # what a command exits with
@@ -25,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def with_app(work: Callable[[App], Awaitable[T]]) -> T:
-    """What the work comes to, with an app made for it."""
+    """What the work comes to, with an app made for it; SIGTERM ends the work as Ctrl-C does."""
 
     async def go() -> T:
         _cancel_on_sigterm()
@@ -35,12 +35,12 @@ def with_app(work: Callable[[App], Awaitable[T]]) -> T:
         finally:
             await app.aclose()
 
-    with told():
+    with errors_end_the_command():
         return asyncio.run(go())
 
 
 def _cancel_on_sigterm() -> None:
-    """SIGTERM ends the work as Ctrl-C does, so that it lets go of what it holds; a second one kills, as without us."""
+    """SIGTERM cancels the work, so that it lets go of what it holds; a second one kills, as without us."""
     work, loop = asyncio.current_task(), asyncio.get_running_loop()
 
     def cancel() -> None:
@@ -53,46 +53,54 @@ def _cancel_on_sigterm() -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Says on standard error what went wrong, and exits."""
+def errors_end_the_command() -> Iterator[None]:
+    """Says on standard error what went wrong, and exits with the code that the error has."""
     try:
         yield
-    except SettingsError as exc:
-        _end(str(exc), BAD_USAGE, exc)
-    except RunFailed as exc:
-        _end(f"the run failed: {exc}", FAILED, exc)
-    except (ReclaimError, RedisError) as exc:
-        _end(str(exc), FAILED, exc)
-    except TimeoutError as exc:  # it says nothing of itself
-        _end("Redis has not answered in time", FAILED, exc)
-    except asyncio.CancelledError as exc:  # Ctrl-C is a KeyboardInterrupt, which Typer ends with 130
+    except UnknownTarget as exc:
+        raise typer.BadParameter(_which_target(exc), param_hint="--target") from exc
+    except BadRequest as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    except asyncio.CancelledError as exc:  # of SIGTERM; Ctrl-C is a KeyboardInterrupt, which Typer ends with 130
         raise typer.Exit(TERMINATED) from exc
+    except (ReclaimError, RedisError, TimeoutError) as exc:
+        _end(exc)
 
 
-def _end(text: str, code: int, exc: Exception) -> NoReturn:
-    say(text)
-    raise typer.Exit(code) from exc
+# What a command exits with where an error ends it, by its nearest class; the errors that only say how the command is
+# used wrongly become Typer's own, which it ends with BAD_USAGE.
+_EXIT_CODES: dict[type[BaseException], int] = {
+    SettingsError: BAD_USAGE,
+    ReclaimError: FAILED,
+    RedisError: FAILED,
+    TimeoutError: FAILED,
+}
+
+
+def _end(exc: Exception) -> NoReturn:
+    say(_sentence(exc))
+    raise typer.Exit(next(_EXIT_CODES[cls] for cls in type(exc).__mro__ if cls in _EXIT_CODES)) from exc
+
+
+def _sentence(exc: Exception) -> str:
+    match exc:
+        case RunFailed():
+            return f"the run failed: {exc}"
+        case CircuitOpen():
+            return f"{exc}; close it first, or say --even-if-open"
+        case TimeoutError():  # it says nothing of itself
+            return "Redis has not answered in time"
+        case _:
+            return str(exc)
+
+
+def _which_target(exc: UnknownTarget) -> str:
+    configured = ", ".join(exc.configured)
+    if exc.name is None:
+        return f"say which target; there are {configured}"
+    return f"{exc.name!r} is not configured; allowed: {configured}"
 
 
 def exit_if(failed: bool) -> None:  # noqa: FBT001  # it reads as a sentence
     if failed:
         raise typer.Exit(FAILED)
-
-
-def check_target(name: str | None, configured: Collection[str]) -> None:
-    if name is not None and name not in configured:
-        raise typer.BadParameter(f"{name!r} is not configured; allowed: {', '.join(configured)}", param_hint="--target")
-
-
-def units_of(app: App, name: str | None) -> list[Unit]:
-    """The units of the target named, or all."""
-    check_target(name, app.units)
-    return [unit for unit in app.units.values() if name in {None, unit.target.name}]
-
-
-def unit_of(app: App, name: str | None) -> Unit:
-    """The unit of the target named, or the only one."""
-    units = units_of(app, name)
-    if len(units) > 1:
-        raise typer.BadParameter(f"say which target; there are {', '.join(app.units)}", param_hint="--target")
-    return units[0]

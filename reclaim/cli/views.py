@@ -6,10 +6,11 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from reclaim.cli.output import STYLES, cell, pairs, table, visible
+from reclaim.cli.output import STYLES, cell, pairs, table
 from reclaim.entry import readable
 from reclaim.ops.health import Health, span
 from reclaim.state.dead_letters import DeadLetter
+from reclaim.visible import for_a_terminal
 
 RUNS_SHOWN = 5
 CONSUMERS_SHOWN = 10
@@ -38,7 +39,9 @@ def status_header(status: Mapping[str, Any]) -> Text:
     server = status["server"]
     name = f"{server['kind'].title()} {server['version']}" if server["kind"] else "a server of unknown version"
     tls = "with TLS" if server["tls"] else "without TLS"
-    return Text(f"reclaim {status['version']}, {visible(name)} at {visible(server['address'])} {tls}", style="dim")
+    return Text(
+        f"reclaim {status['version']}, {for_a_terminal(name)} at {for_a_terminal(server['address'])} {tls}", style="dim"
+    )
 
 
 def status_checks(status: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -68,8 +71,8 @@ def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
 def status_view(target: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A target at length, for a person."""
     yield Text()
-    yield Text.assemble(cell(target["health"]), "  ", (visible(target["target"]), "bold"))
-    yield Text(visible(target["sentence"]), style=STYLES[target["health"]])
+    yield Text.assemble(cell(target["health"]), "  ", (for_a_terminal(target["target"]), "bold"))
+    yield Text(for_a_terminal(target["sentence"]), style=STYLES[target["health"]])
     yield pairs(list(_facts(target)))
 
 
@@ -155,14 +158,16 @@ def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
     """All of a dead letter: what is known about it, then its fields."""
     about = list(zip(LETTER_COLUMNS, letter_row(letter), strict=True))
     fields = letter.entry.fields
-    return about + [(f"field {visible(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)]
+    return about + [
+        (f"field {for_a_terminal(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)
+    ]
 
 
 def shortened(value: Any) -> str:
     """A value as a person can take it in."""
     if not isinstance(value, bytes):
         return str(value)
-    text = visible(value)
+    text = for_a_terminal(value)
     return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(value):,} bytes)"
 
 

@@ -1,231 +1,272 @@
-"""Owns the contract of the HTTP API: openapi.json, and the check of a request against it.
+"""Owns what HTTP requests may say: a type for each operation, and the reading of requests into these types.
 
-What a request may say stands in one place, the document, in a small part of JSON Schema
-(https://json-schema.org/draft/2020-12): type, enum, const, oneOf, minimum, maximum, minLength,
-maxLength, pattern, minItems, maxItems, uniqueItems, items, properties, required, additionalProperties and $ref.
+The OpenAPI document is made from the same types (document.py), so that what is allowed stands in one place. The first
+request imports msgspec; an import of the function app does not.
 """
 
-import copy
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from reclaim import __version__
-from reclaim.errors import ReclaimError
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from reclaim import visible
+from reclaim.errors import BadRequest, shown
+from reclaim.ops.operations import MAX_REASON_CHARS, MAX_WHO_CHARS
 
 MAX_BODY_BYTES = 65_536
-MAX_SHOWN_CHARS = 60
 
 # What the Functions host itself takes from the query: a key, and which key it is.
 HOST_PARAMETERS = frozenset({"code", "clientId"})
 
-Schema = Mapping[str, Any]
+_ID = "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})"
+_END = r"$(?!\n)"  # Python's $ also matches before a newline at the end
+
+Target = Annotated[str, Meta(description="a target of this app, as stream/group")]
+Id = Annotated[str, Meta(pattern=f"^{_ID}{_END}", description="an ID as in 1700000000000-0")]
+Limit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 
 
-class BadRequest(ReclaimError):
-    """A request is not as the document asks for; the message names the field, its value and what is allowed."""
+class Query(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything is said in the address."""
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything is said in a JSON object."""
+
+
+class Nothing(Query, frozen=True):
+    """Nothing is said."""
+
+
+class LatestFirst(Query, frozen=True):
+    """Which page of a list that begins with the latest."""
+
+    target: Target | UnsetType = UNSET
+    limit: Limit = 50
+    before: Id | UnsetType = UNSET
+
+
+class OldestFirst(Query, frozen=True):
+    """Which page of a list that begins with the oldest."""
+
+    target: Target | UnsetType = UNSET
+    limit: Limit = 50
+    after: Id | UnsetType = UNSET
+
+
+class Discard(Query, frozen=True):
+    """Which dead letters to remove."""
+
+    ids: Annotated[
+        str,
+        Meta(
+            pattern=f"^(all|{_ID}(,{_ID}){{0,99}}){_END}",
+            description="all, or 1 to 100 IDs with commas between, as in 1700000000000-0,1700000000000-1",
+        ),
+    ]
+    target: Target | UnsetType = UNSET
+    upto: (
+        Annotated[
+            Id, Meta(description="an ID: of all, remove only those up to this one; it means nothing with a list of IDs")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class Run(Body, frozen=True):
+    """What to run now; without a target, all of them."""
+
+    target: Target | UnsetType = UNSET
+    budget_sec: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=200,
+            description="a number from 1 to 200: end the run in so many seconds; RUN_BUDGET_SEC if that is less",
+        ),
+    ] = 200
+
+
+class Replay(Body, frozen=True):
+    """Which dead letters to handle once more, and how."""
+
+    ids: Annotated[
+        Literal["all"]
+        | Annotated[list[Id], Meta(min_length=1, max_length=1000, extra_json_schema={"uniqueItems": True})],
+        Meta(description="all, or a list of 1 to 1000 different IDs"),
+    ]
+    target: Target | UnsetType = UNSET
+    upto: (
+        Annotated[
+            Id,
+            Meta(
+                description="an ID: of all, replay only those up to this one, so that one that fails again, and gets a"
+                " new ID, is not tried twice; it means nothing with a list of IDs"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    limit: (
+        Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000: replay at most so many")]
+        | UnsetType
+    ) = UNSET
+    rate: (
+        Annotated[
+            float, Meta(ge=1, le=10_000, description="a number from 1 to 10000: replay at most so many each second")
+        ]
+        | UnsetType
+    ) = UNSET
+    dry_run: Annotated[bool, Meta(description="true or false: only say how many would be replayed")] = False
+    even_if_open: Annotated[bool, Meta(description="true or false: replay although the circuit is open")] = False
+    budget_sec: Annotated[
+        float, Meta(ge=1, le=200, description="a number from 1 to 200: begin nothing after so many seconds")
+    ] = 60
+
+    def __post_init__(self) -> None:
+        """JSON Schema's uniqueItems is none of msgspec's constraints."""
+        if len(set(self.ids)) < len(self.ids) and self.ids != "all":
+            raise BadRequest(f"ids is {shown(self.ids)}", described(Replay)["ids"]["description"])
+
+
+class CircuitChange(Body, frozen=True):
+    """Whether to open or to close the circuit, why, and who decides."""
+
+    action: Annotated[Literal["open", "close"], Meta(description="open or close")]
+    reason: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=MAX_REASON_CHARS,
+            pattern=visible.ONE_LINE,
+            description=f"1 to {MAX_REASON_CHARS} characters on one line that can be seen, not all of them blank",
+        ),
+    ]
+    target: Target | UnsetType = UNSET
+    who: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=MAX_WHO_CHARS,
+            pattern=visible.ONE_LINE,
+            description=f"1 to {MAX_WHO_CHARS} characters on one line that can be seen, not all of them blank: the"
+            " person's name",
+        ),
+    ] = "somebody with a function key"
+
+
+# By the operation's ID in the document, which is also the name of the function on Azure.
+REQUESTS: dict[str, type[Query] | type[Body]] = {
+    "get_status": Nothing,
+    "list_runs": LatestFirst,
+    "run_now": Run,
+    "list_dead_letters": OldestFirst,
+    "replay_dead_letters": Replay,
+    "discard_dead_letters": Discard,
+    "list_lost": LatestFirst,
+    "set_circuit": CircuitChange,
+    "openapi": Nothing,
+}
 
 
 @cache
-def _document() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(Path(__file__).with_name("openapi.json").read_bytes())
-    return document
+def schemas() -> dict[str, Any]:
+    """The JSON Schema of each request type, by the type's name."""
+    _, found = msgspec.json.schema_components(REQUESTS.values(), ref_template="#/components/schemas/{name}")
+    return found
 
 
-def document(targets: Sequence[str]) -> dict[str, Any]:
-    """The OpenAPI document of an app with these targets."""
-    made = copy.deepcopy(_document())
-    made["info"]["version"] = __version__
-    made["components"]["schemas"]["Target"]["enum"] = list(targets)
-    if len(targets) > 1:
-        made["components"]["parameters"]["Target"]["required"] = True
-        for name in ("Replay", "CircuitChange"):
-            made["components"]["schemas"][name]["required"].append("target")
-    return made
+def described(kind: type[Query] | type[Body]) -> dict[str, Any]:
+    """The JSON Schema of each of the type's fields."""
+    found: dict[str, Any] = schemas()[kind.__name__]["properties"]
+    return found
 
 
-def check(method: str, path: str, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """What a request asks for, by name: the values of its query or of its JSON body, and the defaults of the others.
+def read(operation_id: str, query: Mapping[str, str], body: bytes) -> Any:
+    """The request of an operation, as the operation's type in REQUESTS.
 
     Args:
-        method: as in ``GET``.
-        path: as in the document.
+        operation_id: as in the document.
         query: the parameters in the address.
         body: the body as it was sent.
 
     Raises:
-        BadRequest: the request is not as the document has it.
+        BadRequest: the request is not as its type asks for.
     """
-    operation = _document()["paths"][path][method.lower()]
-    parameters = [_resolved(parameter) for parameter in operation.get("parameters", ())]
-    schema = {
-        "type": "object",
-        "properties": {parameter["name"]: parameter["schema"] for parameter in parameters},
-        "required": [parameter["name"] for parameter in parameters if parameter.get("required")],
-        "additionalProperties": False,
-    }
-    values = {name: _parsed(name, text, schema) for name, text in query.items() if name not in HOST_PARAMETERS}
-    asked: dict[str, Any] = _checked("", values, schema)
-    if "requestBody" in operation:
-        asked |= _checked("", _json(body), operation["requestBody"]["content"]["application/json"]["schema"])
-    elif body:
-        raise BadRequest("there is a body; allowed: none, everything is said in the address")
-    return asked
-
-
-def words(name: str, text: str) -> str:
-    """The reason or the name that a person gives, without blanks around it.
-
-    Raises:
-        BadRequest: there is nothing of it, or something that cannot be seen.
-    """
-    if not _WORDS.fullmatch(text):
-        raise BadRequest(
-            f"{name} is {_shown(text)}; allowed: characters that can be seen, on one line, and one at least"
-        )
-    return text.strip()
-
-
-# What can be seen: no controls, no marks that turn the direction of text, not blanks alone. openapi.json says the same.
-_ACTS = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-_BLANK = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_WORDS = re.compile(f"[^{_ACTS}]*[^{_ACTS}{_BLANK}][^{_ACTS}]*")
+    kind = REQUESTS[operation_id]
+    said = {name: text for name, text in query.items() if name not in HOST_PARAMETERS}
+    if issubclass(kind, Query):
+        if body:
+            raise BadRequest("there is a body", "none, everything is said in the address")
+        return _converted(said, kind, strict=False)
+    for name in said:
+        raise BadRequest(f"{shown(name)} is not known", "nothing in the address")
+    return _converted(_json(body), kind, strict=True)
 
 
 def _json(body: bytes) -> Any:
     """The JSON value of a body; an empty object where there is no body."""
     if len(body) > MAX_BODY_BYTES:
-        raise BadRequest(f"the body has {len(body)} bytes; allowed: at most {MAX_BODY_BYTES}")
+        raise BadRequest(f"the body has {len(body)} bytes", f"at most {MAX_BODY_BYTES}")
     try:
-        return json.loads(body, parse_constant=_refused, object_pairs_hook=_object) if body else {}
+        return json.loads(body, **_STRICTLY) if body else {}
     except (ValueError, RecursionError) as exc:
-        raise BadRequest(f"the body is not JSON ({exc}); allowed: a JSON object") from exc
+        raise BadRequest(f"the body is not JSON ({exc})", "a JSON object") from exc
 
 
-def _refused(constant: str) -> Any:
+def _no_number(constant: str) -> Any:
     raise ValueError(f"{constant} is none of its numbers")
+
+
+def _number(text: str) -> float:
+    """JSON Schema calls 5.0 an integer too."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"{_shown(name)} occurs twice")
+        raise ValueError(f"{shown(name)} occurs twice")
     return made
 
 
-def _parsed(name: str, text: str, schema: Schema) -> Any:
-    """The value that the text of a query parameter stands for; the text itself where it is no such value."""
-    if _resolved(schema["properties"].get(name, {})).get("type") != "integer":
-        return text
-    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
+_STRICTLY: Any = {"parse_constant": _no_number, "parse_float": _number, "object_pairs_hook": _object}
 
 
-def _checked(name: str, value: Any, schema: Schema) -> Any:
-    """The value with the defaults put in; BadRequest if it is not as the schema has it."""
-    schema = _resolved(schema)
-    if "oneOf" in schema:
-        return _checked(name, value, _one_of(name, value, schema))
-    if not _is_of_type(value, schema.get("type")) or not _is_allowed(value, schema):
-        raise _bad(name, value, schema)
-    if isinstance(value, dict):
-        return _checked_object(name, value, schema)
-    if isinstance(value, list):
-        return [_checked(f"{name}[{at}]", item, schema["items"]) for at, item in enumerate(value)]
-    return int(value) if schema.get("type") == "integer" else value
-
-
-def _checked_object(name: str, value: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    known = schema["properties"]
-    for one in value:
-        if one not in known:
-            raise BadRequest(f"{_shown(_inside(name, one))} is not known; allowed: {', '.join(known) or 'nothing'}")
-    for one in schema.get("required", ()):
-        if one not in value:
-            described = _resolved(known[one]).get("description", "")
-            raise BadRequest(f"{_inside(name, one)} is missing; allowed: {described}")
-    defaults = {one: _resolved(of)["default"] for one, of in known.items() if "default" in _resolved(of)}
-    return defaults | {one: _checked(_inside(name, one), item, known[one]) for one, item in value.items()}
-
-
-def _one_of(name: str, value: Any, schema: Schema) -> Schema:
-    """The alternative that has the value's type."""
-    for alternative in map(_resolved, schema["oneOf"]):
-        if _is_of_type(value, alternative.get("type")):
-            return {"description": schema["description"], **alternative}
-    raise _bad(name, value, schema)
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-}
-
-
-def _is_of_type(value: Any, type_name: str | None) -> bool:
-    if type_name == "integer" and isinstance(value, float) and value.is_integer():
-        return True
-    if isinstance(value, bool) and type_name != "boolean":
-        return False
-    return type_name is None or isinstance(value, _TYPES[type_name])
-
-
-def _is_allowed(value: Any, schema: Schema) -> bool:
-    """Whether a value of the right type is within the schema's bounds."""
-    if ("const" in schema and value != schema["const"]) or ("enum" in schema and value not in schema["enum"]):
-        return False
-    match value:
-        case str():
-            return _is_within(len(value), schema, "minLength", "maxLength") and _is_text(value, schema.get("pattern"))
-        case list():
-            are_unique = len({json.dumps(item) for item in value}) == len(value)
-            return _is_within(len(value), schema, "minItems", "maxItems") and are_unique >= schema.get("uniqueItems", 0)
-        case int() | float():
-            return _is_within(value, schema, "minimum", "maximum")
-        case _:
-            return True
-
-
-def _is_within(value: float, schema: Schema, least: str, most: str) -> bool:
-    return not (value < schema.get(least, value) or value > schema.get(most, value))
-
-
-def _is_text(value: str, pattern: str | None) -> bool:
-    """Whether it has the pattern, and can be encoded: JSON may hold half a surrogate pair."""
+def _converted(values: Any, kind: type[Query] | type[Body], *, strict: bool) -> Query | Body:
+    if not isinstance(values, dict):
+        raise BadRequest(f"the body is {shown(values)}", "a JSON object")
+    fields = described(kind)
+    for name in values:
+        if name not in fields:
+            raise BadRequest(f"{shown(name)} is not known", ", ".join(fields) or "nothing")
+    for name in schemas()[kind.__name__]["required"]:
+        if name not in values:
+            raise BadRequest(f"{name} is missing", fields[name]["description"])
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return pattern is None or re.fullmatch(pattern, value) is not None
+        return msgspec.convert(values, kind, strict=strict)
+    except msgspec.ValidationError as exc:
+        raise _bad(str(exc), values, fields) from exc
 
 
-def _resolved(schema: Schema) -> Schema:
-    """The schema that a ``$ref`` stands for, a description beside it kept."""
-    reference = schema.get("$ref")
-    if reference is None:
-        return schema
-    found: Any = _document()
-    for part in reference.removeprefix("#/").split("/"):
-        found = found[part]
-    return {**found, **{name: value for name, value in schema.items() if name != "$ref"}}
+_PLACE = re.compile(r"`\$\.(\w+)(?:\[(\d+)\])?`$")  # at the end of what msgspec says
 
 
-def _bad(name: str, value: Any, schema: Schema) -> BadRequest:
-    return BadRequest(f"{name or 'the body'} is {_shown(value)}; allowed: {schema.get('description', 'a JSON object')}")
-
-
-def _inside(name: str, one: str) -> str:
-    return f"{name}.{one}" if name else one
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+def _bad(said: str, values: Mapping[str, Any], fields: Mapping[str, Any]) -> BadRequest:
+    """The error in the words that all of ours have: the field, its value, what is allowed."""
+    place = _PLACE.search(said)
+    if place is None:
+        return BadRequest(
+            f"the body is {shown(values)} ({said})", "a JSON object as GET /api/openapi.json describes it"
+        )
+    name, at = place.groups()
+    if at is None:
+        return BadRequest(f"{name} is {shown(values[name])}", fields[name]["description"])
+    (items,) = (one["items"] for one in fields[name]["anyOf"] if "items" in one)
+    return BadRequest(f"{name}[{at}] is {shown(values[name][int(at)])}", items["description"])

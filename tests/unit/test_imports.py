@@ -20,12 +20,16 @@ LEVEL = {room: level for level, room in enumerate(ROOMS)}
 # What only these modules may import, so that the others are quick to load and work where it is not installed.
 ONLY = {
     "opencensus": {"observe.app_insights"},
-    "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session"},
-    "rich": {"cli.output", "cli.views"},
+    "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session", "cli.output"},
+    "rich": {"cli.output", "cli.progress", "cli.views"},
     "azure": {"function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
     "httpx2": {"observe.webhook"},
+    "msgspec": {"http.answers", "http.requests"},
 }
+
+# Doors stand beside each other: what both need is an operation in ops, or a value.
+BESIDE = {"http", "cli"}
 
 
 def _files() -> dict[str, Path]:
@@ -76,6 +80,14 @@ def test_rooms_are_imported_one_way() -> None:
         above = {one for one in imports(module) if LEVEL[room_of(one)] > level}
 
         assert above == set(), module
+
+
+def test_doors_do_not_know_each_other() -> None:
+    """What the command line can do must not depend on what HTTP asks for, nor the other way round."""
+    for module in FILES:
+        others = BESIDE - {room_of(module)} if room_of(module) in BESIDE else set()
+
+        assert {one for one in imports(module) if room_of(one) in others} == set(), module
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
@@ -177,7 +189,7 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     assert found["read"] == ["RECLAIM_SCHEDULE"]
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
-    assert roots & {"opencensus", "typer", "rich", "requests"} == set()
+    assert roots & {"opencensus", "typer", "rich", "requests", "msgspec"} == set()
     late = {"reclaim.ops.status", "reclaim.ops.health", "reclaim.ops.facts", "reclaim.schedule", "reclaim.run.replay"}
-    late |= {"reclaim.state.patience", "reclaim.observe.export"}
+    late |= {"reclaim.state.patience", "reclaim.observe.export", "reclaim.ops.operations", "reclaim.http.requests"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"

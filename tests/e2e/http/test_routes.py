@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from dev.server import Server
-from reclaim.http import requests as contract
+from reclaim.http.document import document
 from reclaim.run.report import Outcome
 from tests.e2e.http.apps import KEY, OTHER, TARGET, App
 from tests.e2e.http.letters import dead, lose
@@ -60,13 +60,16 @@ def test_the_document_has_exactly_the_routes_that_the_app_has(app: App) -> None:
 
 def test_the_document_names_the_targets_and_every_outcome(two: App) -> None:
     """With several targets, the one that is meant has to be said."""
-    document = two.get("openapi.json")
+    made = two.get("openapi.json")
 
-    assert document["openapi"] == "3.1.0"
-    assert document["components"]["schemas"]["Target"]["enum"] == [NAME, OTHER.name]
-    assert document["components"]["schemas"]["Outcome"]["enum"] == [outcome.value for outcome in Outcome]
-    assert document["components"]["parameters"]["Target"]["required"] is True
-    assert "target" in document["components"]["schemas"]["Replay"]["required"]
+    schemas = made["components"]["schemas"]
+    assert made["openapi"] == "3.1.0"
+    assert schemas["Target"]["enum"] == [NAME, OTHER.name]
+    assert schemas["Outcome"]["enum"] == [outcome.value for outcome in Outcome]
+    asked = {one["name"]: one["required"] for one in made["paths"]["/runs"]["get"]["parameters"]}
+    assert asked == {"target": True, "limit": False, "before": False}
+    assert schemas["Replay"]["required"] == ["ids", "target"]
+    assert schemas["Run"]["required"] == []
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -615,5 +618,5 @@ def test_the_dashboard_wants_no_key_and_may_do_next_to_nothing(app: App, client:
 
 def test_the_contract_is_valid_whatever_the_targets_are() -> None:
     """It is made anew for each call: one app's targets do not get into another's."""
-    assert contract.document(["a/b"])["components"]["schemas"]["Target"]["enum"] == ["a/b"]
-    assert contract.document(["c/d"])["components"]["schemas"]["Target"]["enum"] == ["c/d"]
+    assert document(["a/b"])["components"]["schemas"]["Target"]["enum"] == ["a/b"]
+    assert document(["c/d"])["components"]["schemas"]["Target"]["enum"] == ["c/d"]

@@ -13,10 +13,10 @@ import pytest
 
 from dev.proxy import Proxy
 from reclaim import __version__
-from reclaim.cli import main as cli
-from reclaim.cli.output import replay_progress
+from reclaim.cli.progress import replay_progress
+from reclaim.ops.operations import without
 from reclaim.settings import Target
-from tests.integration.cli.program import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, lines
+from tests.integration.cli.program import PROGRAM, ROOT, Ended, dead_ids, env_of, given_dead, in_pipe, in_process, lines
 from tests.support import Client, Endpoint, State, a_target, drop_lease, given, held, state, stored, tweet
 
 NASTY = [
@@ -74,7 +74,7 @@ def test_exit_codes_are_told() -> None:
 
 def test_the_version_is_told_without_settings() -> None:
     """One line, as other programs have it."""
-    assert in_pipe({}, "--version") == Ended(0, f"reclaim {__version__}\n")
+    assert in_process({}, "--version") == Ended(0, f"reclaim {__version__}\n")
 
 
 @pytest.mark.parametrize("command", ["run", "runs", "status", "dead list", "dead show 1-0", "circuit show"])
@@ -234,7 +234,7 @@ def test_the_status_of_one_target_is_fail_where_the_server_could_not_be_asked() 
     well, bad = ({"target": name, "health": health} for name, health in (("s/g", "ok"), ("s2/g", "fail")))
     found = {"health": "fail", "error": "it does not answer", "doctor": {"findings": []}, "targets": [well, bad]}
 
-    assert cli._without({"s2/g"}, found) == {**found, "targets": [well]}
+    assert without({"s2/g"}, found) == {**found, "targets": [well]}
 
 
 def test_status_in_a_pipe_says_beside_it_what_the_doctor_found_failing(embedded: Endpoint, client: Client) -> None:
@@ -537,31 +537,12 @@ def test_discarding_removes_those_named(embedded: Endpoint, client: Client) -> N
     assert dead_ids(client, target) == []
 
 
-def test_a_reader_that_goes_away_is_no_traceback(embedded: Endpoint, client: Client) -> None:
-    """As with head."""
-    target = a_target()
-    (letter_id,) = given_dead(client, embedded, target, NASTY)
-
-    program = subprocess.Popen(
-        [*PROGRAM, "dead", "show", letter_id],
-        env=env_of(embedded, target),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert program.stdout is not None
-    program.stdout.close()
-    _, err = program.communicate(timeout=60)
-
-    assert b"Traceback" not in err
-
-
 def test_an_encoding_that_lacks_characters_is_no_error(embedded: Endpoint, client: Client) -> None:
     """They are shown by their numbers."""
     target = a_target()
     (letter_id,) = given_dead(client, embedded, target, tweet(1))
 
-    ended = in_pipe(env_of(embedded, target, PYTHONIOENCODING="ascii"), "dead", "show", letter_id)
+    ended = in_process(env_of(embedded, target, PYTHONIOENCODING="ascii"), "dead", "show", letter_id)
 
     assert ended.code == 0
     assert "hello 1 \\U0001f600" in ended.out

@@ -2,16 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import azure.functions as func
 import pytest
 from redis import exceptions as redis_errors
 
-from reclaim.app import App, CircuitOpen
-from reclaim.errors import AccessDenied, LeaseHeld, NotTrusted, SettingsError, Unreachable
-from reclaim.http import routes as ops
+from reclaim.app import App
+from reclaim.errors import (
+    AccessDenied,
+    BadRequest,
+    CircuitOpen,
+    LeaseHeld,
+    NotTrusted,
+    SettingsError,
+    UnknownTarget,
+    Unreachable,
+)
+from reclaim.http import answers, routes
 
 ERRORS = [
     (Unreachable("no connection to h:1"), 503, "redis_away"),
@@ -26,6 +34,8 @@ ERRORS = [
     (AccessDenied("h:1 refused"), 500, "access_denied"),
     (NotTrusted("the certificate of h:1"), 500, "not_trusted"),
     (SettingsError(["PAGE_SIZE is 'x'; allowed: a number"]), 500, "bad_settings"),
+    (BadRequest("limit is 0", "a whole number from 1 to 100"), 400, "bad_request"),
+    (UnknownTarget("x/y", ["s/g"]), 400, "bad_request"),
     (LeaseHeld("s/g: a run has the lease"), 409, "lease_held"),
     (CircuitOpen("s/g: the circuit is open"), 409, "circuit_open"),
     (KeyError("a secret of the code"), 500, "internal"),
@@ -40,19 +50,20 @@ async def test_every_error_has_a_status_and_a_code(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, code: str
 ) -> None:
     """In the one shape; what passes by itself says when to try again, and nothing leaks to the host."""
-    monkeypatch.setattr(ops, "app_of_loop", lambda: None)
+    monkeypatch.setattr(routes, "app_of_loop", lambda: None)
     request = func.HttpRequest("GET", "http://h/api/status", body=b"")
 
-    async def fails(app: App, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001  # as the routes are called
+    async def fails(app: App, asked: Any) -> Any:  # noqa: ARG001  # as the routes call it
         raise error
 
-    answer = await ops._answer(request, "GET", "/status", fails)
+    monkeypatch.setattr(answers, "get_status", fails)
+    answer = await routes._answer("get_status", request)
 
     assert answer.status_code == status
-    told = json.loads(answer.get_body())
-    assert told.keys() == {"error"}
-    assert told["error"]["code"] == code
-    assert told["error"]["message"]
-    assert "secret" not in told["error"]["message"]
+    said = json.loads(answer.get_body())
+    assert said.keys() == {"error"}
+    assert said["error"]["code"] == code
+    assert said["error"]["message"]
+    assert "secret" not in said["error"]["message"]
     assert ("Retry-After" in answer.headers) == (status in {409, 503})
     assert answer.headers["Cache-Control"] == "no-store"

@@ -1,0 +1,79 @@
+"""Owns how a replay tells a person how far it is, on standard error."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reclaim.cli.output import is_terminal, say
+from reclaim.run.replay import ReplayReport
+
+LINE_EVERY_SEC = 1.0  # in a pipe
+
+Report = Callable[[ReplayReport], None]
+
+
+class ReplayProgress:
+    """Shows each report of a replay, as a bar or as lines; and keeps the last one, for a replay that is interrupted."""
+
+    def __init__(self, show: Report) -> None:
+        self._show = show
+        self.last: ReplayReport | None = None
+
+    def __call__(self, report: ReplayReport) -> None:
+        """Show how far the replay is."""
+        self.last = report
+        self._show(report)
+
+
+@contextmanager
+def replay_progress() -> Iterator[ReplayProgress]:
+    """What the replay reports to; where it is interrupted, this says how far it was."""
+    shown: AbstractContextManager[Report] = _bar() if is_terminal(sys.stderr) else nullcontext(_Lines())
+    progress = None
+    try:
+        with shown as show:
+            progress = ReplayProgress(show)
+            yield progress
+    except asyncio.CancelledError:
+        say(f"interrupted{_how_far_at_least(None if progress is None else progress.last)}")
+        raise
+
+
+def _how_far_at_least(report: ReplayReport | None) -> str:
+    if report is None:
+        return " before the first page was done"
+    return f": {_how_far(report)}, not counting those in work; the rest are dead letters still"
+
+
+@contextmanager
+def _bar() -> Iterator[Report]:
+    """Shows a person how far a replay is."""
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda report: progress.update(task, total=report.chosen, completed=_done(report))
+
+
+class _Lines:
+    """Says in a pipe how far a replay is, at most once a second."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic()
+
+    def __call__(self, report: ReplayReport) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + LINE_EVERY_SEC
+            say(_how_far(report))
+
+
+def _how_far(report: ReplayReport) -> str:
+    return f"{_done(report)} of {report.chosen} done, {report.replayed} replayed"
+
+
+def _done(report: ReplayReport) -> int:
+    return report.replayed + report.failed + report.retried + report.held

@@ -1,0 +1,85 @@
+"""Owns what a caller is told of an error: one table from its class to the HTTP status, the code and the sentence."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from redis import exceptions as redis_errors
+
+from reclaim.errors import AccessDenied, BadRequest, CircuitOpen, LeaseHeld, NotTrusted, ServerError, SettingsError
+from reclaim.state.connection import TIMEOUT_SEC
+from reclaim.verdicts import is_transient
+
+logger = logging.getLogger("reclaim")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is answered: the HTTP status, the code for programs, and the sentence for people. It holds no secret."""
+
+    status: int
+    code: str
+    sentence: str
+
+
+def problem_of(exc: BaseException) -> Problem:
+    """The problem that an error is, by its nearest class in the table; what only the log may say is logged."""
+    status, code, sentence = next(_PROBLEMS[cls] for cls in type(exc).__mro__ if cls in _PROBLEMS)
+    problem = Problem(status, code, sentence(exc))
+    if code == "redis_error" and is_transient(exc):
+        return replace(problem, status=503, code="redis_busy")
+    if code == "bad_settings":
+        logger.error("reclaim: %s", exc)
+    if code == "internal":
+        logger.error("reclaim: an operation failed", exc_info=exc)
+    return problem
+
+
+def _itself(exc: BaseException) -> str:
+    return str(exc)
+
+
+def _no_answer(exc: BaseException) -> str:
+    """An expired time says nothing of itself."""
+    return str(exc) or f"Redis has not answered within {TIMEOUT_SEC:g} s"
+
+
+def _how_to_go_on(exc: BaseException) -> str:
+    return f"{exc}; close it first, or say even_if_open"
+
+
+def _which_settings(exc: BaseException) -> str:
+    """Only the names: what somebody has put into a setting may be a secret in the wrong place."""
+    problems = exc.problems if isinstance(exc, SettingsError) else []
+    bad = ", ".join(problem.partition(" ")[0] for problem in problems)
+    return f"these settings are missing or bad: {bad}; the app's log says what is wrong with each"
+
+
+def _its_class(exc: BaseException) -> str:
+    """Not its text, which may hold anything."""
+    return f"{type(exc).__name__}; the app's log says more"
+
+
+def _stopping(_: BaseException) -> str:
+    return "the app is being stopped; what was in work is taken up later"
+
+
+_PROBLEMS: dict[type[BaseException], tuple[int, str, Callable[[BaseException], str]]] = {
+    BadRequest: (400, "bad_request", _itself),
+    LeaseHeld: (409, "lease_held", _itself),
+    CircuitOpen: (409, "circuit_open", _how_to_go_on),
+    SettingsError: (500, "bad_settings", _which_settings),
+    NotTrusted: (500, "not_trusted", _itself),
+    AccessDenied: (500, "access_denied", _itself),
+    redis_errors.AuthenticationError: (500, "access_denied", _itself),
+    redis_errors.AuthorizationError: (500, "access_denied", _itself),
+    redis_errors.NoPermissionError: (500, "access_denied", _itself),
+    redis_errors.ResponseError: (500, "redis_error", _itself),
+    ServerError: (503, "redis_away", _no_answer),
+    redis_errors.ConnectionError: (503, "redis_away", _no_answer),
+    redis_errors.TimeoutError: (503, "redis_away", _no_answer),
+    OSError: (503, "redis_away", _no_answer),
+    asyncio.CancelledError: (503, "cancelled", _stopping),
+    Exception: (500, "internal", _its_class),
+}

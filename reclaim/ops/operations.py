@@ -1,0 +1,295 @@
+"""Owns the operations: what a person can ask for, once for every door. HTTP and the command line only translate.
+
+An operation on one target takes the target's name; None means the only one that is configured. All of them may raise
+`UnknownTarget`, and `ServerError` or `redis.exceptions.RedisError` where Redis cannot be used.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reclaim import visible
+from reclaim.app import App, Unit
+from reclaim.errors import BadRequest, CircuitOpen, UnknownTarget, shown
+from reclaim.ops.facts import CircuitNow
+from reclaim.ops.health import Health, worst
+from reclaim.ops.results import (
+    Chosen,
+    CircuitChanged,
+    CircuitOf,
+    Discarded,
+    Letters,
+    Lost,
+    Replayed,
+    Runs,
+    ServerStatus,
+)
+from reclaim.ops.status import circuit_now, look
+from reclaim.run.replay import ReplayReport
+from reclaim.run.report import RunReport
+from reclaim.state.circuit import State
+from reclaim.state.dead_letters import DeadLetter, DeadLetters
+from reclaim.state.lost import LostEntries
+from reclaim.trace import Operation
+
+MAX_REASON_CHARS, MAX_WHO_CHARS = 500, 100
+LETTERS_AT_ONCE = 10  # they may be large
+PAGE_BYTES = 2**20  # a page of dead letters ends early where its bodies come to more
+RUNS_AT_ONCE = 100
+
+# --- which target ----------------------------------------------------------------------------------------------------
+
+
+def named_units(app: App, target: str | None) -> list[Unit]:
+    """The unit of the target that is named, or all units.
+
+    Raises:
+        UnknownTarget: the target is not configured.
+    """
+    if target is not None and target not in app.units:
+        raise UnknownTarget(target, app.units)
+    return [unit for name, unit in app.units.items() if target in {None, name}]
+
+
+def the_unit(app: App, target: str | None) -> Unit:
+    """The unit of the target that is named, or the only one.
+
+    Raises:
+        UnknownTarget: the target is not configured; or none is named, and there are several.
+    """
+    units = named_units(app, target)
+    if len(units) > 1:
+        raise UnknownTarget(None, app.units)
+    return units[0]
+
+
+# --- how things are --------------------------------------------------------------------------------------------------
+
+
+async def read_status(app: App, target: str | None = None) -> ServerStatus:
+    """The status of all targets, or of the one that is named."""
+    others = app.units.keys() - {unit.target.name for unit in named_units(app, target)}
+    found, error = await look(app)
+    return ServerStatus(without(others, found) if others else found, error)
+
+
+def without(others: Collection[str], found: dict[str, Any]) -> dict[str, Any]:
+    """The status without these targets: the health and the doctor's findings are then those of the targets left."""
+    targets = [one for one in found["targets"] if one["target"] not in others]
+    health = Health.FAIL if found["error"] else worst([Health(one["health"]) for one in targets])
+    findings = [one for one in found["doctor"]["findings"] if one["about"] not in others]
+    doctor = {**found["doctor"], "findings": findings}
+    return {**found, "health": health.value, "doctor": doctor, "targets": targets}
+
+
+async def list_runs(app: App, target: str | None = None, *, limit: int = 50, before: bytes | None = None) -> Runs:
+    """At most `limit` reports, from the one before `before`; they are read in small pages, as they may be large."""
+    unit = the_unit(app, target)
+    runs: list[dict[str, Any]] = []
+    left = limit
+    while left:
+        asked = min(left, RUNS_AT_ONCE)
+        found, before = await unit.history.latest(asked, before)
+        runs += ({**report, "id": entry_id.decode()} for entry_id, report in found)
+        if before is None:
+            break
+        left -= asked
+    return Runs(unit.target.name, runs, _text(before))
+
+
+async def list_lost(app: App, target: str | None = None, *, limit: int = 50, before: bytes | None = None) -> Lost:
+    """At most `limit` lost entries, from the one before `before`."""
+    unit = the_unit(app, target)
+    entries = LostEntries(app.server, unit.target)
+    count = await entries.count()
+    lost, before = await entries.latest(limit, before)
+    return Lost(unit.target.name, count, lost, _text(before))
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+async def run_now(
+    app: App,
+    target: str | None = None,
+    *,
+    budget_sec: float = math.inf,
+    stop: asyncio.Event | None = None,
+    operation: Operation | None = None,
+) -> list[RunReport]:
+    """Run all targets, or the one that is named; a run that fails is told by its report."""
+    named_units(app, target)
+    return await app.reports(stop, only=target, budget_sec=budget_sec, operation=operation)
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+
+async def list_dead_letters(
+    app: App, target: str | None = None, *, limit: int = 50, after: bytes | None = None
+) -> Letters:
+    """A page of at most `limit` dead letters, from the one after `after`; fewer where they are large."""
+    unit = the_unit(app, target)
+    count, last = await unit.dead_letters.count(), await unit.dead_letters.last()
+    letters, after = await _page(unit.dead_letters, after, limit)
+    return Letters(unit.target.name, count, letters, _text(after), _text(last))
+
+
+async def _page(letters: DeadLetters, after: bytes | None, limit: int) -> tuple[list[DeadLetter], bytes | None]:
+    """At most `limit` dead letters, and the ID after which to go on (None: at the end)."""
+    found: list[DeadLetter] = []
+    size = 0
+    while len(found) < limit:
+        wanted = min(LETTERS_AT_ONCE, limit - len(found))
+        some = await letters.list(after, wanted)
+        for letter in some:
+            found.append(letter)
+            size += sum(map(len, letter.entry.fields))
+            if size > PAGE_BYTES:
+                return found, letter.id
+        if len(some) < wanted:
+            return found, None
+        after = some[-1].id
+    return found, after
+
+
+async def list_many_dead_letters(
+    app: App, target: str | None = None, *, limit: int = 50, after: bytes | None = None
+) -> Letters:
+    """As many pages as it takes to list `limit` dead letters; `next` is set wherever so many were found."""
+    page = await list_dead_letters(app, target, limit=limit, after=after)
+    letters = list(page.letters)
+    while page.next is not None and len(letters) < limit:
+        page = await list_dead_letters(app, target, limit=limit - len(letters), after=page.next.encode())
+        letters += page.letters
+    return replace(page, letters=letters)
+
+
+async def show_dead_letters(app: App, ids: Sequence[bytes], target: str | None = None) -> Chosen:
+    """The dead letters with these IDs.
+
+    Raises:
+        ValueError: an ID is not one of a stream.
+    """
+    unit = the_unit(app, target)
+    found = await unit.dead_letters.show(ids)
+    letters = [letter for letter in found if letter is not None]
+    missing = [letter_id for letter_id, letter in zip(ids, found, strict=True) if letter is None]
+    return Chosen(unit.target.name, letters, missing)
+
+
+async def count_dead_letters(app: App, target: str | None = None) -> tuple[str, int]:
+    """The target's name, and how many dead letters it has."""
+    unit = the_unit(app, target)
+    return unit.target.name, await unit.dead_letters.count()
+
+
+async def replay_dead_letters(
+    app: App,
+    ids: Sequence[bytes] | None,
+    target: str | None = None,
+    *,
+    upto: bytes | None = None,
+    limit: int | None = None,
+    per_second: float | None = None,
+    dry_run: bool = False,
+    even_if_open: bool = False,
+    budget_sec: float = 60.0,
+    progress: Callable[[ReplayReport], None] = lambda _: None,
+) -> Replayed:
+    """Handle the dead letters with these IDs once more, or all of them; `Replay.run` explains the arguments.
+
+    Raises:
+        CircuitOpen: the circuit is open; `even_if_open` was not said, and it is no dry run.
+        LeaseHeld: another run has been at work on the target all the time.
+    """
+    unit = the_unit(app, target)
+    if not (dry_run or even_if_open):
+        await _check_circuit(unit)
+    report = await unit.replay().run(
+        ids,
+        upto=upto,
+        limit=limit,
+        per_second=per_second,
+        dry_run=dry_run,
+        budget_sec=budget_sec,
+        progress=progress,
+    )
+    return Replayed(unit.target.name, dry_run, report)
+
+
+async def _check_circuit(unit: Unit) -> None:
+    circuit = await unit.circuit.show()
+    if circuit.state is State.CLOSED:
+        return
+    why = circuit.reason or "no reason given"
+    if circuit.by == "person":
+        why = f"{circuit.who or 'somebody'} opened it: {why}"
+    raise CircuitOpen(f"{unit.target.name}: the circuit is {circuit.state.value.replace('_', ' ')} ({why})")
+
+
+async def discard_dead_letters(
+    app: App, ids: Iterable[bytes] | None, target: str | None = None, *, upto: bytes | None = None
+) -> Discarded:
+    """Remove the dead letters with these IDs for good; or all of them, or all up to the one with the ID `upto`."""
+    unit = the_unit(app, target)
+    letters = unit.dead_letters
+    discarded = await (letters.discard_all(upto) if ids is None else letters.discard([*ids]))
+    return Discarded(unit.target.name, discarded)
+
+
+# --- the circuit -----------------------------------------------------------------------------------------------------
+
+
+async def show_circuits(app: App, target: str | None = None) -> list[CircuitOf]:
+    """The circuits of all targets, or of the one that is named."""
+    return [CircuitOf(unit.target.name, await _circuit(unit)) for unit in named_units(app, target)]
+
+
+async def open_circuit(app: App, reason: str, who: str, target: str | None = None) -> CircuitChanged:
+    """Open the circuit until a person closes it: runs take nothing over meanwhile.
+
+    Raises:
+        BadRequest: the reason or the name is not one line that can be read, or is too long.
+    """
+    return await _set_circuit(app, reason, who, target, State.OPEN)
+
+
+async def close_circuit(app: App, reason: str, who: str, target: str | None = None) -> CircuitChanged:
+    """Close the circuit, whoever opened it.
+
+    Raises:
+        BadRequest: as `open_circuit`.
+    """
+    return await _set_circuit(app, reason, who, target, State.CLOSED)
+
+
+async def _set_circuit(app: App, reason: str, who: str, target: str | None, to: State) -> CircuitChanged:
+    check_words(reason, who)
+    unit = the_unit(app, target)
+    act = unit.circuit.open if to is State.OPEN else unit.circuit.close
+    change = await act(reason.strip(), who.strip())
+    await app.tell(change, unit.target)
+    return CircuitChanged(unit.target.name, change.effect, await _circuit(unit))
+
+
+def check_words(reason: str, who: str) -> None:
+    """See that the reason, and the name of who decides, are such as everybody can read later.
+
+    Raises:
+        BadRequest: one of them is not.
+    """
+    for name, text, most_chars in (("reason", reason, MAX_REASON_CHARS), ("who", who, MAX_WHO_CHARS)):
+        if len(text) > most_chars or not visible.is_one_line(text):
+            allowed = f"1 to {most_chars} characters on one line that can be seen, not all of them blank"
+            raise BadRequest(f"{name} is {shown(text)}", allowed)
+
+
+async def _circuit(unit: Unit) -> CircuitNow:
+    return circuit_now(unit.target, await unit.circuit.show())
+
+
+def _text(entry_id: bytes | None) -> str | None:
+    return None if entry_id is None else entry_id.decode()

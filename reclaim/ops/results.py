@@ -1,0 +1,104 @@
+"""Owns what the operations answer: a frozen value for each, which every door shows in its own way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reclaim.errors import ServerError
+from reclaim.ops.facts import CircuitNow
+from reclaim.run.replay import ReplayReport
+from reclaim.state.circuit import Effect
+from reclaim.state.dead_letters import DeadLetter
+from reclaim.state.lost import LostEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The whole status, ready for JSON; `error` is set where the server itself could not be asked."""
+
+    found: dict[str, Any]
+    error: ServerError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Reports of a target's latest runs, newest first, each with its `id`; `next` is where the next page begins."""
+
+    target: str
+    runs: Sequence[dict[str, Any]]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Lost entries of a target, the one found last first.
+
+    Attributes:
+        count: how many lost entries the target has on record.
+        next: where the next page begins; None at the end.
+    """
+
+    target: str
+    count: int
+    lost: Sequence[LostEntry]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Dead letters of a target, the oldest first.
+
+    Attributes:
+        count: how many dead letters the target has.
+        next: the page ends with this one, and more follow; None at the end.
+        last: the newest dead letter of the target; None where there are none.
+    """
+
+    target: str
+    count: int
+    letters: Sequence[DeadLetter]
+    next: str | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The dead letters with the IDs that were asked for, and the IDs that no dead letter has."""
+
+    target: str
+    letters: Sequence[DeadLetter]
+    missing: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did on a target, or would do where it is a dry run."""
+
+    target: str
+    dry_run: bool
+    report: ReplayReport
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """How many dead letters of a target were removed."""
+
+    target: str
+    discarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOf:
+    """The circuit of a target."""
+
+    target: str
+    circuit: CircuitNow
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """What a person's change did to the circuit of a target, and the circuit as it is now."""
+
+    target: str
+    effect: Effect
+    circuit: CircuitNow
