@@ -1,6 +1,7 @@
-"""Owns the retry policies: what tenacity does with an error that may pass."""
+"""Owns the retry policy: how often and how patiently a call is made again while its error may pass."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,11 +29,11 @@ class _StopBefore(stop_base):
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how patiently an operation is tried again while its error may pass.
+    """How often and how patiently a call is made again while its error may pass.
 
     Attributes:
         attempts: how many in all.
-        max_delay_sec: the longest wait between two; waits grow from 0.05 s, with jitter.
+        max_delay_sec: the longest wait between two attempts; the waits grow from 0.05 s, with jitter.
         sleep: waits so many seconds.
     """
 
@@ -48,32 +49,36 @@ class Retries:
     async def attempt(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
         """The same, but nothing is interrupted at the deadline: no attempt is begun after it.
 
-        The first attempt is made without tenacity, whose bookkeeping costs more than most of what is tried here; only
-        when it fails tenacity is told, as of an attempt of its own.
+        Tenacity does not make the first attempt: its bookkeeping takes a hundred times as long as a call that works,
+        and nearly every call works.
         """
         try:
             return await function()
         except Exception as exc:
-            failed = exc
-        return await self.again(deadline, failed, function)
+            error = exc
+        return await self.again(deadline, error, function)
 
-    async def again(self, deadline: Deadline, failed: Exception, function: Callable[[], Awaitable[T]]) -> T:
-        """What further attempts come to, after one that failed like this; the same error if there are to be none."""
-        failures = [failed]
+    async def again(self, deadline: Deadline, error: Exception, function: Callable[[], Awaitable[T]]) -> T:
+        """What the function returns at a further attempt, after a first one that failed with this error.
 
-        async def attempt() -> T:
-            if failures:
-                raise failures.pop()
-            return await function()
+        Raises:
+            Exception: the error of the last attempt; `error` itself where no further attempt is to be made.
+        """
+        wait_sec = random.uniform(0, min(FIRST_DELAY_SEC, self.max_delay_sec))  # noqa: S311 # jitter, no secret
+        if self.attempts < 2 or not is_transient(error) or wait_sec >= deadline.remaining_sec():
+            raise error
+        await self.sleep(wait_sec)
+        return await self._further(deadline)(function)
 
-        return await self._policy(deadline)(attempt)
+    def _further(self, deadline: Deadline) -> AsyncRetrying:
+        """The policy after the first attempt.
 
-    def _policy(self, deadline: Deadline) -> AsyncRetrying:
-        """A new one for each use: tasks that share an AsyncRetrying overwrite each other's attempt state."""
+        A new one for each use: tasks that share an AsyncRetrying overwrite each other's attempt state.
+        """
         return AsyncRetrying(
             retry=retry_if_exception(is_transient),
-            wait=wait_random_exponential(multiplier=FIRST_DELAY_SEC, max=self.max_delay_sec),
-            stop=stop_after_attempt(self.attempts) | _StopBefore(deadline),
+            wait=wait_random_exponential(multiplier=2 * FIRST_DELAY_SEC, max=self.max_delay_sec),
+            stop=stop_after_attempt(self.attempts - 1) | _StopBefore(deadline),
             sleep=self.sleep,
             reraise=True,
         )
