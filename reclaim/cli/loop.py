@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from reclaim.app import App
 from reclaim.ops import operations
-from reclaim.run.report import Outcome, RunReport
+from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport
 from reclaim.schedule import Schedule
 from reclaim.settings import Settings
 
@@ -78,8 +78,8 @@ def sentence(report: RunReport) -> str:
 
 def _counts(report: RunReport) -> list[str]:
     """What became of entries; of a run that came to the end also that it found none, as others have not looked."""
-    names = ("claimed", "acknowledged", "parked", "retried", "failed", "held", "given_back", "lost")
-    counts = [f"{getattr(report, name)} {name.replace('_', ' ')}" for name in names if getattr(report, name)]
+    told = {*MAIN_COUNTS, "given_back", "lost"}
+    counts = [f"{n} {name.replace('_', ' ')}" for name, n in report.numbers().items() if n and name in told]
     return counts or (["nothing idle"] if report.outcome is Outcome.COMPLETED else [])
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from reclaim.cli.output import STYLES, cell, pairs, table
 from reclaim.entry import readable
 from reclaim.ops.health import Health, span
+from reclaim.run.report import MAIN_COUNTS
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.visible import for_a_terminal
 
@@ -18,18 +19,7 @@ VALUE_CHARS = 2000  # of a field's value, for a person
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
-RUN_COLUMNS = (
-    "started at",
-    "outcome",
-    "claimed",
-    "acknowledged",
-    "parked",
-    "failed",
-    "retried",
-    "held",
-    "seconds",
-    "reason",
-)
+RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
 FINDING_COLUMNS = ("health", "about", "what", "what to do")
 

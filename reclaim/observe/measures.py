@@ -10,27 +10,11 @@ from datetime import datetime, timedelta
 
 from reclaim import __version__
 from reclaim.observe.snapshot import Snapshot
-from reclaim.run.report import PageReport, RunReport
+from reclaim.run.report import MAIN_COUNTS, PageReport, RunReport
 from reclaim.trace import Operation, span_id
 
 MAX_TEXT = 8_000  # characters; Application Insights keeps 8,192 of a dimension
 
-# What became of the entries of a run.
-COUNTS = (
-    "claimed",
-    "stored",
-    "acknowledged",
-    "superseded",
-    "parked",
-    "retried",
-    "failed",
-    "held",
-    "given_back",
-    "lost",
-    "taken",
-    "dead_letters_dropped",
-)
-OF_A_PAGE = ("claimed", "acknowledged", "parked", "retried", "failed", "held")
 _CIRCUIT = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -117,14 +101,14 @@ def spans(run: ObservedRun, operation: Operation) -> list[Span]:
         ok=not report.outcome.went_wrong,
         dimensions=common
         | {"reason": report.reason[:MAX_TEXT], "reasons": json.dumps(report.reasons, ensure_ascii=False)[:MAX_TEXT]},
-        counts={"pages": report.pages} | {name: getattr(report, name) for name in COUNTS},
+        counts={"pages": report.pages} | report.numbers(),
     )
     pages = enumerate(report.page_reports, start=1)
     return [whole, *(_page_span(page, whole, span_id(report.run_id, number), common) for number, page in pages)]
 
 
 def _page_span(page: PageReport, run: Span, page_id: str, common: Mapping[str, str]) -> Span:
-    not_stored = page.retried + page.failed
+    not_stored = page.counts.retried + page.counts.failed
     return Span(
         trace_id=run.trace_id,
         parent_id=run.id,
@@ -136,7 +120,7 @@ def _page_span(page: PageReport, run: Span, page_id: str, common: Mapping[str, s
         result=page.error or ("entries_not_stored" if not_stored else "done"),
         ok=page.error is None and not not_stored,
         dimensions=common,
-        counts={name: getattr(page, name) for name in OF_A_PAGE},
+        counts={name: getattr(page.counts, name) for name in MAIN_COUNTS},
     )
 
 
@@ -144,8 +128,7 @@ def metrics(run: ObservedRun, operation: Operation, last_success_age_sec: float)
     """The run's values, all of the moment when it was over. A value that is not known is left out."""
     report, after = run.report, run.after
     settled = report.acknowledged + report.parked
-    values: dict[str, float | None] = {name: getattr(report, name) for name in COUNTS}
-    values |= {
+    values: dict[str, float | None] = report.numbers() | {
         "pending_before": _total(report.pending_before),
         "pending_after": _total(report.pending_after),
         "oldest_idle_before_ms": _oldest_before(report),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from reclaim.handlers.outcomes import Keyed
 from reclaim.run.decisions import Decision, failures
-from reclaim.run.report import Tally
+from reclaim.run.tally import Tally
 from reclaim.state.ask import Ask
 from reclaim.state.circuit import PROBE_ENTRIES, Admission, Change, Circuit, Effect
 from reclaim.state.connection import Server
@@ -48,7 +48,7 @@ class Passage:
         """Note whether the run may work."""
         self.why_not, self.probing = admission.why, admission.probing
         if admission.opening is not None and not admission.go:
-            self._tally.circuit_changes.append(admission.opening)  # told once, however many runs it stops
+            self._tally.circuit_changed(admission.opening)  # told once, however many runs it stops
 
     def at_most(self, count: int) -> int:
         """How many entries a page may have that would have so many."""
@@ -79,7 +79,7 @@ class Passage:
         self.probing = False
         if failed:
             await self._change(self._circuit.probe_failed(self._lease.token))
-        elif self._tally.acknowledged:
+        elif self._tally.counts.acknowledged:
             await self._change(self._circuit.probe_succeeded(self._lease.token, self._tally.run_id))
         else:
             await self._change(self._circuit.probe_withdrawn(self._lease.token))
@@ -91,6 +91,6 @@ class Passage:
             logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
             return
         if change.effect.changes:
-            self._tally.circuit_changes.append(change)
+            self._tally.circuit_changed(change)
         if change.effect in _STOPS:
             self.why_not = f"the circuit is open: {change.reason}"

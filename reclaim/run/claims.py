@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from reclaim.entry import Entry
-from reclaim.run.report import Tally
+from reclaim.run.tally import PageAccount, Tally
 from reclaim.settings import Target
 from reclaim.state.claim import Claimed
 from reclaim.state.refunds import Refunds
@@ -22,6 +22,7 @@ class Hand:
     Attributes:
         entries: the page's.
         after: where the next page starts; None: nowhere.
+        account: what became of its entries, counted.
         kept_at: when the claim, or what renewed it last, was sent; by the run's clock.
         settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
@@ -31,6 +32,7 @@ class Hand:
     entries: Sequence[Entry]
     after: bytes | None
     kept_at: float
+    account: PageAccount
     settling: bool = False
     taken: set[bytes] = field(default_factory=set)
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -52,7 +54,7 @@ class Hands:
 
     def take(self, page: Claimed, asked_at: float) -> Hand:
         """Note a page as ours, by a claim that was sent then: what stalls on the way has made it old already."""
-        hand = Hand(page.entries, page.after, asked_at)
+        hand = Hand(page.entries, page.after, asked_at, self._tally.claimed(page.entries))
         self._held.append(hand)
         return hand
 
@@ -96,7 +98,7 @@ class Hands:
             hand.kept_at = asked_at
             if gone and not hand.settling:
                 hand.taken |= gone
-                self._tally.taken += len(gone)
+                hand.account.add(taken=len(gone))
                 logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
 
     async def give_back(self) -> None:
@@ -107,4 +109,4 @@ class Hands:
             self._refunds.owe(hand.entries)
             ids.update(entry.id for entry in hand.entries)
         self._held.clear()
-        self._tally.given_back += len(ids - await self._refunds.settle())
+        self._tally.add(given_back=len(ids - await self._refunds.settle()))

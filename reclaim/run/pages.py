@@ -1,7 +1,7 @@
 """Owns the pages in work: stored in lanes, each beside the end of those before it, and settled one after another."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from reclaim.run.decisions import (
     with_unparked,
     without_taken,
 )
-from reclaim.run.report import Tally
+from reclaim.run.tally import PageAccount, Tally
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
@@ -130,14 +130,13 @@ class Pages:
         if work.before:
             await work.before[-1].draining.wait()
         began, entries = self.clock(), work.hand.entries
-        with self.tally.page(len(entries)) as settling:
+        with self.tally.timed(work.hand.account):
             done = await self._store(now, work, drains=not later)
             if work.before:
                 await work.before[-1].settled.wait()
                 work.before.clear()
             if later:
                 done += await self._store(self._split(later, work), work, drains=True)
-            settling()
             await self._settle(work.hand, done, in_turn(work.decisions, self._not_begun(work, done)))
         work.settled.set()
         self.pace.saw(entries, self.clock() - began)
@@ -232,8 +231,7 @@ class Pages:
         if taken or decisions:
             work.is_troubled = True
         superseded = stored.count(SUPERSEDED) and superseded_among(done, some, stored)
-        self.tally.superseded += superseded
-        self.tally.stored += len(done) - superseded
+        work.hand.account.add(superseded=superseded, stored=len(done) - superseded)
         return done, taken + decisions
 
     async def _taken(self, hand: Hand) -> AbstractSet[bytes]:
@@ -249,15 +247,15 @@ class Pages:
         parkings = [_parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
         if parkings:
             dropped, unparked = await self.dead_letters.park(parkings, self.retries, self.park_until)
-            self.tally.dead_letters_dropped += dropped
+            hand.account.add(dead_letters_dropped=dropped)
             done, decisions = with_unparked(unparked, done, decisions)
         self.held.update(hash(decision.key) for decision in decisions if not decision.verdict.settles)
         charged = [decision for decision in decisions if not decision.verdict.refunds]
-        self._count(charged)
+        self._count(hand.account, charged)
         self.hands.settled(hand, {decision.entry.id for decision in charged})
         if done:
             await self._acknowledge([entry.id for _, entry in done])
-            self.tally.acknowledged += len(done)
+            hand.account.add(acknowledged=len(done))
             self.hands.settled(hand, {entry.id for _, entry in done})
         if hand.entries:
             await self._give_back(hand, [decision for decision in decisions if decision.verdict.refunds])
@@ -277,23 +275,23 @@ class Pages:
         refunded = hand.entries
         self.refunds.owe(refunded)
         self.hands.settled(hand, {entry.id for entry in refunded})
-        self._count(decisions)
-        self.tally.given_back += len(refunded) - len(decisions)
+        self._count(hand.account, decisions)
+        hand.account.add(given_back=len(refunded) - len(decisions))
         await self.retrying(self.refunds.settle)
 
-    def _count(self, decisions: Sequence[Decision]) -> None:
-        tally = self.tally
+    def _count(self, account: PageAccount, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
-            tally.because(decision.reason)
-            match decision.verdict:
-                case Verdict.PARK:
-                    tally.parked += 1
-                case Verdict.FAIL:
-                    tally.failed += 1
-                case Verdict.HELD:
-                    tally.held += 1
-                case _:
-                    tally.retried += 1
+            self.tally.reasons.add(decision.reason)
+        account.add(**Counter(_COUNTED_AS[decision.verdict] for decision in decisions))
+
+
+_COUNTED_AS = {
+    Verdict.PARK: "parked",
+    Verdict.FAIL: "failed",
+    Verdict.HELD: "held",
+    Verdict.RETRY: "retried",
+    Verdict.STOP: "retried",
+}
 
 
 async def _all(lanes: Sequence[Coroutine[Any, Any, Decided]]) -> list[Decided]:

@@ -15,7 +15,7 @@ from reclaim.errors import LeaseHeld, MissingField, OutOfTime, describe
 from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.attempts import Storing
-from reclaim.run.report import reason_among
+from reclaim.run.tally import Reasons
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
@@ -247,5 +247,4 @@ def _hold(held: dict[bytes, int], key: bytes, letter: DeadLetter) -> None:
 
 def _with(reasons: Mapping[str, int], reason: str) -> Mapping[str, int]:
     """The reasons, with one more."""
-    name = reason_among(reasons, reason)
-    return {**reasons, name: reasons.get(name, 0) + 1}
+    return Reasons(reasons).plus({reason: 1})

@@ -1,23 +1,14 @@
-"""Owns the account of a run: counted while it goes, and one RunReport when it is over."""
+"""Owns the report of a run: how it ended, what became of its entries, and the same as JSON."""
 
 import json
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from enum import Enum
-from heapq import nlargest
 
 from reclaim.state.circuit import Change
-from reclaim.state.pending import Summary
 
-MAX_REASONS = 20
-OTHER_REASONS = "other reasons"
-MAX_CONSUMERS = 50  # named in a report or a status: there may be thousands, and a history holds 2,000 reports
-OTHER_CONSUMERS = "other consumers"
-MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
+MAX_CONSUMERS = 50  # named in a report or a status: there may be thousands, and a history has 2,000 reports
 
 
 class Outcome(Enum):
@@ -65,40 +56,10 @@ _LOOKED_AT_NOTHING = frozenset({Outcome.NOTHING_PENDING, Outcome.LEASE_HELD, Out
 
 
 @dataclass(frozen=True, slots=True)
-class PageReport:
-    """What came of one page: counts of entries, as in RunReport.
+class Counts:
+    """What became of entries: a number for each thing that can. This is the only list of these numbers.
 
     Attributes:
-        began_sec: when its handling began, in seconds after the run did.
-        seconds: how long that took, from the first store to the last acknowledgement.
-        error: the class of the error that ended the page and with it the run; None without one.
-    """
-
-    began_sec: float
-    seconds: float
-    claimed: int
-    acknowledged: int
-    parked: int
-    retried: int
-    failed: int
-    held: int
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What one run did on one target. Counts are of entries.
-
-    Attributes:
-        run_id: names the run in logs, in the lease and in the history.
-        target: ``stream/group``.
-        outcome: how it ended; `reason` says more where there is more to say.
-        error: what made it fail; not part of the JSON, where `reason` says it in words.
-        started_at: ISO 8601, UTC.
-        seconds: how long it took.
-        pending_before, pending_after: pending in the group, by consumer; None where it was not asked or not answered.
-            The 50 that hold most are named, the rest are one: ``other consumers``.
-        pages: how many times entries were claimed.
         claimed: taken over.
         stored: handled without an error.
         acknowledged: gone from the pending list because they were stored or superseded.
@@ -111,6 +72,64 @@ class RunReport:
         lost: pending, but no longer in the stream.
         taken: claimed by somebody else while they were ours.
         dead_letters_dropped: dead letters that the cap pushed out.
+    """
+
+    claimed: int = 0
+    stored: int = 0
+    acknowledged: int = 0
+    superseded: int = 0
+    parked: int = 0
+    retried: int = 0
+    failed: int = 0
+    held: int = 0
+    given_back: int = 0
+    lost: int = 0
+    taken: int = 0
+    dead_letters_dropped: int = 0
+
+    def __add__(self, more: "Counts") -> "Counts":
+        return Counts(*(getattr(self, name) + getattr(more, name) for name in COUNTS))
+
+    def numbers(self) -> dict[str, int]:
+        """The numbers by their names, in this order."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+
+COUNTS = tuple(one.name for one in fields(Counts))
+MAIN_COUNTS = ("claimed", "acknowledged", "parked", "failed", "retried", "held")  # what a table of runs has room for
+
+
+@dataclass(frozen=True, slots=True)
+class PageReport:
+    """What became of the entries of one page.
+
+    Attributes:
+        began_sec: when its handling began, in seconds after the run did.
+        seconds: how long that took, from the first store to the last acknowledgement.
+        counts: of its entries alone, though other pages were in work at the same time.
+        error: the class of the error that ended the page and with it the run; None without one.
+    """
+
+    began_sec: float
+    seconds: float
+    counts: Counts
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport(Counts):
+    """What one run did on one target: the counts of its entries, and what else there is to say.
+
+    Attributes:
+        run_id: names the run in logs, in the lease and in the history.
+        target: ``stream/group``.
+        outcome: how it ended; `reason` says more where there is more to say.
+        error: what made it fail; not part of the JSON, where `reason` says it in words.
+        started_at: ISO 8601, UTC.
+        seconds: how long it took.
+        pending_before, pending_after: pending in the group, by consumer; None where it was not asked or not answered.
+            The 50 consumers with most are named, the others are one: ``other consumers``.
+        pages: how many times entries were claimed.
         consumers_removed: names of consumers removed because they were idle for long with nothing pending.
         reasons: why entries were not stored, and how many for each reason (the first 20 reasons).
         longest_idle_ms: the longest that an entry claimed, or with ALERT_BACKLOG_SEC the first one pending, had waited.
@@ -128,18 +147,6 @@ class RunReport:
     pending_before: dict[str, int] | None
     pending_after: dict[str, int] | None
     pages: int
-    claimed: int
-    stored: int
-    acknowledged: int
-    superseded: int
-    parked: int
-    retried: int
-    failed: int
-    held: int
-    given_back: int
-    lost: int
-    taken: int
-    dead_letters_dropped: int
     consumers_removed: tuple[str, ...]
     reasons: dict[str, int]
     longest_idle_ms: int
@@ -153,105 +160,19 @@ class RunReport:
 
     def to_json(self, **more: str) -> str:
         """One line of JSON, with what else it is to say."""
-        account = (
-            asdict(replace(self, error=None, circuit_changes=(), page_reports=()))
-            | {"outcome": self.outcome.value}
-            | more
-        )
-        del account["error"], account["circuit_changes"], account["page_reports"]
-        return json.dumps(account)
-
-
-@dataclass(slots=True)
-class Tally:
-    """The counts of a run while it goes; the names are those of RunReport."""
-
-    run_id: str
-    target: str
-    clock: Callable[[], float]
-    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
-    began: float = field(init=False)
-    before: Summary | None = None
-    after: Summary | None = None
-    pages: int = 0
-    claimed: int = 0
-    stored: int = 0
-    acknowledged: int = 0
-    superseded: int = 0
-    parked: int = 0
-    retried: int = 0
-    failed: int = 0
-    held: int = 0
-    given_back: int = 0
-    lost: int = 0
-    taken: int = 0
-    dead_letters_dropped: int = 0
-    consumers_removed: list[str] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    longest_idle_ms: int = 0
-    circuit_changes: list[Change] = field(default_factory=list)
-    page_reports: deque[PageReport] = field(default_factory=lambda: deque(maxlen=MAX_PAGE_REPORTS))
-
-    def __post_init__(self) -> None:
-        self.began = self.clock()
-
-    def because(self, reason: str) -> None:
-        """Count a reason for an entry not to be stored."""
-        self.reasons[reason_among(self.reasons, reason)] += 1
-
-    @contextmanager
-    def page(self, claimed: int) -> Iterator[Callable[[], None]]:
-        """Keep account of one page. What it gives is to be called when the page is about to be settled.
-
-        Pages are settled one after another, so what is counted from then on is the page's own.
-        """
-        began, error = self.clock(), None
-        before: list[int] = []
-        try:
-            yield lambda: before.extend(getattr(self, name) for name in _OF_A_PAGE)
-        except BaseException as exc:
-            error = type(exc).__name__
-            raise
-        finally:
-            now = [getattr(self, name) for name in _OF_A_PAGE]
-            counts = {name: n - was for name, n, was in zip(_OF_A_PAGE, now, before or now, strict=True)}
-            seconds = round(self.clock() - began, 6)
-            self.page_reports.append(PageReport(round(began - self.began, 6), seconds, claimed, **counts, error=error))
-
-    def report(self, outcome: Outcome, reason: str = "", error: Exception | None = None) -> RunReport:
-        """The account, now that the run is over."""
-        return RunReport(
-            outcome=outcome,
-            reason=reason,
-            error=error,
-            seconds=round(self.clock() - self.began, 6),
-            pending_before=_by_consumer(self.before),
-            pending_after=_by_consumer(self.after),
-            consumers_removed=tuple(self.consumers_removed),
-            reasons=dict(self.reasons),
-            circuit_changes=tuple(self.circuit_changes),
-            page_reports=tuple(self.page_reports),
-            **{name: getattr(self, name) for name in _AS_COUNTED},
-        )
-
-
-def reason_among(reasons: Collection[str], reason: str) -> str:
-    """Under what a reason is counted among those there are: itself, as long as they are few."""
-    return reason if reason in reasons or len(reasons) < MAX_REASONS else OTHER_REASONS
-
-
-def _by_consumer(summary: Summary | None) -> dict[str, int] | None:
-    if summary is None:
-        return None
-    held = summary.consumers or {}
-    if len(held) <= MAX_CONSUMERS:
-        return held
-    most = nlargest(MAX_CONSUMERS, held.items(), key=lambda one: one[1])
-    return dict([*most, (OTHER_CONSUMERS, summary.count - sum(count for _, count in most))])
-
-
-_OF_A_PAGE = ("acknowledged", "parked", "retried", "failed", "held")
-_AS_COUNTED = tuple(
-    {one.name for one in fields(RunReport)}
-    & {one.name for one in fields(Tally)} - {"consumers_removed", "reasons", "circuit_changes", "page_reports"}
-)
+        account = {
+            "run_id": self.run_id,
+            "target": self.target,
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "started_at": self.started_at,
+            "seconds": self.seconds,
+            "pending_before": self.pending_before,
+            "pending_after": self.pending_after,
+            "pages": self.pages,
+            **self.numbers(),
+            "consumers_removed": self.consumers_removed,
+            "reasons": self.reasons,
+            "longest_idle_ms": self.longest_idle_ms,
+        }
+        return json.dumps(account | more)

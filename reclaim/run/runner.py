@@ -24,7 +24,8 @@ from reclaim.run.attempts import STOP_SEC, Storing
 from reclaim.run.circuit_gate import Passage
 from reclaim.run.claims import Hand, Hands
 from reclaim.run.pages import Pages
-from reclaim.run.report import Outcome, RunReport, Tally
+from reclaim.run.report import Outcome, RunReport
+from reclaim.run.tally import Tally
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.circuit import Circuit
@@ -344,14 +345,10 @@ class _Run:
                 return None
             page, asked_at = claimed
             start = page.after
-            self._tally.lost += len(page.lost)
+            self._tally.add(lost=len(page.lost))
             if page.unrecorded is not None:
-                self._tally.because(f"lost entries that could not be recorded are pending still: {page.unrecorded}")
+                self._tally.reasons.add(f"lost entries that could not be recorded are pending still: {page.unrecorded}")
             if page.entries:
-                self._tally.pages += 1
-                self._tally.claimed += len(page.entries)
-                longest = max(entry.idle_ms for entry in page.entries)
-                self._tally.longest_idle_ms = max(self._tally.longest_idle_ms, longest)
                 return self._hands.take(page, asked_at)
         return None
 

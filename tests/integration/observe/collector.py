@@ -13,7 +13,8 @@ from reclaim.handlers.outcomes import Handler
 from reclaim.observe.export import Exporter
 from reclaim.observe.measures import ObservedRun
 from reclaim.observe.snapshot import Snapshot, take_snapshot
-from reclaim.run.report import Outcome, RunReport, Tally
+from reclaim.run.report import Outcome, RunReport
+from reclaim.run.tally import Tally
 from reclaim.settings import Insights, Target
 from reclaim.trace import Operation
 from tests.support import HasPort, a_runner

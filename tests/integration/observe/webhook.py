@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 
 from reclaim.observe.alerter import SEND_BUDGET_SEC, Alerter
 from reclaim.observe.alerts import Alert, alert_of, alerts_of
-from reclaim.run.report import Outcome, RunReport, Tally
+from reclaim.run.report import Outcome, RunReport
+from reclaim.run.tally import Tally
 from reclaim.settings import Target
 from reclaim.state.connection import Server, connect
 from tests.integration.state.circuits import Instance

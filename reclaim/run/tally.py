@@ -1,0 +1,138 @@
+"""Owns the account of a run while it goes: what is counted for the run, and for each page of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from heapq import nlargest
+
+from reclaim.entry import Entry
+from reclaim.run.report import MAX_CONSUMERS, Counts, Outcome, PageReport, RunReport
+from reclaim.state.circuit import Change
+from reclaim.state.pending import Summary
+
+MAX_REASONS = 20
+OTHER_REASONS = "other reasons"
+OTHER_CONSUMERS = "other consumers"
+MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
+
+
+class Reasons(dict[str, int]):
+    """Why entries were not stored, and how many for each reason: for the first 20 reasons, then for all others."""
+
+    def add(self, reason: str, count: int = 1) -> None:
+        """Count entries that were not stored for this reason."""
+        name = reason if reason in self or len(self) < MAX_REASONS else OTHER_REASONS
+        self[name] = self.get(name, 0) + count
+
+    def plus(self, more: Mapping[str, int]) -> "Reasons":
+        """These reasons and more of them."""
+        both = Reasons(self)
+        for reason, count in more.items():
+            both.add(reason, count)
+        return both
+
+
+class Tally:
+    """The account of one run.
+
+    Attributes:
+        run_id, target, started_at: as in its report.
+        before, after: what was pending when the run began, and when it ended.
+        pages: how many times entries were claimed.
+        counts: what became of them so far.
+        reasons: why some were not stored.
+        longest_idle_ms, consumers_removed: as in its report.
+    """
+
+    def __init__(self, run_id: str, target: str, clock: Callable[[], float]) -> None:
+        self.run_id = run_id
+        self.target = target
+        self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.before: Summary | None = None
+        self.after: Summary | None = None
+        self.pages = 0
+        self.counts = Counts()
+        self.reasons = Reasons()
+        self.longest_idle_ms = 0
+        self.consumers_removed: list[str] = []
+        self._circuit_changes: list[Change] = []
+        self._page_reports: deque[PageReport] = deque(maxlen=MAX_PAGE_REPORTS)
+        self._clock = clock
+        self._began = clock()
+
+    def add(self, **counts: int) -> None:
+        """Count entries; the names are those of Counts."""
+        self.counts += Counts(**counts)
+
+    def circuit_changed(self, change: Change) -> None:
+        """Note what the run did to the circuit."""
+        self._circuit_changes.append(change)
+
+    def claimed(self, entries: Sequence[Entry]) -> "PageAccount":
+        """Count a page that was claimed; return the account of what becomes of it."""
+        self.pages += 1
+        self.longest_idle_ms = max(self.longest_idle_ms, *(entry.idle_ms for entry in entries))
+        account = PageAccount(self)
+        account.add(claimed=len(entries))
+        return account
+
+    @contextmanager
+    def timed(self, account: "PageAccount") -> Iterator[None]:
+        """Report on a page, whose handling takes as long as this is open; also if an error ends it."""
+        began, error = self._clock(), None
+        try:
+            yield
+        except BaseException as exc:
+            error = type(exc).__name__
+            raise
+        finally:
+            since, seconds = round(began - self._began, 6), round(self._clock() - began, 6)
+            self._page_reports.append(PageReport(since, seconds, account.counts, error))
+
+    def report(self, outcome: Outcome, reason: str = "", error: Exception | None = None) -> RunReport:
+        """The report, now that the run is over."""
+        return RunReport(
+            run_id=self.run_id,
+            target=self.target,
+            outcome=outcome,
+            reason=reason,
+            error=error,
+            started_at=self.started_at,
+            seconds=round(self._clock() - self._began, 6),
+            pending_before=_by_consumer(self.before),
+            pending_after=_by_consumer(self.after),
+            pages=self.pages,
+            **self.counts.numbers(),
+            consumers_removed=tuple(self.consumers_removed),
+            reasons=dict(self.reasons),
+            longest_idle_ms=self.longest_idle_ms,
+            circuit_changes=tuple(self._circuit_changes),
+            page_reports=tuple(self._page_reports),
+        )
+
+
+class PageAccount:
+    """The account of one page. What is counted here is counted for its run too.
+
+    Pages are in work at the same time, so a page's counts cannot be had from the run's counts before and after it.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self.counts = Counts()
+
+    def add(self, **counts: int) -> None:
+        """Count entries of the page; the names are those of Counts."""
+        self.counts += Counts(**counts)
+        self._tally.add(**counts)
+
+
+def _by_consumer(summary: Summary | None) -> dict[str, int] | None:
+    if summary is None:
+        return None
+    pending = summary.consumers or {}
+    if len(pending) <= MAX_CONSUMERS:
+        return pending
+    most = nlargest(MAX_CONSUMERS, pending.items(), key=lambda one: one[1])
+    return dict([*most, (OTHER_CONSUMERS, summary.count - sum(count for _, count in most))])
