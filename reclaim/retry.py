@@ -68,7 +68,11 @@ class Retries:
         if self.attempts < 2 or not is_transient(error) or wait_sec >= deadline.remaining_sec():
             raise error
         await self.sleep(wait_sec)
-        return await self._further(deadline)(function)
+
+        async def further() -> T:  # tenacity awaits only what is declared with `async def`
+            return await function()
+
+        return await self._further(deadline)(further)
 
     def _further(self, deadline: Deadline) -> AsyncRetrying:
         """The policy after the first attempt.
