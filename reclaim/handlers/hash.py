@@ -9,29 +9,9 @@ from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
 from reclaim.keys import Template
 from reclaim.state.ask import Command, Reply
 from reclaim.state.connection import Server
+from reclaim.state.scripts import script
 
-# Stores an entry in a hash that remembers the ID of the entry it holds; an older entry does not overwrite a newer one.
-# IDs are compared as numbers of any length. Errors are passed through as they are, so that their codes are seen.
-# KEYS: the hash. ARGV: the field that holds the ID, the entry's ID, then its names and values.
-# Result: 1 stored, 0 superseded.
-_STORE_NEWER = """
-local function parts(id) if id then return id:match('^(%d+)-(%d+)$') end end
-local held = redis.pcall('HGET', KEYS[1], ARGV[1])
-if type(held) == 'table' and held.err then return held end
-local held_ms, held_seq = parts(held)
-if held_ms then
-  local ms, seq = parts(ARGV[2])
-  if held_ms == ms then held_ms, ms = held_seq, seq end
-  if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return 0 end
-end
-for first = 3, #ARGV, 2000 do
-  local stored = redis.pcall('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 1999, #ARGV)))
-  if type(stored) == 'table' then return stored end
-end
-local stored = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
-if type(stored) == 'table' then return stored end
-return 1
-"""
+_STORE_NEWER = script("store_newer")
 _WAS_NEWER = 0  # what the script answers where the hash holds a newer entry
 _STORE_NEWER_SHA = hashlib.sha1(_STORE_NEWER.encode(), usedforsecurity=False).hexdigest()
 
@@ -65,8 +45,8 @@ class HashHandler:
         """The first one carries the script and so makes it known to the server, also after a SCRIPT FLUSH."""
         scripts = chain((("EVAL", _STORE_NEWER),), repeat(("EVALSHA", _STORE_NEWER_SHA)))
         return [
-            (*script, 1, key, version_field, entry.id, *entry.fields)
-            for script, (key, entry) in zip(scripts, entries, strict=False)
+            (*call, 1, key, version_field, entry.id, *entry.fields)
+            for call, (key, entry) in zip(scripts, entries, strict=False)
         ]
 
 

@@ -35,6 +35,7 @@ from reclaim.retry import Retries
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply
 from reclaim.state.connection import Server
+from reclaim.state.scripts import script
 from reclaim.times import Deadline
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
@@ -44,139 +45,12 @@ MAX_COOLDOWN_MS = 3_600_000  # and up to this, but where CIRCUIT_COOLDOWN_SEC it
 ATTEMPTS, PATIENCE_SEC = 3, 10.0  # for what a person does
 MAX_TEXT = 500  # characters of a reason or a name that are kept
 
-# What every script begins with: the server's time in ms, and what the last opening or closing was.
-# (https://redis.io/docs/latest/commands/time/; before Redis 5 a script that asks for it could write nothing.)
-_COMMON = """
-if redis.replicate_commands then redis.replicate_commands() end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function facts()
-  return redis.call('HMGET', KEYS[1], 'change', 'since_ms', 'by', 'who', 'reason', 'until_ms', 'failures')
-end
-local state = redis.call('HGET', KEYS[1], 'state')
-if state ~= 'open' and state ~= 'half_open' then state = 'closed' end
-"""
-
-# Says whether a run may work, and gives it the probe if it is the one to probe.
-# KEYS: the circuit, the lease. ARGV: the token that the run has put into the lease, the probe's TTL in ms.
-# Result: {'go'}, or {'probe' or 'open', ms to wait or -1 if only a person closes the circuit, facts}.
-_ENTER = (
-    _COMMON
-    + """
-if state == 'closed' then return {'go'} end
-local free_ms = tonumber(redis.call('HGET', KEYS[1], state == 'open' and 'until_ms' or 'probe_until_ms') or 0)
-if state == 'open' and free_ms == 0 then return {'open', -1, facts()} end
-local has_lease = redis.call('GET', KEYS[2]) == ARGV[1]
-if state == 'half_open' and has_lease and redis.call('HGET', KEYS[1], 'probe') == ARGV[1] then
-  return {'probe', 0, facts()}
-end
-if now < free_ms or not has_lease then return {'open', math.max(free_ms - now, 0), facts()} end
-redis.call('HSET', KEYS[1], 'state', 'half_open', 'probe', ARGV[1], 'probe_until_ms', now + tonumber(ARGV[2]))
-return {'probe', 0, facts()}
-"""
-)
-
-# Counts failures, each as a member of the window, and opens the circuit when they are too many. No more members are
-# added than it takes to open, and none while it is open. Sent again with the same ID, it counts and tells the same.
-# KEYS: the circuit, the window. ARGV: the call's ID, failures, how many of them open, the window in ms, the cool-down
-# in ms (0: only a person closes), which run it is, the reason to give.
-# Result: {'opened', 'is_open' or 'is_closed', facts}.
-_RECORD = (
-    _COMMON
-    + """
-if state ~= 'closed' then
-  return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'opened' or 'is_open', facts()}
-end
-local limit, window_ms, cooldown_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now - window_ms)
-local before = redis.call('ZCARD', KEYS[2])
-local new = math.min(tonumber(ARGV[2]), limit - before)
-for first = 1, new, 500 do
-  local call = {'ZADD', KEYS[2]}
-  for at = first, math.min(first + 499, new) do
-    call[#call + 1] = now
-    call[#call + 1] = ARGV[1] .. ':' .. at
-  end
-  redis.call(unpack(call))
-end
-redis.call('PEXPIRE', KEYS[2], window_ms + 1)
-if redis.call('ZCARD', KEYS[2]) < limit then return {'is_closed', facts()} end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'state', 'open', 'change', ARGV[1], 'since_ms', now,
-  'by', 'failures', 'who', ARGV[6], 'reason', ARGV[7], 'failures', before + tonumber(ARGV[2]), 'failed_probes', 0,
-  'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0, 'cooldown_ms', cooldown_ms)
-return {'opened', facts()}
-"""
-)
-
-# Takes the probe away from the run that has it: the circuit is open again.
-# KEYS: the circuit. ARGV: the probe's token, 'reopened' (the probe failed: the cool-down doubles and begins anew) or
-# 'withdrawn' (it came to no result: the next run may probe), the longest cool-down in ms (0: only a person closes).
-# Result: {the second ARGV, or 'not_probing', facts}.
-_REOPEN = (
-    _COMMON
-    + """
-if state ~= 'half_open' or redis.call('HGET', KEYS[1], 'probe') ~= ARGV[1] then return {'not_probing', facts()} end
-redis.call('HSET', KEYS[1], 'state', 'open')
-redis.call('HDEL', KEYS[1], 'probe', 'probe_until_ms')
-if ARGV[2] == 'reopened' then
-  local cooldown_ms = math.min(2 * (redis.call('HGET', KEYS[1], 'cooldown_ms') or 0), tonumber(ARGV[3]))
-  redis.call('HSET', KEYS[1], 'cooldown_ms', cooldown_ms, 'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0)
-  redis.call('HINCRBY', KEYS[1], 'failed_probes', 1)
-end
-return {ARGV[2], facts()}
-"""
-)
-
-# Closes the circuit and empties the window. Sent again with the same ID, it tells the same.
-# KEYS: the circuit, the window. ARGV: the call's ID, 'probe' or 'person', which run or who it is, the reason, and of a
-# probe its token.
-# Result: {'closed', 'is_closed' (it was before), or 'not_probing', facts}.
-_CLOSE = (
-    _COMMON
-    + """
-if state == 'closed' then
-  return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'closed' or 'is_closed', facts()}
-end
-if ARGV[2] == 'probe' and (state ~= 'half_open' or redis.call('HGET', KEYS[1], 'probe') ~= ARGV[5]) then
-  return {'not_probing', facts()}
-end
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('HSET', KEYS[1], 'state', 'closed', 'change', ARGV[1], 'since_ms', now,
-  'by', ARGV[2], 'who', ARGV[3], 'reason', ARGV[4])
-return {'closed', facts()}
-"""
-)
-
-# Opens the circuit until a person closes it; one that is open already is kept open until then. Sent again with the same
-# ID, it tells the same.
-# KEYS: the circuit. ARGV: the call's ID, the person's name, the reason.
-# Result: {'opened', 'held' (it was open: from now on only a person closes it) or 'is_open' (for a person), facts}.
-_OPEN = (
-    _COMMON
-    + """
-if state == 'closed' then
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'change', ARGV[1], 'since_ms', now, 'failures', 0, 'failed_probes', 0, 'cooldown_ms', 0)
-elseif redis.call('HGET', KEYS[1], 'by') == 'person' then
-  local made = redis.call('HMGET', KEYS[1], 'change', 'held')
-  return {made[1] == ARGV[1] and 'opened' or made[2] == ARGV[1] and 'held' or 'is_open', facts()}
-end
-redis.call('HSET', KEYS[1], 'state', 'open', 'by', 'person', 'who', ARGV[2], 'reason', ARGV[3], 'until_ms', 0)
-if state ~= 'closed' then redis.call('HSET', KEYS[1], 'held', ARGV[1]) end
-redis.call('HDEL', KEYS[1], 'probe', 'probe_until_ms')
-return {state == 'closed' and 'opened' or 'held', facts()}
-"""
-)
-
-# KEYS: the circuit, the window. ARGV: the window in ms.
-# Result: {state, now in ms, failures in the window, the circuit's names and values in turn}.
-_SHOW = (
-    _COMMON
-    + """
-return {state, now, redis.call('ZCOUNT', KEYS[2], now - tonumber(ARGV[1]), '+inf'), redis.call('HGETALL', KEYS[1])}
-"""
-)
+_ENTER = script("circuit_enter", prelude="circuit_prelude")
+_RECORD = script("circuit_record", prelude="circuit_prelude")
+_REOPEN = script("circuit_reopen", prelude="circuit_prelude")
+_CLOSE = script("circuit_close", prelude="circuit_prelude")
+_OPEN = script("circuit_open", prelude="circuit_prelude")
+_SHOW = script("circuit_read", prelude="circuit_prelude")
 
 
 class State(Enum):

@@ -29,76 +29,13 @@ from reclaim.state.connection import Server
 from reclaim.state.find import Claiming, Found
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
+from reclaim.state.scripts import script
 
 LOST_MAXLEN = 10_000
 CAREFUL_AT_ONCE = 100  # entries that one script claims, whose bodies pass through Lua: 2 ms, and 11 ms for 500
 
-# From Redis 7 on XCLAIM drops entries that are pending but no longer in the stream without a word, so they must be
-# recorded before, at one stroke with it: in one MULTI where nothing was deleted a moment ago (then the script ends
-# early), else inside the script, where XCLAIM is kept away from what could not be recorded.
-# Records such entries and acknowledges them away; with 'claim', claims the others too.
-# KEYS: the stream, the ledger of lost entries. ARGV: group, consumer, least idle ms, now (Unix ms), the ledger's cap,
-# 'claim' or '', then the IDs, ascending.
-# Result: {rows of those recorded as XPENDING gives them or false if it ended early, entries as XCLAIM gives them, false
-# or why some were not recorded}.
-_BURY = """
-if redis.replicate_commands then redis.replicate_commands() end
-local function is_less(a, b)
-  local a_ms, a_seq = a:match('(%d+)-(%d+)')
-  local b_ms, b_seq = b:match('(%d+)-(%d+)')
-  if a_ms == b_ms then a_ms, b_ms = a_seq, b_seq end
-  if #a_ms ~= #b_ms then return #a_ms < #b_ms end
-  return a_ms < b_ms
-end
-local group, consumer, least, claims = ARGV[1], ARGV[2], ARGV[3], ARGV[6] == 'claim'
-local info, facts = redis.call('XINFO', 'STREAM', KEYS[1]), {}
-for at = 1, #info, 2 do facts[info[at]] = info[at + 1] end
-local first, deleted = facts['first-entry'], facts['max-deleted-entry-id']
-local is_whole = first and deleted and is_less(deleted, ARGV[7]) and not is_less(ARGV[7], first[1])
-if is_whole and not claims then return {false, false, false} end
-local lost, left, failure = {}, {}, false
-for at = 7, #ARGV do
-  local id = ARGV[at]
-  if is_whole or #redis.call('XRANGE', KEYS[1], id, id) > 0 then
-    left[#left + 1] = id
-  else
-    local row = redis.call('XPENDING', KEYS[1], group, id, id, 1)[1]
-    if row and (row[3] >= tonumber(least) or row[3] < 0) then
-      local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*',
-        'id', id, 'consumer', row[2], 'idle_ms', row[3], 'deliveries', row[4], 'at', ARGV[4])
-      if type(added) == 'table' then
-        failure = added.err
-      else
-        redis.call('XACK', KEYS[1], group, id)
-        lost[#lost + 1] = row
-      end
-    end
-  end
-end
-local claimed = {}
-if claims and #left > 0 then claimed = redis.call('XCLAIM', KEYS[1], group, consumer, least, unpack(left)) end
-return {lost, claimed, failure}
-"""
-
-# Before Redis 7 such entries are claimed like others and stay pending, bodies nil: they are recorded afterwards.
-# KEYS: the stream, the ledger of lost entries. ARGV: group, our consumer, now (Unix ms), the ledger's cap, then for
-# each entry that was claimed without a body: ID, and consumer, idle ms and deliveries before the claim.
-# Result: the IDs recorded.
-_BURY_CLAIMED = """
-if redis.replicate_commands then redis.replicate_commands() end
-local lost = {}
-for at = 5, #ARGV, 4 do
-  local id = ARGV[at]
-  local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
-  if row and row[2] == ARGV[2] and #redis.call('XRANGE', KEYS[1], id, id) == 0 then
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'id', id, 'consumer', ARGV[at + 1],
-      'idle_ms', ARGV[at + 2], 'deliveries', ARGV[at + 3], 'at', ARGV[3])
-    redis.call('XACK', KEYS[1], ARGV[1], id)
-    lost[#lost + 1] = id
-  end
-end
-return lost
-"""
+_BURY = script("bury")
+_BURY_CLAIMED = script("bury_claimed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from reclaim.retry import Retries
 from reclaim.settings import Target
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
+from reclaim.state.scripts import script
 from reclaim.times import Deadline
 
 T = TypeVar("T")
@@ -29,76 +30,10 @@ IDS_AT_ONCE = 500
 BYTES_AT_ONCE = 2**18
 PATIENCE_SEC = 10.0  # for what a person asks: a connection that breaks is tried again
 
-
-# Adds a dead letter and acknowledges its entry. A MULTI would acknowledge it also where XADD fails when it is its turn
-# (the key holds another type); a script stops there. Errors are passed through as they are: their codes are needed.
-# KEYS: the stream, the dead letters. ARGV: group, entry ID, cap, our consumer, the entry's delivery count as we left
-# it, then the dead letter's names and values.
-# Result: how many older dead letters the cap pushed out; 0 also where the entry is no longer pending; the error TAKEN
-# where somebody else has claimed it.
-_PARK = """
-if redis.replicate_commands then redis.replicate_commands() end
-local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
-if not row then return 0 end
-if row[2] ~= ARGV[4] or row[4] ~= tonumber(ARGV[5]) then return redis.error_reply('TAKEN by somebody else') end
-local before = redis.call('XLEN', KEYS[2])
-local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 6))
-if type(added) == 'table' then return added end
-local acknowledged = redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[2])
-if type(acknowledged) == 'table' then
-  redis.call('XDEL', KEYS[2], added)
-  return acknowledged
-end
-return before + 1 - redis.call('XLEN', KEYS[2])
-"""
-
-
-# Replaces a dead letter by an amended one, unless somebody has removed it meanwhile.
-# KEYS: the dead letters. ARGV: the ID, then the new one's names and values. Result: the new one's ID, or nil.
-_AMEND = """
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return false end
-local added = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, 2))
-if type(added) == 'table' then return added end
-redis.call('XDEL', KEYS[1], ARGV[1])
-return added
-"""
-
-
-# The IDs of dead letters, without their bodies, one after another until they are enough or have come to so many bytes.
-# KEYS: the dead letters. ARGV: first ID, last ID, how many, how many bytes. Result: {{ID, the entry's ID}, …}.
-_IDS = """
-local ids, size, start = {}, 0, ARGV[1]
-while #ids < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
-  local letter = redis.call('XRANGE', KEYS[1], start, ARGV[2], 'COUNT', 1)[1]
-  if not letter then break end
-  local entry
-  for at = 1, #letter[2], 2 do
-    if letter[2][at] == 'id' then entry = letter[2][at + 1] end
-    size = size + #letter[2][at] + #letter[2][at + 1]
-  end
-  ids[#ids + 1] = {letter[1], entry or letter[1]}
-  local ms, seq = letter[1]:match('(%d+)-(%d+)')
-  if #seq > 15 then break end -- Lua does not count on exactly
-  start = ms .. '-' .. string.format('%d', seq + 1)
-end
-return ids
-"""
-
-
-# Removes dead letters from the first on, until they are enough or have come to so many bytes.
-# KEYS: the dead letters. ARGV: last ID, how many, how many bytes. Result: {how many, 1 if there may be more}.
-_DISCARD = """
-if redis.replicate_commands then redis.replicate_commands() end
-local discarded, size = 0, 0
-while discarded < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
-  local letter = redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', 1)[1]
-  if not letter then return {discarded, 0} end
-  for _, value in ipairs(letter[2]) do size = size + #value end
-  redis.call('XDEL', KEYS[1], letter[1])
-  discarded = discarded + 1
-end
-return {discarded, 1}
-"""
+_PARK = script("park")
+_AMEND = script("amend")
+_IDS = script("dead_letter_ids")
+_DISCARD = script("discard")
 
 
 class Reason(Enum):

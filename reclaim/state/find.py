@@ -21,40 +21,15 @@ from reclaim.state.connection import Server
 from reclaim.state.page_size import FIRST_PAGE, Pace
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
+from reclaim.state.scripts import script
 
 START = b"-"
 READ_AT_ONCE = 500
 NATIVE_UP_TO = 50_000  # entries that XPENDING … IDLE may have to walk
 WINDOW = 2_000  # entries that one script looks at: 2 ms on Valkey 9, 4 ms on Redis 6.2
 
-# Looks at a bounded window of the pending list (and so needs no IDLE, which Redis 6.0 does not have).
-# KEYS: the stream. ARGV: group, start ID, entries to look at, entries wanted, least idle ms, idle ms below which
-# (-1: any), and, to look at one consumer's entries only, its name.
-# Result: {rows as XPENDING gives them, last ID looked at or false, 1 if the list ended there}.
-_SCAN = """
-local call = {'XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3], ARGV[7]}
-local wanted, least, below = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local rows = redis.call(unpack(call))
-local found, last = {}, false
-for _, row in ipairs(rows) do
-  last = row[1]
-  local idle = row[3]
-  if (idle >= least or idle < 0) and (below < 0 or idle < below) then
-    found[#found + 1] = row
-    if #found == wanted then return {found, last, 0} end
-  end
-end
-return {found, last, #rows < tonumber(ARGV[3]) and 1 or 0}
-"""
-
-# Where the stream begins, and how far it has holes.
-# KEYS: the stream. Result: {first ID in it or false, greatest ID deleted or false (before Redis 7)}.
-_EDGES = """
-local facts = {}
-local info = redis.call('XINFO', 'STREAM', KEYS[1])
-for at = 1, #info, 2 do facts[info[at]] = info[at + 1] end
-return {facts['first-entry'] and facts['first-entry'][1], facts['max-deleted-entry-id'] or false}
-"""
+_SCAN = script("scan")
+_EDGES = script("edges")
 
 
 class Claiming(Enum):

@@ -12,23 +12,15 @@ from collections.abc import Callable, Sequence
 from reclaim.entry import readable
 from reclaim.state.ask import Ask, Reply, plain, raised
 from reclaim.state.connection import Server
+from reclaim.state.scripts import script
 
 logger = logging.getLogger("reclaim")
 
 TTL_MS = 15_000
 RENEW_EVERY_SEC = TTL_MS / 3000
 
-# KEYS: the lease. ARGV: the holder's token, the new TTL in ms. Result: 1 renewed, 0 no longer held by this token.
-_RENEW = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-
-# KEYS: the lease. ARGV: the holder's token. Result: 1 released, 0 no longer held by this token.
-_RELEASE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
+_RENEW = script("lease_renew")
+_RELEASE = script("lease_release")
 
 
 class Lease:

@@ -10,23 +10,12 @@ from reclaim.entry import by_name, readable
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, checked, plain
 from reclaim.state.connection import Server
+from reclaim.state.scripts import script
 from reclaim.verdicts import error_code
 
 SWEEP_AT_ONCE = 200  # consumers that one script removes: under 1 ms
 
-# Removes consumers that have nothing pending, whatever was true when they were chosen.
-# KEYS: the stream. ARGV: group, then their names. Result: the names removed.
-_SWEEP = """
-if redis.replicate_commands then redis.replicate_commands() end
-local swept = {}
-for at = 2, #ARGV do
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[at]) == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[at])
-    swept[#swept + 1] = ARGV[at]
-  end
-end
-return swept
-"""
+_SWEEP = script("sweep")
 
 
 class Row(NamedTuple):

@@ -38,29 +38,12 @@ from reclaim.entry import Entry
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.pending import Row
+from reclaim.state.scripts import script
 
 DOUBT_SEC = 60.0  # how long after it has failed a claim may still take effect
 KEEP_AT_ONCE = 500  # entries that one script keeps or refunds: 2 to 4 ms
 
-# Sets idle time and delivery count of entries that are still ours as we left them: same consumer, same count.
-# What is no longer in the stream is left as it is: from Redis 7 on XCLAIM would drop it unrecorded.
-# KEYS: the stream. ARGV: group, consumer, then for each entry: ID, its count as we left it, new idle ms, new count.
-# Result: the IDs that are no longer ours.
-_KEEP = """
-if redis.replicate_commands then redis.replicate_commands() end
-local gone = {}
-for at = 3, #ARGV, 4 do
-  local id = ARGV[at]
-  local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
-  if not row or row[2] ~= ARGV[2] or row[4] ~= tonumber(ARGV[at + 1]) then
-    gone[#gone + 1] = id
-  elseif #redis.call('XRANGE', KEYS[1], id, id) > 0 then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
-      'IDLE', ARGV[at + 2], 'RETRYCOUNT', ARGV[at + 3], 'JUSTID')
-  end
-end
-return gone
-"""
+_KEEP = script("keep")
 
 
 class Refunds:

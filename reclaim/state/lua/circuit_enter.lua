@@ -1,0 +1,21 @@
+-- Says whether a run may work, and gives it the probe if it is the one to probe.
+--
+-- KEYS[1]  the circuit               {<stream>}:reclaim:<group>:circuit
+-- KEYS[2]  the lease                 {<stream>}:reclaim:<group>:lease
+--
+-- ARGV[1]  the token that the run has put into the lease
+-- ARGV[2]  how long a probe may take, ms
+--
+-- Returns {'go'}, or {'probe' or 'open', ms to wait or -1 if only a person closes the circuit, facts}.
+-- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
+
+if state == 'closed' then return {'go'} end
+local free_ms = tonumber(redis.call('HGET', KEYS[1], state == 'open' and 'until_ms' or 'probe_until_ms') or 0)
+if state == 'open' and free_ms == 0 then return {'open', -1, facts()} end
+local has_lease = redis.call('GET', KEYS[2]) == ARGV[1]
+if state == 'half_open' and has_lease and redis.call('HGET', KEYS[1], 'probe') == ARGV[1] then
+  return {'probe', 0, facts()}
+end
+if now < free_ms or not has_lease then return {'open', math.max(free_ms - now, 0), facts()} end
+redis.call('HSET', KEYS[1], 'state', 'half_open', 'probe', ARGV[1], 'probe_until_ms', now + tonumber(ARGV[2]))
+return {'probe', 0, facts()}

@@ -1,0 +1,27 @@
+-- Stores an entry in a hash that remembers the ID of the entry it holds: an older entry does not overwrite a newer one.
+-- IDs are compared as numbers of any length. Errors are returned as they are: their codes are needed.
+--
+-- KEYS[1]  the hash                  as HASH_KEY makes it of the entry: tweet:<id>
+--
+-- ARGV[1]  the field that holds the entry's ID
+-- ARGV[2]  the entry's ID
+-- ARGV[3]… the entry's names and values in turn
+--
+-- Returns 1 if it was stored, 0 if the hash holds a newer entry.
+
+local function parts(id) if id then return id:match('^(%d+)-(%d+)$') end end
+local held = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(held) == 'table' and held.err then return held end
+local held_ms, held_seq = parts(held)
+if held_ms then
+  local ms, seq = parts(ARGV[2])
+  if held_ms == ms then held_ms, ms = held_seq, seq end
+  if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return 0 end
+end
+for first = 3, #ARGV, 2000 do
+  local stored = redis.pcall('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 1999, #ARGV)))
+  if type(stored) == 'table' then return stored end
+end
+local stored = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
+if type(stored) == 'table' then return stored end
+return 1
