@@ -1,4 +1,4 @@
-"""Owns the Entry, one stream entry as Redis delivered it, bytes and all; and how IDs, names and values are read."""
+"""Owns the entry: one stream entry as Redis delivered it, its bytes untouched; and the arithmetic of entry IDs."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,9 +10,9 @@ class Entry(NamedTuple):
     Attributes:
         id: the entry ID as Redis writes it, ``b"1700000000000-0"``.
         fields: names and values in turn, as XADD took them: ``(name, value, name, value, …)``; never decoded.
-        consumer: who held the entry before it was claimed; empty where nobody did.
-        idle_ms: milliseconds since that consumer was given it, at the time it was claimed.
-        deliveries: how often it has been delivered, this claim included
+        consumer: the consumer that had the entry before it was claimed; empty if there was none.
+        idle_ms: milliseconds between its last delivery to that consumer and our claim.
+        deliveries: how many times it was delivered, this claim included
             (https://redis.io/docs/latest/commands/xpending/).
     """
 
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     deliveries: int = 1
 
     def get(self, name: str | bytes) -> bytes | None:
-        """The value of a field; the last one where a name occurs twice (as HSET would keep); None without the field."""
+        """The value of a field, or None without it. If a name occurs twice, the last one counts, as HSET keeps it."""
         wanted = name.encode() if isinstance(name, str) else name
         names_from_the_end = self.fields[-2::-2]
         if wanted not in names_from_the_end:
@@ -32,17 +32,17 @@ class Entry(NamedTuple):
 
 
 def readable(value: bytes | None) -> str:
-    r"""Anybody's bytes as text, those that are not UTF-8 as ``\xNN``."""
+    r"""Bytes as text; a byte that is not UTF-8 becomes ``\xNN``."""
     return "" if value is None else value.decode(errors="backslashreplace")
 
 
 def by_name(flat: Sequence[Any]) -> dict[bytes, Any]:
-    """Names and values in turn, as Redis gives them, as values by name."""
+    """A dict of the names and values that Redis gives in turn."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def id_after(entry_id: bytes) -> bytes:
-    """The smallest ID greater than this one: an inclusive range start that Redis 6.0 knows too (it has no ``(``)."""
+    """The smallest ID greater than this one. It starts a range on Redis 6.0, which has no exclusive ``(``."""
     ms, seq = entry_id.split(b"-")
     if int(seq) == _MAX_PART:
         return b"%d-0" % (int(ms) + 1)
@@ -50,7 +50,7 @@ def id_after(entry_id: bytes) -> bytes:
 
 
 def id_before(entry_id: bytes) -> bytes:
-    """The greatest ID smaller than this one; of ``0-0`` itself, before which there is none."""
+    """The greatest ID smaller than this one; ``0-0`` for ``0-0``, as none is smaller."""
     ms, seq = map(int, entry_id.split(b"-"))
     if seq:
         return b"%d-%d" % (ms, seq - 1)
@@ -58,7 +58,7 @@ def id_before(entry_id: bytes) -> bytes:
 
 
 def id_number(entry_id: bytes) -> int:
-    """The ID as one integer, in the order Redis keeps (milliseconds, then sequence)."""
+    """The ID as one integer. Integers compare as Redis compares IDs: milliseconds first, then sequence."""
     ms, seq = entry_id.split(b"-")
     return int(ms) << 64 | int(seq)
 
@@ -67,7 +67,7 @@ def check_id(entry_id: bytes) -> bytes:
     """The ID itself.
 
     Raises:
-        ValueError: it is not of the form that Redis gives: two numbers of at most 64 bits, with a dash between.
+        ValueError: it is not two numbers of at most 64 bits with a dash between, as Redis writes IDs.
     """
     ms, dash, seq = entry_id.partition(b"-")
     if not (dash and ms.isdigit() and seq.isdigit() and max(int(ms), int(seq)) <= _MAX_PART):

@@ -2,7 +2,7 @@
 
 ReclaimError
 ├── SettingsError          one or more settings are missing or bad; `problems` lists them all
-├── ServerError            the run cannot go on
+├── ServerError            Redis cannot be used, so the run cannot go on
 │   ├── Unreachable        Redis does not answer at this address
 │   ├── NotTrusted         the server's TLS certificate was not accepted
 │   └── AccessDenied       wrong password, or no permission for a command
@@ -12,12 +12,12 @@ ReclaimError
 ├── RunFailed              a target's run failed; raised once every target's report is out
 ├── LeaseHeld              another run is at work on the target, and did not end in time
 ├── CircuitOpen            the target's circuit is open, so what was asked for is refused
-├── HandlerTimeout         a handler took so long that it hangs
-├── HandlerCancelled       a handler raised CancelledError, or cancelled its own task, though nobody had cancelled it
-├── HandlerExited          a handler raised what is no Exception: SystemExit, say
+├── HandlerTimeout         a handler took longer than it may, and was stopped
+├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
+├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
 ├── MissingField           a template names a field that the entry does not have
-├── RejectEntry            raised by a handler: this entry is bad for good, park it
-└── RetryEntry             raised by a handler: not the entry's fault, try again later
+├── RejectEntry            raised by a handler: this entry can never be handled, park it
+└── RetryEntry             raised by a handler: the entry is not to blame, try again later
     └── OutOfTime          the run's time was up before the entry was stored
 """
 
@@ -28,7 +28,7 @@ MAX_SHOWN_CHARS = 60
 
 
 class ReclaimError(Exception):
-    """Base of every error reclaim raises itself."""
+    """The base of every error that reclaim itself raises."""
 
 
 class SettingsError(ReclaimError):
@@ -40,7 +40,7 @@ class SettingsError(ReclaimError):
 
 
 class ServerError(ReclaimError):
-    """Redis cannot be used as things stand; the message names the host."""
+    """Redis cannot be used; the message names the host."""
 
 
 class Unreachable(ServerError):
@@ -52,7 +52,7 @@ class NotTrusted(ServerError):
 
 
 class AccessDenied(ServerError):
-    """The user name, password or permissions do not suffice; the message names the command refused."""
+    """Redis refused the user name, the password or a command; the message says which."""
 
 
 class BadRequest(ReclaimError):
@@ -89,15 +89,15 @@ class CircuitOpen(ReclaimError):
 
 
 class HandlerTimeout(ReclaimError):
-    """A handler took so long that it hangs: half of RUN_BUDGET_SEC."""
+    """A handler took half of RUN_BUDGET_SEC for one entry, and was stopped."""
 
 
 class HandlerCancelled(ReclaimError):
-    """A handler raised CancelledError though nobody had cancelled it."""
+    """A handler ended with CancelledError although the run had not cancelled it."""
 
 
 class HandlerExited(ReclaimError):
-    """A handler raised what is no Exception, such as SystemExit: no order of ours, and counted against the entry."""
+    """A handler raised SystemExit or the like. The process does not end for it: the entry is charged."""
 
 
 class MissingField(ReclaimError):
@@ -105,19 +105,19 @@ class MissingField(ReclaimError):
 
 
 class RejectEntry(ReclaimError):
-    """Raise it from a handler for an entry that is bad for good: it goes to the dead letters at once."""
+    """Raise it from a handler for an entry that can never be handled: the entry becomes a dead letter at once."""
 
 
 class RetryEntry(ReclaimError):
-    """Raise it from a handler when the entry is not to blame: it stays pending and its delivery is not counted."""
+    """Raise it from a handler if the entry is not to blame: it stays pending, and the delivery is not counted."""
 
 
 class OutOfTime(RetryEntry):
-    """The run's time was up before the entry was stored; nobody's failure."""
+    """The run's time was up before the entry was stored. It is not a failure of the entry or of the handler."""
 
 
 def describe(exc: BaseException) -> str:
-    """The error's class and text; not every class of a user's can tell its text."""
+    """The error's class and text. An error class of a user's may fail to give its text."""
     try:
         return f"{type(exc).__name__}: {exc}"
     except Exception:

@@ -1,6 +1,6 @@
-"""Owns every Redis key name: those that reclaim writes for itself, and those made from an entry by a template.
+"""Owns every Redis key name: the names of our own keys, and the templates that make a key from an entry.
 
-The keys of a target share its stream's hash slot, so that scripts and MULTI work on a cluster
+The keys of a target are in its stream's hash slot, so that scripts and MULTI may use them together
 (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
 """
 
@@ -33,7 +33,7 @@ class Keys:
 
 
 def _tagged(stream: str) -> str:
-    """The stream's name with a hash tag that gives the stream's own slot: the one it has, else all of it."""
+    """The stream's name with a hash tag that has the stream's slot: its own tag if it has one, else the whole name."""
     _, opened, rest = stream.partition("{")
     tag, closed, _ = rest.partition("}")
     return stream if opened and closed and tag else f"{{{stream}}}"

@@ -1,11 +1,11 @@
-"""Owns times: deadlines on a monotonic clock, and moments in words."""
+"""Owns times: deadlines on a monotonic clock, and moments as text."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 
 class Deadline:
-    """A moment on a monotonic clock by which something must be over."""
+    """A moment on a monotonic clock by which something must have ended."""
 
     def __init__(self, budget_sec: float, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -16,7 +16,7 @@ class Deadline:
         return max(0.0, self.at - self._clock())
 
     def passed(self) -> bool:
-        """Whether it is over."""
+        """Whether the moment has come."""
         return self._clock() >= self.at
 
 

@@ -1,4 +1,4 @@
-"""Owns the verdicts: what becomes of an entry, and the one table that says so for each error."""
+"""Owns the verdicts: what becomes of an entry, and the one table from an error to its verdict."""
 
 import asyncio
 import errno
@@ -29,7 +29,7 @@ class Verdict(Enum):
     RETRY = "retry"
     FAIL = "fail"
     HELD = "held"
-    STOP = "stop"  # credentials or permissions: the entry is given back and the run ends with an error
+    STOP = "stop"  # wrong credentials or missing permission: the entry is refunded, and the run ends with an error
 
     @property
     def settles(self) -> bool:
@@ -38,15 +38,15 @@ class Verdict(Enum):
 
     @property
     def refunds(self) -> bool:
-        """Whether the delivery that the claim counted is taken back."""
+        """Whether the delivery is refunded."""
         return self in _REFUNDED
 
 
 _SETTLED = frozenset({Verdict.DONE, Verdict.PARK})
 _REFUNDED = frozenset({Verdict.RETRY, Verdict.HELD, Verdict.STOP})
 
-# Error codes that redis-py leaves in the text of a plain ResponseError, or that stand inside the text, where a script
-# of Redis 6 met them (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
+# By the code of an error for which redis-py has no class, so that it raises a plain ResponseError
+# (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
 _BY_CODE = {
     "WRONGTYPE": Verdict.PARK,
     "CLUSTERDOWN": Verdict.RETRY,
@@ -91,7 +91,7 @@ _BY_TYPE: dict[type[BaseException], Verdict] = {
 
 
 def classify(exc: Exception) -> Verdict:
-    """The verdict for an entry whose handling raised `exc`: that of its nearest class in the table."""
+    """The verdict for an entry whose handling raised `exc`. The table's nearest class in the error's MRO decides."""
     if type(exc) is redis_errors.ResponseError:
         return _BY_CODE.get(error_code(exc), Verdict.FAIL)
     if isinstance(exc, OSError) and (exc.errno in _NETWORK_ERRNOS or _is_of_several_addresses(exc)):
@@ -105,11 +105,11 @@ def classify(exc: Exception) -> Verdict:
 
 
 def _is_of_several_addresses(exc: OSError) -> bool:
-    """Whether asyncio could connect to none of a name's addresses, which it tells in words only."""
+    """Whether asyncio tried several addresses of a host and reached none. Only the error's text says so."""
     return exc.errno is None and str(exc).startswith("Multiple exceptions: ")
 
 
-# What the operating system says of a network that is away (https://man7.org/linux/man-pages/man3/errno.3.html).
+# What the operating system reports if the network or the host cannot be reached (https://man7.org/linux/man-pages/man3/errno.3.html).
 _NETWORK_ERRNOS = frozenset(
     {
         errno.ECONNABORTED,
@@ -125,7 +125,7 @@ _NETWORK_ERRNOS = frozenset(
     }
 )
 
-# Errors of libraries that handlers may use, by name: what could not be reached is not the entry's fault.
+# Errors of libraries that handlers may use, by name, as we import none of them: something could not be reached.
 _OF_LIBRARIES = frozenset(
     {
         "aiohttp.client_exceptions.ClientConnectionError",
@@ -142,17 +142,17 @@ _OF_LIBRARIES = frozenset(
 
 
 def is_transient(exc: BaseException) -> bool:
-    """Whether trying again at once may help; what tenacity asks."""
+    """Whether the error is transient, so that a retry within the run may help."""
     return isinstance(exc, Exception) and classify(exc) is Verdict.RETRY
 
 
 def error_code(exc: BaseException) -> str:
-    """The code of a Redis error (``OOM``, ``WRONGTYPE``, …); ``ERR`` where it has none of its own."""
+    """The code of a Redis error (``OOM``, ``WRONGTYPE``, …); ``ERR`` if it has no other."""
     text = str(exc)
     in_script = _IN_SCRIPT.search(text)
     code = in_script[1] if in_script else getattr(exc, "status_code", None) or text.partition(" ")[0]
     return code if code.isupper() else "ERR"
 
 
-# Redis 6 puts its own words before the error that a script met: "@user_script: 18: -OOM command not allowed …".
+# If a command fails inside a script, Redis 6 puts text before its code: "@user_script: 18: -OOM command not allowed …".
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")

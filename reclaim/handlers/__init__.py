@@ -1,4 +1,4 @@
-"""Owns the choice of a handler: what is done with an entry before it is acknowledged."""
+"""Owns the choice of a handler: what finishes an entry before it is acknowledged."""
 
 from reclaim.handlers.function import FunctionHandler, load
 from reclaim.handlers.hash import HashHandler

@@ -1,4 +1,4 @@
-"""Owns the function handler: each entry is given to a function of the user's."""
+"""Owns the function handler, which gives each entry to a function of the user's."""
 
 import asyncio
 import importlib
@@ -14,7 +14,7 @@ HandlerFunction = Callable[[Entry], Awaitable[None]]
 
 
 class FunctionHandler:
-    """Calls a function of the user's for each entry."""
+    """Calls the user's function for each entry."""
 
     at_once = False
 
@@ -23,7 +23,7 @@ class FunctionHandler:
         self._key = key
 
     def order_key(self, entry: Entry) -> bytes:
-        """The key by the template; an entry without the template's fields has no order to keep but its own."""
+        """The key that the template makes. An entry without the template's fields is not ordered: its ID is its key."""
         try:
             return self._key.render(entry)
         except MissingField:
@@ -43,7 +43,7 @@ class FunctionHandler:
                 outcomes.append(
                     Failed(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
                 )
-            except Exception as exc:  # whatever it is: classify() judges it
+            except Exception as exc:  # whatever it is: classify() gives the verdict
                 outcomes.append(Failed(exc))
             except (KeyboardInterrupt, GeneratorExit):
                 raise
@@ -56,7 +56,7 @@ def load(name: str) -> HandlerFunction:
     """The function that HANDLER names, as ``module:function``.
 
     Raises:
-        SettingsError: it cannot be imported, is not there, or is not an async function of one entry.
+        SettingsError: the module cannot be imported, has no such function, or the function is not async.
     """
     module_name, _, function_name = name.partition(":")
     allowed = "module:function, an async function of one Entry"

@@ -34,7 +34,7 @@ class HashHandler:
         """One pipeline: HSET for each entry, or with a version field a script for each."""
         if self._version_field is None:
             replies = await self._server.batch([("HSET", key, *entry.fields) for key, entry in entries])
-            if set(map(type, replies)) == {int}:  # every one of them was stored
+            if set(map(type, replies)) == {int}:  # no reply is an error: all were stored
                 return [STORED] * len(replies)
             return [_of_reply(reply) for reply in replies]
         replies = await self._server.batch(self._versioned(entries, self._version_field))
@@ -42,7 +42,7 @@ class HashHandler:
 
     @staticmethod
     def _versioned(entries: Sequence[Keyed], version_field: bytes) -> list[Command]:
-        """The first one carries the script and so makes it known to the server, also after a SCRIPT FLUSH."""
+        """The first command is an EVAL: it loads the script, so that the others find it, also after a SCRIPT FLUSH."""
         scripts = chain((("EVAL", _STORE_NEWER),), repeat(("EVALSHA", _STORE_NEWER_SHA)))
         return [
             (*call, 1, key, version_field, entry.id, *entry.fields)
@@ -51,5 +51,5 @@ class HashHandler:
 
 
 def _of_reply(reply: Reply) -> Handled:
-    """What a command that stores one entry says of it."""
+    """The outcome that the reply to an entry's command means."""
     return Failed(reply) if isinstance(reply, Exception) else STORED

@@ -1,4 +1,4 @@
-"""Owns what a handler is, and what can come of giving it an entry."""
+"""Owns what a handler is, and what can come of giving an entry to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Handler(Protocol):
     """Stores entries, and says of each what came of it.
 
     Attributes:
-        at_once: whether `store` takes many entries in one call (else it is called with one).
+        at_once: whether one call of `store` takes many entries. If not, each call has one entry.
     """
 
     at_once: bool

@@ -40,7 +40,7 @@ def test_any_name_without_braces_gives_its_slot_to_all_keys(stream: str, group: 
 
 
 def test_keys_are_named_for_the_stream_the_group_and_what_they_hold() -> None:
-    """As DESIGN.md has them: all different, and those of another group too."""
+    """As docs/operate.md lists them. Another group has other keys."""
     keys = Keys.of("tweets_stream", "redisearch_app_group")
 
     assert keys.stream == b"tweets_stream"
