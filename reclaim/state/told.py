@@ -37,30 +37,30 @@ class ToldAlerts:
             return False
         try:
             return await self._call("SET", marker, _TELLING, "NX", "PX", TELLING_MS) is not None
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever keeps Redis from answering, the alert is to be told
             return True
 
     async def remember(self, marker: bytes, for_ms: int) -> None:
         """The alert was told, and is not to be told again for so long."""
         now = self._clock()
-        self._only_here = {known: until for known, until in self._only_here.items() if until > now and known != marker}
-        try:
+        self._only_here = {known: until for known, until in self._only_here.items() if until > now}
+        self._only_here[marker] = now + for_ms / 1000
+        with suppress(Exception):  # then it stays here
             await self._call("SET", marker, _TOLD, "PX", for_ms)
-        except Exception:
-            self._only_here[marker] = now + for_ms / 1000
+            self._only_here.pop(marker, None)
 
     async def forget(self, *markers: bytes) -> None:
         """These alerts may be told again."""
         for marker in markers:
             self._only_here.pop(marker, None)
-        with suppress(Exception):
+        with suppress(Exception):  # the marker runs out by itself
             await self._call("DEL", *markers)
 
     async def is_told(self, marker: bytes) -> bool:
         """Whether the alert was told; False where Redis does not answer and this process has not told it."""
         if self._left_ms(marker) > 0:
             return True
-        with suppress(Exception):
+        with suppress(Exception):  # the next run asks again
             return bool(await self._call("GET", marker) == _TOLD)
         return False
 
