@@ -120,7 +120,7 @@ def describe(exc: BaseException) -> str:
     """The error's class and text. An error class of a user's may fail to give its text."""
     try:
         return f"{type(exc).__name__}: {exc}"
-    except Exception:
+    except Exception:  # noqa: BLE001  # a user's class may raise anything where its text is asked for
         return f"{type(exc).__name__} (its text cannot be had)"
 
 

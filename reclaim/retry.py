@@ -54,7 +54,7 @@ class Retries:
         """
         try:
             return await function()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # the policy in `again` judges every error
             error = exc
         return await self.again(deadline, error, function)
 

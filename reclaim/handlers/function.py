@@ -43,11 +43,11 @@ class FunctionHandler:
                 outcomes.append(
                     Failed(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
                 )
-            except Exception as exc:  # whatever it is: classify() gives the verdict
+            except Exception as exc:  # noqa: BLE001  # a user's function may raise anything: classify() gives the verdict
                 outcomes.append(Failed(exc))
             except (KeyboardInterrupt, GeneratorExit):
                 raise
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: BLE001  # SystemExit and the like end one entry, not the process
                 outcomes.append(Failed(HandlerExited(f"the handler raised {describe(exc)}")))
         return outcomes
 

@@ -69,7 +69,8 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
         asked = requests.read(operation_id, req.params, req.get_body())
         acting = partial(act, app_of_loop(), asked)
         return _json(200, await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting()))
-    except (Exception, asyncio.CancelledError) as exc:  # a cancellation that leaks leaves the host's invocation hanging
+    # Every error gets an answer; a cancellation that leaks leaves the host's invocation hanging.
+    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # see above
         problem = problems.problem_of(exc)
         headers = {"Retry-After": str(RETRY_AFTER_SEC)} if problem.status in {409, 503} else {}
         return _json(problem.status, {"error": {"code": problem.code, "message": problem.sentence}}, headers)

@@ -52,7 +52,7 @@ class Alerter:
             elif due:
                 async with self._webhook.open() as post:
                     await asyncio.gather(*(self._send(post, alert, deadline) for alert in due))
-        except Exception:
+        except Exception:  # a fault of the alerts fails no run (G6)
             logger.exception("reclaim alerts not sent: %s", alerts)
 
     async def _is_due(self, alert: Alert) -> bool:

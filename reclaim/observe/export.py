@@ -138,7 +138,7 @@ class Exporter:
             self._post = _Post(self._poster.start(items), self.dropped.count)
             await asyncio.wait([asyncio.wrap_future(self._post.outcome)], timeout=within_sec)
             self._take_note_of_outcome()
-        except Exception:
+        except Exception:  # a fault of telemetry fails no run (G6)
             logger.exception("reclaim: telemetry failed")
 
     def send_log_if_asked(self) -> None:

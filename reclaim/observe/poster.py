@@ -42,7 +42,7 @@ class Poster:
     def _run(self, items: Sequence[Item], outcome: Future[Sent]) -> None:
         try:
             outcome.set_result(self._sender_now().send(items, time.monotonic() + self._timeout_sec))
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  # only the outcome can say what went wrong here
             outcome.set_result(Sent(len(items), f"{type(exc).__name__}: {exc}"))
 
     def _sender_now(self) -> "Sender":

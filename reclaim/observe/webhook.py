@@ -87,7 +87,7 @@ class Webhook:
             await Retries(ATTEMPTS, MAX_DELAY_SEC, self._sleep).call(deadline, partial(self._attempt, client, event))
         except NotTaken:
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever the client raises, the event has not arrived
             raise NotTaken(type(exc).__name__) from None  # the error's own words may hold the address or the key
 
     async def _attempt(self, client: "AsyncClient", event: bytes) -> None:

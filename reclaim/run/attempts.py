@@ -74,7 +74,7 @@ class Storing:
         if left and isinstance(first := stored[left[0]], Failed):
             try:
                 await self._retries.again(self._until, first.error, attempt)
-            except Exception as exc:  # no attempts are left; `stored` says where each entry stands
+            except Exception as exc:  # noqa: BLE001  # no attempts are left; `stored` says where each entry stands
                 logger.debug("reclaim: gave up on %d entries: %s", len(left), exc)
         return stored
 
@@ -89,7 +89,7 @@ class Storing:
                 if task.cancelled():  # not by us
                     return [Failed(HandlerCancelled("the handler cancelled its own task"))] * len(entries)
                 return task.result()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # a handler may raise anything; classify() gives the verdict
             return [Failed(exc)] * len(entries)
         finally:
             if not task.done():

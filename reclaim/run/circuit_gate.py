@@ -87,7 +87,7 @@ class Passage:
     async def _change(self, ask: Ask[Change]) -> None:
         try:
             (change,) = await self._retrying(lambda: self._server.ask(ask))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # entries are settled whether or not the circuit hears of it
             logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
             return
         if change.effect.changes:

@@ -72,7 +72,7 @@ class Hands:
             for hand in self:
                 try:
                     await self._refresh(hand, every_sec / 2)
-                except Exception as exc:  # the next turn tries again; the run itself sees what is wrong
+                except Exception as exc:  # noqa: BLE001  # the next turn tries again; the run itself sees what is wrong
                     logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
 
     def is_fresh(self, hand: Hand) -> bool:

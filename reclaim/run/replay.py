@@ -140,7 +140,7 @@ class Replay:
         """Release the lease; where that fails it ends by itself, and what was done stays done."""
         try:
             await self._server.ask(lease.release())
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # the lease ends by itself
             logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, exc)
 
     async def _choose(

@@ -170,14 +170,14 @@ class _Run:
                 return await self._close((Outcome.CIRCUIT_OPEN, self._passage.why_not, None))
         except ResponseError as exc:
             return await self._close(_failed(exc))  # the lease may be ours
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # a run never raises: its report says what failed it
             return self._tally.report(*_failed(exc))
         try:
             ending = await self._reclaim()
         except asyncio.CancelledError:
             await self._close((Outcome.STOPPED, "cancelled", None))
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # as above
             ending = _failed(exc)
         return await self._close(ending)
 
@@ -207,7 +207,7 @@ class _Run:
                 else:
                     await self._release_and_count(ending[0])
                     await self._send(*self._kept(ending))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # the work is done; what is not closed runs out by itself
             logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, exc)
         return self._tally.report(*ending)
 

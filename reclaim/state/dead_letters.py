@@ -147,7 +147,7 @@ class DeadLetters:
             await retries.call(deadline, attempt)
         except AccessDenied:
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # each dead letter that is left gets the error as its result
             return dropped, {one: errors.get(one, exc) for one in left}
         return dropped, {}
 

@@ -75,7 +75,7 @@ class Lease:
             try:
                 await self.renew()
                 wait_sec = RENEW_EVERY_SEC
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001  # renewed again soon; `lost` says when it is too late
                 wait_sec = RENEW_EVERY_SEC / 5
                 logger.warning("reclaim: lease %s not renewed: %s", readable(self._key), exc)
 
