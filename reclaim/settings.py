@@ -21,13 +21,18 @@ TLS_PORT, PLAIN_PORT = 6380, 6379
 class Target:
     """A stream and its group, and how their abandoned entries are to be handled. Times are in the unit of the name."""
 
-    stream: str = setting("STREAM_NAME", REQUIRED, kinds.STREAM, "the stream", short="stream")
-    group: str = setting("STREAM_CONSUMER_GROUP_NAME", REQUIRED, kinds.TEXT, "its consumer group", short="group")
+    stream: str = setting("STREAM_NAME", REQUIRED, kinds.STREAM, "the stream's name", short="stream")
+    group: str = setting(
+        "STREAM_CONSUMER_GROUP_NAME", REQUIRED, kinds.TEXT, "the name of its consumer group", short="group"
+    )
     consumer: str = setting(
-        "MONITORING_CONSUMER_NAME", "monitoring_app", kinds.TEXT, "our name in the group", short="consumer"
+        "MONITORING_CONSUMER_NAME", "monitoring_app", kinds.TEXT, "reclaim's own name in the group", short="consumer"
     )
     min_idle_ms: int = setting(
-        "MIN_IDLE_TIME_SEC", 10_000, kinds.milliseconds(0.001, 604_800), "only entries idle this long are taken over"
+        "MIN_IDLE_TIME_SEC",
+        10_000,
+        kinds.milliseconds(0.001, 604_800),
+        "only entries that have been idle this long are claimed",
     )
     hash_key: str = setting(
         "HASH_KEY",
@@ -48,16 +53,22 @@ class Target:
         "ORDER_KEY", None, kinds.TEMPLATE, "order key template for a handler of your own; without it `HASH_KEY`"
     )
     page_size: int = setting(  # one XCLAIM of 2,000 was seen to take a server 10 to 13 ms; G7 allows 10
-        "PAGE_SIZE", 500, kinds.whole(1, 1000), "entries claimed at once, at most"
+        "PAGE_SIZE", 500, kinds.whole(1, 1000), "how many entries are claimed at once, at most"
     )
     lanes: int = setting(
-        "LANES", 4, kinds.whole(1, 1024), f"lanes handled at once; with `HANDLER` {HANDLER_LANES} unless it is set"
+        "LANES",
+        4,
+        kinds.whole(1, 1024),
+        f"how many lanes are handled at once; with `HANDLER` {HANDLER_LANES} unless it is set",
     )
     retry_attempts: int = setting(
-        "RETRY_ATTEMPTS", 4, kinds.whole(1, 100), "how often a run tries an entry whose error may pass"
+        "RETRY_ATTEMPTS",
+        4,
+        kinds.whole(1, 100),
+        "how often one run tries to store an entry while the error is one that may pass",
     )
     retry_max_delay_sec: float = setting(
-        "RETRY_MAX_DELAY_SEC", 2.0, kinds.number(0, 60), "the longest wait between two such attempts"
+        "RETRY_MAX_DELAY_SEC", 2.0, kinds.number(0, 60), "the longest wait between two attempts of one run"
     )
     max_deliveries: int = setting(
         "MAX_DELIVERIES",
@@ -75,7 +86,7 @@ class Target:
         "DEAD_LETTER_MAXLEN",
         100_000,
         kinds.whole(1, 1_000_000_000),
-        "most dead letters, approximately; it is an alert when the oldest ones are pushed out",
+        "about how many dead letters are kept; when the oldest ones are pushed out, that is an alert",
     )
     circuit_failures: int = setting(  # to count 2,000 at once takes a server 4 to 6 ms; G7 allows 10
         "CIRCUIT_FAILURES",
@@ -83,7 +94,9 @@ class Target:
         kinds.whole(1, 2000),
         "so many failures within the window, over all instances, open the circuit",
     )
-    circuit_window_sec: float = setting("CIRCUIT_WINDOW_SEC", 30.0, kinds.number(0.001, 86_400), "that window")
+    circuit_window_sec: float = setting(
+        "CIRCUIT_WINDOW_SEC", 30.0, kinds.number(0.001, 86_400), "the window for `CIRCUIT_FAILURES`"
+    )
     circuit_cooldown_sec: float = setting(
         "CIRCUIT_COOLDOWN_SEC",
         60.0,
@@ -147,7 +160,7 @@ class Settings:
     schedule: str = setting(
         "RECLAIM_SCHEDULE", DEFAULT_SCHEDULE, kinds.SCHEDULE, "when runs begin, in UTC: six-field NCRONTAB"
     )
-    run_budget_sec: float = setting("RUN_BUDGET_SEC", 240.0, kinds.number(1, 3600), "what one run may take")
+    run_budget_sec: float = setting("RUN_BUDGET_SEC", 240.0, kinds.number(1, 3600), "how long one run may take")
     alert_webhook_url: str | None = setting(  # a Logic App's address holds its key
         "ALERT_WEBHOOK_URL",
         None,
@@ -155,10 +168,13 @@ class Settings:
         "where alerts are POSTed as CloudEvents 1.0; without it they are in the log",
     )
     alert_webhook_key: str | None = setting(
-        "ALERT_WEBHOOK_KEY", None, kinds.secret(kinds.HEADER), "a key that is sent with them, in `aeg-sas-key`"
+        "ALERT_WEBHOOK_KEY",
+        None,
+        kinds.secret(kinds.HEADER),
+        "a key that is sent with each alert, in the header `aeg-sas-key`",
     )
     alert_repeat_sec: float = setting(
-        "ALERT_REPEAT_SEC", 900.0, kinds.number(1, 604_800), "least time between two repeats of one alert"
+        "ALERT_REPEAT_SEC", 900.0, kinds.number(1, 604_800), "the least time between two repeats of one alert"
     )
     dashboard_url: str | None = None
     insights: Insights | None = None
@@ -203,7 +219,10 @@ _TARGETS: Setting[Any] = Setting(
     '`[{"stream": "a", "group": "g"}, {"stream": "b", "group": "g", "hash_key": "b:{id}"}]`',
 )
 _RESOURCE: Setting[tuple[str, str] | None] = Setting(
-    "APPLICATIONINSIGHTS_CONNECTION_STRING", None, kinds.RESOURCE, "turns telemetry on"
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    None,
+    kinds.RESOURCE,
+    "an Application Insights resource; turns telemetry on",
 )
 _IDENTITY: Setting[dict[str, str] | None] = Setting(
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
@@ -211,7 +230,12 @@ _IDENTITY: Setting[dict[str, str] | None] = Setting(
     kinds.IDENTITY,
     "`Authorization=AAD` for resources that take Entra tokens only",
 )
-_LOGS = Setting("APPLICATIONINSIGHTS_LOGS", False, kinds.BOOLEAN, "the plain program's log lines go there too")
+_LOGS = Setting(
+    "APPLICATIONINSIGHTS_LOGS",
+    False,
+    kinds.BOOLEAN,
+    "whether the plain program's log lines go to Application Insights too",
+)
 _SITE_HOST: Setting[str | None] = Setting(
     "WEBSITE_HOSTNAME", None, kinds.TEXT, "the app's host name on Azure", is_listed=False
 )
@@ -258,8 +282,9 @@ def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[Target, ...]:
 
 
 def _shared(env: Mapping[str, str]) -> dict[str, Any]:
-    """What all targets of a list have, but for names, which are each target's own."""
-    return {name: value for name, value in env.items() if not any(row.name == name and row.short for row in OF_TARGET)}
+    """The settings that hold for all targets of a list: all but the names, which each target has for itself."""
+    names = {row.name for row in OF_TARGET if row.short}
+    return {name: value for name, value in env.items() if name not in names}
 
 
 def _own(reader: Reader, at: int, listed: Mapping[str, Any]) -> dict[str, Any]:
