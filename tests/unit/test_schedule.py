@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from croniter import croniter
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reclaim.errors import SettingsError
@@ -81,6 +81,8 @@ def some(least: int, most: int) -> st.SearchStrategy[str]:
     st.tuples(some(0, 59), some(0, 59), some(0, 23), some(1, 28), some(1, 12), some(0, 6)).map(" ".join),
     st.integers(0, 8 * 366 * 86_400_000).map(lambda ms: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)),
 )
+@example("0 5 4 * * *", DAY + timedelta(hours=3, minutes=30))
+@example("7 5 4 13 * 5", DAY + timedelta(hours=4, minutes=5, seconds=7))
 def test_the_next_ticks_are_croniters(schedule: str, moment: datetime) -> None:
     """Whatever the moment, and with days that the month's field and the weekday's must both choose."""
     ticks = croniter(schedule, moment, second_at_beginning=True, day_or=False)

@@ -258,6 +258,18 @@ def test_one_stream_may_have_two_groups() -> None:
     assert len(targets('[{"stream": "a", "group": "g"}, {"stream": "a", "group": "h"}]')) == 2
 
 
+def test_names_are_each_targets_own() -> None:
+    """A target without a group does not get the group of the environment."""
+    assert problems(RECLAIM_TARGETS='[{"stream": "a"}]') == ["RECLAIM_TARGETS[0].STREAM_CONSUMER_GROUP_NAME is missing"]
+
+
+def test_two_streams_whose_keys_would_be_the_same_are_refused() -> None:
+    """The hash tag of the one is the name of the other, so that they would share a lease and a circuit."""
+    assert problems(RECLAIM_TARGETS='[{"stream": "a", "group": "g"}, {"stream": "{a}", "group": "g"}]') == [
+        "RECLAIM_TARGETS is 'a/g, {a}/g'; allowed: streams that differ by more than braces"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
