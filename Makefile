@@ -1,6 +1,8 @@
 # The one tool needed beside make: a Python 3.11 or newer that can make virtual environments.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests of `make test`. Each starts servers of its own.
+WORKERS ?= 2
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
@@ -15,8 +17,8 @@ run: .venv ## reclaim 20,000 abandoned tweets on a server of its own, or on REDI
 serve: .venv ## the app at work on http://127.0.0.1:7071, with live tweets (or on REDIS_HOST, without)
 	@$(BIN)/python -m dev.serve
 
-test: .venv ## run all tests, on servers that they start themselves
-	$(BIN)/pytest
+test: .venv ## run all tests, on servers that they start themselves; WORKERS=4: in four processes
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: .venv ## lint, formatting and types
 	$(BIN)/ruff check

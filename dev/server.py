@@ -169,6 +169,7 @@ class Server:
 
     def _arguments(self, port: int) -> list[str]:
         config = {"bind": HOST, "port": str(port), "dir": str(self.directory), "save": ""}
+        config |= {"repl-diskless-sync-delay": "0"}  # a primary waits 5 s for further replicas, unless told otherwise
         if self._tls_pem:
             pem = str(self._tls_pem)
             config |= {"port": "0", "tls-port": str(port), "tls-cert-file": pem, "tls-key-file": pem}

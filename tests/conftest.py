@@ -6,6 +6,7 @@ A kind that is not installed here is left out of the matrix, and the header says
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,10 @@ def _matrix() -> list[str]:
 
 
 MATRIX = _matrix()
+NEWEST_AND_OLDEST = [kind for kind in (EMBEDDED, REDIS_6_0) if kind in MATRIX]
+
+# For a slow test of what the versions between do not do differently: `server` is the newest kind, then the oldest.
+on_newest_and_oldest = pytest.mark.parametrize("server", NEWEST_AND_OLDEST, indirect=True)
 
 
 def pytest_report_header() -> str:
@@ -34,6 +39,16 @@ def pytest_report_header() -> str:
     return f"servers: {', '.join(MATRIX) or 'none'}" + (
         f"; not installed here: {', '.join(missing)}" if missing else ""
     )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the state machine did, whichever process it ran in: a line for each kind of server, or all with -v."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    for report in reports:
+        for title, did in dict(report.user_properties).items() if report.when == "call" else ():
+            terminalreporter.write_line(f"{title}: {did.get('examples', 0)} examples, {did.get('steps', 0):,} steps")
+            for what, times in sorted(did.items()) if terminalreporter.verbosity > 0 else ():
+                terminalreporter.write_line(f"{times:>9,}  {what}")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
-from multiprocessing import get_context
 
 import pytest
 
@@ -22,7 +21,7 @@ from reclaim.state import told as told_module
 from reclaim.state.circuit import Change, Effect
 from reclaim.state.told import TELLING_MS
 from tests.integration.observe.webhook import TARGET, Webhook, a_report, an_alerter, fail_and_tell, tell, tell_run
-from tests.integration.state.circuits import instances
+from tests.integration.state.circuits import PROCESSES_OF_THEIR_OWN, instances
 from tests.support import Client, Endpoint, a_target
 
 OPENED = Change(Effect.OPENED, "ab12", 1_800_000_000_000, "failures", "run x", "100 failures within 30 s", None, 107)
@@ -158,7 +157,7 @@ async def test_each_change_of_the_circuit_is_told_once_however_many_runs_it_refu
 
 def test_eight_processes_that_open_one_circuit_send_one_event(embedded: Endpoint, webhook: Webhook) -> None:
     target = a_target()
-    with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(8, mp_context=PROCESSES_OF_THEIR_OWN) as pool:
         jobs = [pool.submit(fail_and_tell, embedded.port, webhook.url, target, number, 30) for number in range(8)]
         told = sum((job.result() for job in jobs), start=jobs[0].result().__class__())
 

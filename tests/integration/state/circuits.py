@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from multiprocessing import get_context
 from typing import Any
 
 from reclaim.settings import Target
@@ -14,6 +15,10 @@ from reclaim.state.connection import connect
 from tests.support import Client, HasPort, as_dict, raw_client, settings_for
 
 DAY_SEC = 86_400.0
+
+# Processes are forked from one that has imported what they need, once for all, and has done nothing else.
+PROCESSES_OF_THEIR_OWN = get_context("forkserver")
+PROCESSES_OF_THEIR_OWN.set_forkserver_preload(["tests.integration.observe.webhook"])
 
 
 class Instance:

@@ -3,12 +3,13 @@
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import pytest
 
 from reclaim.state.circuit import State
+from tests.conftest import on_newest_and_oldest
 from tests.integration.state.circuits import (
+    PROCESSES_OF_THEIR_OWN,
     await_word,
     end_cooldown,
     end_probe,
@@ -22,12 +23,11 @@ from tests.integration.state.circuits import (
 from tests.support import Client, Endpoint, a_target
 
 PROCESSES = 8
-SPAWN = get_context("spawn")
 
 
 def hammered(server: Endpoint, client: Client, calls: int, do: str) -> dict[str, int]:
     """What 8 processes with wrong clocks are told together; each makes so many calls, 4 at a time."""
-    with ProcessPoolExecutor(PROCESSES, mp_context=SPAWN) as pool:
+    with ProcessPoolExecutor(PROCESSES, mp_context=PROCESSES_OF_THEIR_OWN) as pool:
         jobs = [
             pool.submit(hammer, server.port, a_target(), number, calls, do)
             for number in range(-PROCESSES // 2, PROCESSES // 2)
@@ -36,6 +36,7 @@ def hammered(server: Endpoint, client: Client, calls: int, do: str) -> dict[str,
         return total([job.result() for job in jobs])
 
 
+@on_newest_and_oldest
 def test_of_eight_processes_exactly_one_opens_the_circuit(server: Endpoint, client: Client) -> None:
     told = hammered(server, client, 400, "fail")
 
@@ -57,7 +58,7 @@ async def test_a_probe_whose_process_is_killed_is_taken_over_after_its_time(embe
     async with instances(embedded, target, "next") as (one,):
         await one.fails(100)
         end_cooldown(client, target)
-        process = SPAWN.Process(target=probe_and_hang, args=(embedded.port, target), daemon=True)
+        process = PROCESSES_OF_THEIR_OWN.Process(target=probe_and_hang, args=(embedded.port, target), daemon=True)
         process.start()
         said = await_word(client)
         os.kill(process.pid or 0, signal.SIGKILL)

@@ -9,6 +9,7 @@ from reclaim.entry import Entry
 from reclaim.errors import RejectEntry
 from reclaim.run.report import Outcome
 from reclaim.state import lease
+from tests.conftest import on_newest_and_oldest
 from tests.faults import Recorder, by_function, of_user, pending
 from tests.support import Client, Endpoint, State, a_target, given, run, state
 
@@ -74,6 +75,7 @@ async def test_an_entry_begun_late_is_stopped_and_not_charged(embedded: Endpoint
     assert (after.pending.keys(), {row[1:] for row in after.pending.values()}) == ({b"2-0", b"3-0"}, {(1, "idle")})
 
 
+@on_newest_and_oldest
 async def test_a_slow_handler_keeps_what_it_holds(server: Endpoint, client: Client) -> None:
     """For more than twice the least idle time nobody can take its entry, nor the one that waits behind it."""
     target = a_target(lanes=2, min_idle_ms=600)
@@ -95,10 +97,8 @@ async def test_a_slow_handler_keeps_what_it_holds(server: Endpoint, client: Clie
     assert state(client, target) == State(length=3)
 
 
-async def test_a_slow_handler_keeps_what_it_holds_from_xautoclaim(server: Endpoint, client: Client) -> None:
+async def test_a_slow_handler_keeps_what_it_holds_from_xautoclaim(embedded: Endpoint, client: Client) -> None:
     """The command other reclaimers use finds nothing either."""
-    if server.kind == "redis-6.0":
-        pytest.skip("Redis 6.0 has no XAUTOCLAIM")
     target = a_target(lanes=1, min_idle_ms=600)
     given(client, target, of_user(1, "a"))
     taken: list = []
@@ -108,11 +108,12 @@ async def test_a_slow_handler_keeps_what_it_holds_from_xautoclaim(server: Endpoi
             await asyncio.sleep(0.2)
             taken.extend(client.execute_command("XAUTOCLAIM", "s", "g", "other", 600, "0", "JUSTID")[1])
 
-    await run(server, target, by_function(handle))
+    await run(embedded, target, by_function(handle))
 
     assert taken == []
 
 
+@on_newest_and_oldest
 async def test_no_page_is_claimed_only_to_wait_behind_a_slow_handler(server: Endpoint, client: Client) -> None:
     """While the handler is slow, what is not in work stays with whoever had it, for others to take."""
     target = a_target(lanes=2, min_idle_ms=400)
@@ -130,6 +131,7 @@ async def test_no_page_is_claimed_only_to_wait_behind_a_slow_handler(server: End
     assert (report.acknowledged, most_held) == (8, 2)
 
 
+@on_newest_and_oldest
 async def test_an_entry_taken_all_the_same_is_reported_and_left_to_the_taker(server: Endpoint, client: Client) -> None:
     """Somebody claims it with no regard to idle time while it waits behind another: we do not handle it as well."""
     target = a_target(lanes=2, min_idle_ms=300)
@@ -150,6 +152,7 @@ async def test_an_entry_taken_all_the_same_is_reported_and_left_to_the_taker(ser
     assert (after.pending.keys(), after.pending[b"2-0"][0]) == ({b"2-0"}, b"other")
 
 
+@on_newest_and_oldest
 async def test_an_entry_taken_while_it_is_being_handled_is_reported(server: Endpoint, client: Client) -> None:
     """It is too late to stop, but not too late to say so."""
     target = a_target(min_idle_ms=300)

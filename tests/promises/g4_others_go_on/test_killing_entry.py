@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import on_newest_and_oldest
 from tests.support import Client, Endpoint, a_target, age_all, drop_lease, env_for, given, held, state
 
 pytestmark = pytest.mark.G4
@@ -25,6 +26,7 @@ async def handle(entry: Entry) -> None:
 """
 
 
+@on_newest_and_oldest
 def test_an_entry_that_kills_the_process_dies_alone(server: Endpoint, client: Client, tmp_path: Path) -> None:
     """It takes the entries of its page with it while it is unknown; on its last delivery it is by itself."""
     (tmp_path / "deadly.py").write_text(HANDLER, encoding="utf-8")

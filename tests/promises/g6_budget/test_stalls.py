@@ -14,6 +14,7 @@ from reclaim.entry import Entry
 from reclaim.handlers.outcomes import Handled, Handler, Keyed
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
+from tests.conftest import on_newest_and_oldest
 from tests.faults import Recorder, by_function, of_user, pending
 from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age_all, given, run, state, stored, tweet
 
@@ -81,6 +82,7 @@ async def test_no_lane_stores_what_another_consumer_took_during_a_stall(server: 
     assert state(client, target) == State(hashes=stored(*newer), length=20)
 
 
+@on_newest_and_oldest
 async def test_no_handler_is_called_for_what_another_consumer_took_during_a_stall(
     server: Endpoint, client: Client
 ) -> None:
@@ -98,6 +100,7 @@ async def test_no_handler_is_called_for_what_another_consumer_took_during_a_stal
     )
 
 
+@on_newest_and_oldest
 async def test_what_nobody_took_during_a_stall_is_stored(server: Endpoint, client: Client) -> None:
     """A stall alone costs nothing."""
     target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=4)
@@ -111,6 +114,7 @@ async def test_what_nobody_took_during_a_stall_is_stored(server: Endpoint, clien
 
 
 @pytest.mark.G3
+@on_newest_and_oldest
 @pytest.mark.parametrize("page_size", [10, 1], ids=["one page", "two pages"])
 @pytest.mark.parametrize("lanes", [1, 4])
 async def test_what_was_taken_holds_back_the_later_ones_of_its_hash(
@@ -131,6 +135,7 @@ async def test_what_was_taken_holds_back_the_later_ones_of_its_hash(
     )
 
 
+@on_newest_and_oldest
 @pytest.mark.parametrize("page_size", [10, 1], ids=["one page", "two pages"])
 async def test_what_was_taken_holds_back_the_later_ones_of_its_order_key(
     server: Endpoint, client: Client, page_size: int
@@ -148,6 +153,7 @@ async def test_what_was_taken_holds_back_the_later_ones_of_its_order_key(
     )
 
 
+@on_newest_and_oldest
 async def test_what_was_held_back_is_stored_once_the_taker_is_done(server: Endpoint, client: Client) -> None:
     """The next run finds the first one gone."""
     target = a_target(min_idle_ms=MIN_IDLE_MS)
@@ -192,13 +198,15 @@ async def at_most(seconds: float, running: Awaitable[RunReport], handle: Stubbor
     return report
 
 
-async def test_a_handler_that_will_not_be_cancelled_does_not_hold_up_the_run(server: Endpoint, client: Client) -> None:
+async def test_a_handler_that_will_not_be_cancelled_does_not_hold_up_the_run(
+    embedded: Endpoint, client: Client
+) -> None:
     """The run ends in time all the same: the entry is charged, those behind it are held, all others are done."""
     target = a_target(lanes=4)
     given(client, target, of_user(1, "a"), of_user(2, "a"), of_user(3, "b"), of_user(4, "c"))
     handle = Stubborn(1)
 
-    report = await at_most(4, run(server, target, by_function(handle), budget_sec=3), handle)
+    report = await at_most(4, run(embedded, target, by_function(handle), budget_sec=3), handle)
 
     assert report is not None, "the run had not ended a second after its budget"
     assert (report.failed, report.held, report.acknowledged) == (1, 1, 2)

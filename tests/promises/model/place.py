@@ -22,7 +22,6 @@ from tests.support import raw_client
 T = TypeVar("T")
 
 QUIET_SEC = 5.0
-STATISTICS: dict[str, Counter[str]] = {}  # by kind of server; printed when all tests are over
 
 
 class Place:
@@ -36,7 +35,7 @@ class Place:
         self.deadly = Proxy(server_port)  # the one before the processes that are killed
         self.loop = asyncio.new_event_loop()
         self.zygote = Zygote()
-        self.count = STATISTICS.setdefault(kind, Counter())
+        self.count: Counter[str] = Counter()  # what happened, and how often
 
     def __enter__(self) -> Self:
         self.proxy.__enter__()
