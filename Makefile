@@ -1,12 +1,14 @@
 # The one tool needed beside make: a Python 3.11 or newer that can make virtual environments.
+# For the dashboard's files also npm, with Node.js 20.19 or newer; without it they are not checked.
 PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests of `make test`. Each starts servers of its own.
 WORKERS ?= 2
+PAGE_TOOLS := dev/page/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format bench bench-smoke clean
+.PHONY: help run serve test check check-page format bench bench-smoke clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,14 +22,20 @@ serve: .venv ## the app at work on http://127.0.0.1:7071, with live tweets (or o
 test: .venv ## run all tests, on servers that they start themselves; WORKERS=4: in four processes
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-check: .venv ## lint, formatting and types
+check: .venv check-page ## lint, formatting and types; of the dashboard also the unit tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+check-page:
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(PAGE_TOOLS) && npm --prefix dev/page run --silent check; \
+	elif [ "$(CI)" = true ]; then echo "npm is missing, so the dashboard's files cannot be checked"; exit 1; \
+	else echo "npm is not installed here: the dashboard's files are not checked"; fi
+
 format: .venv ## put the code into the house format
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(PAGE_TOOLS) && npm --prefix dev/page run --silent fix; fi
 
 bench: .venv ## measure it all in some thirteen minutes, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
@@ -36,10 +44,15 @@ bench-smoke: .venv ## the same with little of everything: see that it works
 	@$(BIN)/python -m bench --quick
 
 clean: ## remove the environment and everything that the tools left
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dev/page/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/stamp ## make the environment
+
+# What looks at the dashboard's files. The lock names each package and its checksum.
+$(PAGE_TOOLS): dev/page/package.json dev/page/package-lock.json
+	@npm --prefix dev/page ci --no-audit --no-fund --silent
+	@touch $@
 
 # The stamp is written last, so an environment that was not finished is made again.
 .venv/stamp: requirements.txt requirements-cli.txt requirements-dev.txt

@@ -161,7 +161,8 @@ class Host:
 
         for method in trigger.get("methods") or ("GET", "POST"):
             verb = getattr(method, "value", method)
-            self._web.router.add_route(verb, path, serve)
+            for spelt in (path, f"{path}/"):  # the host's router takes both for the same
+                self._web.router.add_route(verb, spelt, serve)
             self.routes.append(f"{verb:6} {path} ({level})")
 
     async def _serve(

@@ -1,0 +1,173 @@
+/** Owns the calls of the app's HTTP API. The key goes into a header, never into an address. */
+
+import { span } from "./format.js";
+import { store } from "./store.js";
+
+const SHORT_MS = 10000;
+const REPLAY_MS = 60000;
+const LONG_MS = 225000; // nearly as long as Azure lets a request take
+
+/** An operation that the app refused, or that did not reach it. */
+export class Refused extends Error {
+  /**
+   * @param {number} status the HTTP status; 0: there was no whole answer
+   * @param {string} code
+   * @param {string} message
+   */
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/**
+ * The error, if it is a refusal; any other is a fault of the page, and is thrown on.
+ * @param {unknown} error
+ */
+export function refusal(error) {
+  if (error instanceof Refused) return error;
+  throw error;
+}
+
+/**
+ * Call the app.
+ * @param {"GET" | "POST" | "DELETE"} method
+ * @param {string} path below /api/
+ * @param {{query?: Record<string, string | number | null>, body?: object, waitMs?: number}} options
+ * @returns {Promise<any>} what it answers
+ * @throws {Refused}
+ */
+async function call(method, path, { query = {}, body, waitMs = SHORT_MS } = {}) {
+  const answer = await send(method, addressOf(path, query), body, waitMs);
+  const said = await read(answer, waitMs);
+  if (answer.ok && said !== null) return said;
+  throw refused(answer, said);
+}
+
+/**
+ * @param {string} path
+ * @param {Record<string, string | number | null>} query what is null is left out
+ */
+function addressOf(path, query) {
+  const address = new URL(`../${path}`, import.meta.url); // this file is served below /api/dashboard/
+  for (const [name, value] of Object.entries(query))
+    if (value !== null) address.searchParams.set(name, String(value));
+  return address;
+}
+
+/**
+ * @param {string} method
+ * @param {URL} address
+ * @param {object | undefined} body
+ * @param {number} waitMs
+ */
+async function send(method, address, body, waitMs) {
+  const headers = new Headers({ "x-functions-key": store.key ?? "" });
+  if (body) headers.set("content-type", "application/json");
+  try {
+    return await fetch(address, {
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+      cache: "no-store",
+      credentials: "omit",
+      redirect: "error",
+      referrerPolicy: "no-referrer",
+      signal: AbortSignal.timeout(waitMs),
+    });
+  } catch (error) {
+    throw away(error, waitMs, "no answer", "no connection to the app");
+  }
+}
+
+/**
+ * What an answer says; null where it is no JSON.
+ * @param {Response} answer
+ * @param {number} waitMs
+ * @returns {Promise<any>}
+ */
+async function read(answer, waitMs) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw away(error, waitMs, "no whole answer", "the connection to the app broke");
+  }
+}
+
+/**
+ * What an answer refuses, in the app's own words where it has any.
+ * @param {Response} answer
+ * @param {any} said
+ */
+function refused({ status, statusText }, said) {
+  if (status === 401) return new Refused(401, "key", "This key is not accepted.");
+  const { code, message } = said?.error ?? {};
+  const plain = `the app answers ${status} ${statusText}`;
+  return new Refused(status, code ?? "failed", message ?? plain);
+}
+
+/**
+ * @param {unknown} error
+ * @param {number} waitMs
+ * @param {string} nothing what there was not in time
+ * @param {string} broken what else has happened
+ */
+function away(error, waitMs, nothing, broken) {
+  const isTimeout = error instanceof Error && error.name === "TimeoutError";
+  return new Refused(0, "away", isTimeout ? `${nothing} within ${span(waitMs / 1000)}` : broken);
+}
+
+/** What the app can be asked, by the name of the operation. */
+export const api = {
+  /** @returns {Promise<Status>} */
+  status: () => call("GET", "status"),
+
+  /**
+   * @param {string} target
+   * @param {string} before
+   * @returns {Promise<{runs: RunReport[], next: string | null}>}
+   */
+  runsBefore: (target, before) => call("GET", "runs", { query: { target, limit: 50, before } }),
+
+  /**
+   * @param {string} target
+   * @returns {Promise<{runs: RunReport[]}>}
+   */
+  run: (target) => call("POST", "runs", { body: { target }, waitMs: LONG_MS }),
+
+  /**
+   * @param {string} target
+   * @param {string | null} after
+   * @param {number} limit
+   * @returns {Promise<LetterPage>}
+   */
+  deadLetters: (target, after, limit) =>
+    call("GET", "dead-letters", { query: { target, after, limit } }),
+
+  /**
+   * @param {ReplayAsked & {budget_sec?: number, dry_run?: boolean}} asked
+   * @returns {Promise<Replayed>}
+   */
+  replay: (asked) => call("POST", "dead-letters/replay", { body: asked, waitMs: REPLAY_MS }),
+
+  /**
+   * @param {{target: string, ids: string, upto: string | null}} query
+   * @returns {Promise<{discarded: number}>}
+   */
+  discard: (query) => call("DELETE", "dead-letters", { query, waitMs: LONG_MS }),
+
+  /**
+   * @param {string} target
+   * @param {string | null} before
+   * @returns {Promise<{lost: LostEntry[], next: string | null}>}
+   */
+  lostBefore: (target, before) => call("GET", "lost", { query: { target, limit: 100, before } }),
+
+  /**
+   * @param {{target: string, action: "open" | "close", reason: string, who: string}} change
+   * @returns {Promise<{effect: string}>}
+   */
+  setCircuit: (change) => call("POST", "circuit", { body: change }),
+};

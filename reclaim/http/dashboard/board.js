@@ -1,0 +1,310 @@
+/** Owns the sections that show the status: verdict, targets, tiles, consumers, circuit, runs, lost entries, checks. */
+
+import { draw } from "./charts.js";
+import { $, announce, bar, button, el, mark, say, show, sign, signPath, swatch } from "./dom.js";
+import { ago, clock, count, cut, many, moment, seen, span } from "./format.js";
+import { colour, consumerRows } from "./history.js";
+import { store } from "./store.js";
+import * as words from "./words.js";
+
+const REASON_CHARS = 200;
+const LOST_MS = 30000; // after which the list of lost entries is made anew, for its "… ago"
+
+/** Which verdict was announced last; null: none. @type {string | null} */
+let announced = null;
+
+/** Show all that is known. */
+export function render() {
+  const { target, hindrance, status } = store;
+  $("board").hidden = !target && !hindrance;
+  $("page").classList.toggle("stale", hindrance !== null);
+  for (const fresh of document.querySelectorAll(".fresh")) fresh.toggleAttribute("hidden", !target);
+  renderVerdict(target, hindrance);
+  renderPulse();
+  if (!target || !status) return;
+  renderServer(status, target);
+  renderTargets(status.targets, target);
+  renderTiles(target);
+  renderConsumers(target);
+  renderCircuit(target);
+  renderRuns(target);
+  renderLost(target.lost);
+  renderChecks(status.doctor);
+  draw();
+}
+
+/** The key is forgotten, and nothing more is shown. */
+export function clear() {
+  for (const id of ["board", "pulse", "forget", "brief"]) $(id).hidden = true;
+  say("server", "");
+  say("foot", "");
+  mark("away", "reclaim");
+  announced = null;
+}
+
+/** Show how old what is shown is. */
+export function renderPulse() {
+  $("pulse").classList.toggle("late", !store.isLive);
+  const at = store.seenAt ? clock(store.seenAt) : "never";
+  say("pulse", store.isLive ? `live, ${at}` : `not live; last seen ${at}`);
+}
+
+/**
+ * @param {TargetStatus | null} target
+ * @param {Trouble | null} trouble
+ */
+function renderVerdict(target, trouble) {
+  const { health, word, sentence } = words.verdict(target, trouble, store.seenAt, clock);
+  $("verdict").className = `verdict ${health}`;
+  say("word", word);
+  say("sentence", sentence);
+  $("brief").className = `brief small ${health}`;
+  $("brief").hidden = false;
+  show("brief", [health, word], () => [sign(health), el("span", {}, word)]);
+  show("sign", health, () => [signPath(health)]);
+  const isClosed = !target?.circuit || target.circuit.state === "closed";
+  const mayClose = !trouble && !isClosed;
+  $("verdict-close").hidden = !mayClose;
+  button("run").disabled = trouble !== null || store.isRunning;
+  $("run").classList.toggle("main", !mayClose);
+  const worst = trouble ? health : (store.status?.health ?? health);
+  mark(worst, words.title(worst, trouble ? word : words.HEALTH[worst]));
+  const verdict = `${store.name}:${word}`;
+  if (announced === verdict) return;
+  announced = verdict;
+  announce(`${word}. ${sentence}`);
+}
+
+/**
+ * @param {Status} status
+ * @param {TargetStatus} target
+ */
+function renderServer({ server, version }, target) {
+  const kind = [server.kind, server.version].filter(Boolean).join(" ");
+  const about = [server.address, kind, server.tls ? "TLS" : "no TLS"];
+  say("server", about.filter(Boolean).join(" · "));
+  const as = target.consumer ? ` · as ${target.consumer}` : "";
+  say("foot", `reclaim ${version} · ${target.stream}, group ${target.group}${as}`);
+}
+
+/**
+ * The choice between targets, where there are several.
+ * @param {TargetStatus[]} targets
+ * @param {TargetStatus} target
+ */
+function renderTargets(targets, target) {
+  $("targets-nav").hidden = targets.length < 2;
+  if (targets.length < 2) return;
+  const names = targets.map((one) => one.target);
+  show("targets", names, () => names.map(choice));
+  const buttons = $("targets").querySelectorAll("button");
+  for (const [at, one] of targets.entries()) {
+    buttons[at].setAttribute("aria-current", String(one === target));
+    const more = `${words.HEALTH[one.health].toLowerCase()}, ${count(one.pending?.total)} pending`;
+    show(buttons[at], [one.health, one.pending?.total], () => [
+      el("span", {}, sign(one.health), ` ${one.target}`),
+      el("span", { class: "soft small" }, more),
+    ]);
+  }
+}
+
+/** @param {string} name */
+function choice(name) {
+  const onclick = () => store.choose(name);
+  return el("li", {}, el("button", { type: "button", onclick }));
+}
+
+/** @param {TargetStatus} target */
+function renderTiles(target) {
+  for (const [name, { figure, more, health }] of Object.entries(words.tiles(target, store.now))) {
+    const tile = $(`tile-${name}`);
+    tile.className = `card tile ${health}`;
+    for (const node of tile.querySelectorAll(".figure")) say(node, figure);
+    for (const node of tile.querySelectorAll(".more")) say(node, more);
+  }
+}
+
+/** @param {TargetStatus} target */
+function renderConsumers(target) {
+  const coloured = store.history(target.target).coloured();
+  const rows = consumerRows(target.pending, coloured);
+  const most = Math.max(1, ...rows.map((one) => one.pending ?? 0));
+  $("consumers-none").hidden = rows.length > 0;
+  hideTable("consumers", rows.length === 0);
+  const shown = rows.map((one) => [one.consumer, one.pending, one.idle_ms === null]);
+  show("consumers", [shown, coloured], () =>
+    rows.map((one) => consumerRow(one, most, colour(coloured, one.consumer), target.consumer)),
+  );
+  for (const [at, { idle_ms }] of rows.entries())
+    sayIn("consumers", at, ":last-child", idle_ms === null ? "–" : seen(idle_ms));
+}
+
+/**
+ * @param {import("./history.js").ConsumerRow} row
+ * @param {number} most
+ * @param {string} fill
+ * @param {string | undefined} ours the consumer that runs claim for
+ */
+function consumerRow({ consumer, pending }, most, fill, ours) {
+  const isOurs = consumer === ours ? el("span", { class: "soft small" }, "ours") : null;
+  const name = el("span", { class: "row" }, swatch(fill), el("bdi", {}, consumer), isOurs);
+  const share = el("span", { class: "bar" }, bar((pending ?? 0) / most, fill));
+  return el(
+    "tr",
+    {},
+    el("td", {}, name),
+    el("td", { class: "num" }, count(pending)),
+    el("td", { class: "wide" }, share),
+    el("td", { class: "num soft" }),
+  );
+}
+
+/** @param {TargetStatus} target */
+function renderCircuit({ circuit }) {
+  if (!circuit) {
+    say("circuit-state", "could not be read");
+    return;
+  }
+  const { health, word, means } = words.CIRCUIT[circuit.state];
+  $("circuit-state").className = `state ${health}`;
+  show("circuit-state", circuit.state, () => [sign(health), el("span", {}, word)]);
+  say("circuit-means", means);
+  const { failures, limit } = circuit;
+  show("circuit-gauge", [failures, limit], () => [gauge(failures / limit)]);
+  const within = `within the last ${span(circuit.window_sec)}`;
+  say(
+    "circuit-window",
+    `${count(failures)} of ${many(limit, "failure")} that would open it, ${within}`,
+  );
+  const facts = words.circuitFacts(circuit, store.now);
+  show("circuit-facts", facts, () =>
+    facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))]),
+  );
+  const isClosed = circuit.state === "closed";
+  $("circuit-close").hidden = isClosed;
+  $("circuit-open").hidden = !isClosed && circuit.by === "person";
+  say("circuit-open", isClosed ? "Open the circuit…" : "Keep it open…");
+}
+
+/** @param {number} share */
+function gauge(share) {
+  const full = share >= 1 ? "f-fail" : "f-warn";
+  return bar(share, share > 0.5 ? full : "f-ok");
+}
+
+/** @param {TargetStatus} target */
+function renderRuns(target) {
+  const history = store.history(target.target);
+  const all = history.runs;
+  say("lease", target.lease ? `at work now: ${target.lease}` : "");
+  $("runs-none").hidden = all.length > 0;
+  for (const figure of $("runs").querySelectorAll("figure")) figure.hidden = all.length === 0;
+  hideTable("runs-rows", all.length === 0);
+  const runs = all.slice(0, store.runsShown);
+  $("runs-older").hidden = all.length === runs.length && (history.isComplete || !all.length);
+  show(
+    "runs-rows",
+    runs.map((run) => run.id),
+    () => runs.map(runRow),
+  );
+  for (const [at, run] of runs.entries())
+    sayIn("runs-rows", at, ":first-child", ago(run.started_at, store.now));
+}
+
+/** @param {RunReport} run */
+function runRow(run) {
+  const { health, word } = words.outcome(run);
+  const why = cut(words.why(run), REASON_CHARS);
+  const below = why ? el("div", { class: "narrow small soft" }, el("bdi", {}, why)) : null;
+  const started = { class: "nowrap", title: moment(Date.parse(run.started_at)) };
+  return el(
+    "tr",
+    {},
+    el("td", started, ago(run.started_at, store.now)),
+    el("td", {}, el("span", { class: "nowrap" }, sign(health), ` ${word}`), below),
+    number(run.claimed, "num wide"),
+    number(run.stored, "num"),
+    number(words.left(run), "num wide"),
+    number(run.parked, "num"),
+    number(run.lost, "num wide"),
+    el("td", { class: "num wide" }, span(run.seconds)),
+    el("td", { class: "wide small" }, el("bdi", {}, why)),
+  );
+}
+
+/**
+ * A cell with a number; one that says nothing is soft.
+ * @param {number | undefined} n
+ * @param {string} kind
+ */
+function number(n, kind) {
+  return el("td", { class: kind }, n ? count(n) : el("span", { class: "soft" }, "0"));
+}
+
+/** @param {Lost | null} lost */
+function renderLost(lost) {
+  const entries = lost ? store.lost.items : [];
+  say("lost-means", words.lostSentence(lost, entries.length));
+  $("lost-table").hidden = !entries.length;
+  $("lost-older").hidden = !lost || lost.count <= entries.length;
+  show("lost-rows", [entries.length, lost, Math.floor(store.now / LOST_MS)], () =>
+    entries.map(lostRow),
+  );
+}
+
+/** @param {LostEntry} entry */
+function lostRow(entry) {
+  const found = { class: "nowrap", title: moment(Date.parse(entry.at)) };
+  return el(
+    "tr",
+    {},
+    el("td", { class: "mono" }, entry.id),
+    el("td", {}, el("bdi", {}, entry.consumer || "nobody")),
+    el("td", { class: "num" }, count(entry.deliveries)),
+    el("td", { class: "num wide" }, entry.idle_ms < 0 ? "–" : span(entry.idle_ms / 1000)),
+    el("td", found, ago(entry.at, store.now)),
+  );
+}
+
+/**
+ * What the doctor found about the app as a whole and about every target; first what is not well.
+ * @param {Doctor} doctor
+ */
+function renderChecks({ at, findings }) {
+  const bad = findings.filter((one) => one.health !== "ok");
+  const good = findings.filter((one) => one.health === "ok");
+  say("checks-at", `looked at ${seen(store.now - Date.parse(at))}`);
+  say("checks-means", words.checksSentence(bad.length, findings.length));
+  show("checks-bad", bad, () => bad.map(check));
+  show("checks-ok", good, () => good.map(check));
+  for (const details of $("checks").querySelectorAll("details")) details.hidden = !good.length;
+}
+
+/** @param {Check} found */
+function check({ health, about, what, todo }) {
+  const state = el("span", {}, sign(health), el("span", { class: "unseen" }, health));
+  const text = el("span", {}, el("strong", {}, el("bdi", {}, about)), ": ", el("bdi", {}, what));
+  const toDo = todo ? el("span", { class: "todo" }, "To do: ", el("bdi", {}, todo)) : null;
+  return el("li", { class: health }, state, text, toDo);
+}
+
+/**
+ * Hide or show the table that has these rows, with what it is scrolled in.
+ * @param {string} rows the ID of its body
+ * @param {boolean} isHidden
+ */
+function hideTable(rows, isHidden) {
+  $(rows).closest(".scroll")?.toggleAttribute("hidden", isHidden);
+}
+
+/**
+ * Set the text of one cell, which changes more often than its row.
+ * @param {string} rows the ID of the table's body
+ * @param {number} at
+ * @param {":first-child" | ":last-child"} which
+ * @param {string} text
+ */
+function sayIn(rows, at, which, text) {
+  const cell = $(rows).children[at]?.querySelector(`td${which}`);
+  if (cell) say(cell, text);
+}

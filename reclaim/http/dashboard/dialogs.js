@@ -1,0 +1,137 @@
+/** Owns three acts of a person: a run now, opening and closing the circuit, discarding dead letters. */
+
+import { act, cancels, onPress, onSubmit, target, told } from "./acts.js";
+import { api } from "./api.js";
+import { $, dialog, input, progress, say } from "./dom.js";
+import { many } from "./format.js";
+import { poll } from "./live.js";
+import { store } from "./store.js";
+import { circuitQuestion, EFFECTS, ran } from "./words.js";
+
+const WHO = "reclaim-who";
+const IDS_AT_ONCE = 100;
+
+/** What the dialog about the circuit is about. @type {"open" | "close"} */
+let action = "open";
+
+/** What is to be discarded. @type {WhichLetters} */
+let selection = { ids: "all" };
+
+/** The dead letters that are chosen, or all. @returns {string[] | "all"} */
+export function chosenOrAll() {
+  const { chosen } = store.letters;
+  return chosen.size ? [...chosen] : "all";
+}
+
+/**
+ * Which are meant: of all, the ones that are there when it is asked. One that fails gets a new ID, and later ones were not meant.
+ * @param {string[] | "all"} ids
+ * @returns {WhichLetters}
+ */
+export function selected(ids) {
+  const { last } = store.letters;
+  return ids === "all" && last ? { ids, upto: last } : { ids };
+}
+
+/**
+ * How many are meant, in words.
+ * @param {string[] | "all"} ids
+ */
+export function named(ids) {
+  if (ids === "all") return `all ${many(target().dead_letters ?? 0, "dead letter")}`;
+  return many(ids.length, "dead letter");
+}
+
+async function runNow() {
+  store.isRunning = true;
+  say("run", "Running…");
+  try {
+    const { runs } = await api.run(target().target);
+    told(ran(runs[0]));
+  } finally {
+    store.isRunning = false;
+    say("run", "Run now");
+    poll();
+  }
+}
+
+/** @param {"open" | "close"} wanted */
+function askCircuit(wanted) {
+  action = wanted;
+  const { title, text, button } = circuitQuestion(wanted, target().circuit?.state === "closed");
+  say("circuit-dialog-h", title);
+  say("circuit-dialog-p", text);
+  say("circuit-go", button);
+  say("circuit-error", "");
+  input("reason").value = "";
+  input("who").value = sessionStorage.getItem(WHO) ?? "";
+  dialog("circuit-dialog").showModal();
+  $("reason").focus();
+}
+
+async function setCircuit() {
+  const who = input("who").value.trim();
+  const reason = input("reason").value;
+  const { effect } = await api.setCircuit({ target: target().target, action, reason, who });
+  sessionStorage.setItem(WHO, who);
+  dialog("circuit-dialog").close();
+  told(EFFECTS[effect]);
+  await poll(); // the look that may be under way was asked before the change
+  await poll();
+}
+
+/**
+ * Ask whether these are to be discarded; the safe answer has the focus.
+ * @param {string[] | "all"} ids
+ */
+export function askDiscard(ids) {
+  selection = selected(ids);
+  say("discard-h", `Discard ${named(ids)}?`);
+  say("discard-error", "");
+  $("discard-progress").hidden = true;
+  cancels("discard-dialog", "Keep them");
+  dialog("discard-dialog").showModal();
+  for (const keep of dialog("discard-dialog").querySelectorAll("button.cancel"))
+    if (keep instanceof HTMLButtonElement) keep.focus();
+}
+
+async function discard() {
+  const { target: name } = target();
+  const parts = chunks(selection);
+  const bar = progress("discard-bar");
+  cancels("discard-dialog", "Close");
+  $("discard-progress").hidden = false;
+  bar.removeAttribute("value");
+  let discarded = 0;
+  for (const [at, some] of parts.entries()) {
+    discarded += (await api.discard({ target: name, ...some })).discarded;
+    bar.max = parts.length;
+    bar.value = at + 1;
+  }
+  dialog("discard-dialog").close();
+  store.letters.stale();
+  told(`${many(discarded, "dead letter is", "dead letters are")} discarded.`);
+  await poll();
+}
+
+/**
+ * What one request after another discards: an address holds only so many IDs.
+ * @param {WhichLetters} which
+ * @returns {{ids: string, upto: string | null}[]}
+ */
+function chunks({ ids, upto }) {
+  if (ids === "all") return [{ ids, upto: upto ?? null }];
+  /** @type {{ids: string, upto: string | null}[]} */
+  const found = [];
+  for (let at = 0; at < ids.length; at += IDS_AT_ONCE)
+    found.push({ ids: ids.slice(at, at + IDS_AT_ONCE).join(","), upto: null });
+  return found;
+}
+
+onPress("run", () => act("run", null, runNow));
+onPress("circuit-open", () => askCircuit("open"));
+onPress("circuit-close", () => askCircuit("close"));
+onPress("verdict-close", () => askCircuit("close"));
+onSubmit("circuit-form", () => act("circuit-go", "circuit-error", setCircuit));
+onPress("dead-discard", () => askDiscard(chosenOrAll()));
+onSubmit("discard-form", () => act("discard-go", "discard-error", discard));

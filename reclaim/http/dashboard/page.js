@@ -1,0 +1,117 @@
+/** Owns the page as a whole: the gate with its key, and who is told when something is known, chosen or forgotten. */
+
+import { act, onPress, onSubmit } from "./acts.js";
+import { api, refusal } from "./api.js";
+import { clear, render, renderPulse } from "./board.js";
+import { $, announce, closeDialogs, input, say } from "./dom.js";
+import { clearLetters, readLetters, readMoreLetters } from "./letters.js";
+import { live, poll, quietly, readOlderRuns } from "./live.js";
+import { store } from "./store.js";
+
+const KEY = "reclaim-key";
+const MORE_RUNS = 25;
+
+/** Whether the page was shown as late. */
+let wasLate = false;
+
+/** Show what is known. */
+function refresh() {
+  wasLate = store.isLate;
+  render();
+}
+
+/** Show the gate. @param {string} message why */
+function lock(message) {
+  sessionStorage.removeItem(KEY);
+  closeDialogs();
+  clear();
+  $("gate").hidden = false;
+  say("gate-error", message);
+  input("key").value = "";
+  $("key").focus();
+}
+
+/** Take the key that was typed, if the app does; if it cannot say, the board tells why. */
+async function enter() {
+  const key = input("key").value.trim();
+  const isSendable = /^[!-~]+$/.test(key);
+  const refused = "This is no key: it has characters that cannot be sent in a header.";
+  say("gate-error", isSendable ? "" : refused);
+  if (!isSendable) return;
+  store.key = key;
+  try {
+    await api.status();
+  } catch (error) {
+    const { status, message } = refusal(error);
+    if (status === 401) {
+      store.forget(message);
+      return;
+    }
+  }
+  sessionStorage.setItem(KEY, key);
+  input("key").value = "";
+  begin();
+}
+
+function begin() {
+  $("gate").hidden = true;
+  $("pulse").hidden = $("forget").hidden = false;
+  $("main").focus({ preventScroll: true });
+  poll();
+}
+
+/** Once a second: how old what is shown is, and whether it has become too old. */
+function tick() {
+  if (!store.key || !store.status) return;
+  if (!document.hidden && store.isLate !== wasLate) refresh();
+  else renderPulse();
+}
+
+async function listOlderRuns() {
+  store.runsShown += MORE_RUNS;
+  const { target } = store;
+  if (target) {
+    const history = store.history(target.target);
+    if (history.runs.length < store.runsShown && !history.isComplete) await readOlderRuns();
+  }
+  refresh();
+}
+
+async function listEarlierLost() {
+  const { name, lost } = store;
+  if (!name) return;
+  const page = await api.lostBefore(name, lost.next);
+  if (store.lost !== lost) return;
+  lost.append(page);
+  refresh();
+}
+
+live.addEventListener("read", refresh);
+live.addEventListener("looked", () => {
+  refresh();
+  if (!store.trouble) readLetters(); // not waited for: however long it takes, the status goes on
+});
+store.addEventListener("chosen", () => {
+  $("said").hidden = true;
+  closeDialogs();
+  clearLetters();
+  refresh();
+  quietly(readLetters());
+});
+store.addEventListener("forgotten", (event) => {
+  lock(event instanceof CustomEvent ? event.detail : "");
+});
+
+onSubmit("gate-form", enter);
+onPress("forget", () => {
+  store.forget();
+  announce("The key is forgotten.");
+});
+onPress("dead-more", () => act("dead-more", null, readMoreLetters));
+onPress("runs-older", () => act("runs-older", null, listOlderRuns));
+onPress("lost-older", () => act("lost-older", null, listEarlierLost));
+setInterval(tick, 1000);
+
+store.key = sessionStorage.getItem(KEY);
+if (store.key) begin();
+else lock("");

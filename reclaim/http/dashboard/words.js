@@ -1,0 +1,307 @@
+/** Owns what the page says of an answer of the app: verdicts, outcomes, tiles and sentences. It touches no element. */
+
+import { ago, count, many, moment, span } from "./format.js";
+
+/** @type {Record<Shown, string>} */
+export const HEALTH = {
+  ok: "Healthy",
+  warn: "Needs a look",
+  fail: "Failing",
+  away: "Cannot reach the app",
+};
+
+/** @type {Record<string, [Health, string]>} */
+const OUTCOMES = {
+  completed: ["ok", "completed"],
+  nothing_pending: ["ok", "nothing pending"],
+  out_of_time: ["ok", "out of time"],
+  stopped: ["ok", "stopped"],
+  lease_held: ["ok", "another run at work"],
+  lease_lost: ["warn", "lease lost"],
+  too_many_held: ["warn", "too many held"],
+  group_missing: ["fail", "group missing"],
+  circuit_open: ["warn", "circuit open"],
+  failed: ["fail", "failed"],
+};
+
+/** @type {Record<CircuitState, {health: Health, word: string, means: string}>} */
+export const CIRCUIT = {
+  closed: { health: "ok", word: "Closed", means: "Runs take over abandoned entries." },
+  open: {
+    health: "fail",
+    word: "Open",
+    means: "Nothing is taken over; entries stay pending, and none is lost.",
+  },
+  half_open: {
+    health: "warn",
+    word: "Half open",
+    means: "One run tries a few entries to see whether they can be stored again.",
+  },
+};
+
+/** What a change of the circuit came to. @type {Record<string, string>} */
+export const EFFECTS = {
+  opened: "The circuit is open.",
+  held: "The circuit stays open until somebody closes it.",
+  closed: "The circuit is closed.",
+  is_open: "The circuit was open already.",
+  is_closed: "The circuit was closed already.",
+};
+
+/**
+ * How a run ended: how bad that is, and the word for it. An outcome that this page does not know is worth a look.
+ * @param {{outcome: string}} run
+ * @returns {{health: Health, word: string}}
+ */
+export function outcome(run) {
+  const [health, word] = OUTCOMES[run.outcome] ?? ["warn", run.outcome.replaceAll("_", " ")];
+  return { health, word };
+}
+
+/**
+ * How many entries a run claimed and left pending.
+ * @param {RunReport} run
+ */
+export function left(run) {
+  return (run.failed ?? 0) + (run.retried ?? 0) + (run.held ?? 0) + (run.given_back ?? 0);
+}
+
+/**
+ * Why a run ended as it did, and why entries were not stored.
+ * @param {RunReport} run
+ */
+export function why(run) {
+  const reasons = Object.entries(run.reasons ?? {}).map(([reason, n]) =>
+    n > 1 ? `${reason} (${count(n)} times)` : reason,
+  );
+  return [run.reason, ...reasons].filter(Boolean).join("; ");
+}
+
+/**
+ * The verdict: of the target, or where something stands in the way of seeing it, of that.
+ * @param {TargetStatus | null} target
+ * @param {Trouble | null} trouble
+ * @param {number} seenAt when the app last answered, in milliseconds; 0: never
+ * @param {(ms: number) => string} clock
+ * @returns {{health: Shown, word: string, sentence: string}}
+ */
+export function verdict(target, trouble, seenAt, clock) {
+  if (trouble) {
+    const last = seenAt ? `What is shown below was so at ${clock(seenAt)}.` : "";
+    const message = trouble.message.replace(/\.?$/, ".");
+    return { ...troubleWord(trouble), sentence: `${message} ${last} This page keeps trying.` };
+  }
+  if (!target) return { health: "away", word: HEALTH.away, sentence: "" };
+  return { health: target.health, word: HEALTH[target.health], sentence: target.sentence };
+}
+
+/**
+ * @param {Trouble} trouble
+ * @returns {{health: Shown, word: string}}
+ */
+function troubleWord(trouble) {
+  if (["access_denied", "not_trusted"].includes(trouble.code))
+    return { health: "fail", word: "The app cannot use Redis" };
+  if (trouble.code.startsWith("redis")) return { health: "fail", word: "Redis does not answer" };
+  if (trouble.code === "late") return { health: "away", word: "Not live" };
+  return { health: "away", word: trouble.status ? "The app fails" : HEALTH.away };
+}
+
+/**
+ * The tab's title: what is worst among all targets, or the trouble.
+ * @param {Shown} worst
+ * @param {string} word
+ */
+export function title(worst, word) {
+  return worst === "ok" ? "reclaim" : `${word} – reclaim`;
+}
+
+/**
+ * The tiles, by name: a figure, a line below it, and how bad it is.
+ * @param {TargetStatus} target
+ * @param {number} now
+ * @returns {Record<string, {figure: string, more: string, health: Health | ""}>}
+ */
+export function tiles(target, now) {
+  return {
+    pending: pendingTile(target.pending),
+    oldest: oldestTile(target.pending?.oldest),
+    circuit: circuitTile(target.circuit),
+    run: runTile(target.runs[0], now),
+    dead: deadTile(target),
+  };
+}
+
+/**
+ * @param {Pending | null} pending
+ * @returns {Tile}
+ */
+function pendingTile(pending) {
+  if (!pending) return { figure: "–", more: "could not be read", health: "" };
+  const more = pending.total ? `held by ${many(pending.consumers, "consumer")}` : "nothing waits";
+  return { figure: count(pending.total), more, health: "" };
+}
+
+/**
+ * @param {Oldest | null | undefined} oldest
+ * @returns {Tile}
+ */
+function oldestTile(oldest) {
+  if (!oldest) return { figure: "–", more: "", health: "" };
+  const deliveries = many(oldest.deliveries, "delivery", "deliveries");
+  const more = `${deliveries}, ${oldest.consumer || "nobody"}`;
+  return { figure: span(oldest.idle_ms / 1000), more, health: "" };
+}
+
+/**
+ * @param {Circuit | null} circuit
+ * @returns {Tile}
+ */
+function circuitTile(circuit) {
+  if (!circuit) return { figure: "–", more: "could not be read", health: "" };
+  const { health, word } = CIRCUIT[circuit.state];
+  const failures = `${count(circuit.failures)} of ${count(circuit.limit)} failures`;
+  const more = `${failures} in ${span(circuit.window_sec)}`;
+  return { figure: word, more, health: health === "ok" ? "" : health };
+}
+
+/**
+ * @param {RunReport | undefined} run
+ * @param {number} now
+ * @returns {Tile}
+ */
+function runTile(run, now) {
+  if (!run) return { figure: "–", more: "none on record", health: "" };
+  const { health, word } = outcome(run);
+  const more = `${word}, ${span(run.seconds)}`;
+  return { figure: ago(run.started_at, now), more, health: health === "ok" ? "" : health };
+}
+
+/**
+ * @param {TargetStatus} target
+ * @returns {Tile}
+ */
+function deadTile({ dead_letters: dead, dead_letter_maxlen: most }) {
+  const more = `kept: at most ${count(most)}`;
+  if (!dead) return { figure: count(dead), more, health: "" };
+  return { figure: count(dead), more, health: dead >= most ? "fail" : "warn" };
+}
+
+/**
+ * What is worth knowing of the circuit, as names and values.
+ * @param {Circuit} circuit
+ * @param {number} now
+ * @returns {[string, string][]}
+ */
+export function circuitFacts(circuit, now) {
+  const { state, since } = circuit;
+  /** @type {[string, string | null][]} */
+  const facts = [
+    [
+      state === "closed" ? "Closed" : "Opened",
+      since && `${moment(Date.parse(since))}, ${ago(since, now)}`,
+    ],
+    ["By", changedBy(circuit)],
+    ["Because", circuit.reason],
+    ["Until", state === "open" ? openUntil(circuit.seconds_left) : null],
+    ["Failed tries", circuit.failed_probes ? count(circuit.failed_probes) : null],
+  ];
+  return /** @type {[string, string][]} */ (facts.filter(([, value]) => value));
+}
+
+/** @param {Circuit} circuit */
+function changedBy({ by, who }) {
+  if (by === "person") return who || "somebody";
+  return by === "probe" ? "a run that succeeded" : by;
+}
+
+/** @param {number | null} secondsLeft */
+function openUntil(secondsLeft) {
+  if (secondsLeft === null) return "a person closes it";
+  return secondsLeft > 0
+    ? `it is tried again, in ${span(secondsLeft)}`
+    : "the next run, which tries it";
+}
+
+/**
+ * Why a replay should wait while the circuit is not closed.
+ * @param {Circuit} circuit
+ */
+export function whyNotReplay({ state, by, who, reason }) {
+  const opened = by === "person" ? `${who || "somebody"} opened it: ` : "";
+  const because = `${opened}${reason || "no reason given"}`;
+  return `The circuit is ${state.replace("_", " ")}: ${because}. A replay sends work to what it protects.`;
+}
+
+/**
+ * What the dialog says that opens or closes the circuit.
+ * @param {"open" | "close"} action
+ * @param {boolean} isClosed whether it is closed now
+ */
+export function circuitQuestion(action, isClosed) {
+  if (action === "close") {
+    const text = "Runs take over abandoned entries again, from the next one on.";
+    return { title: "Close the circuit", text, button: "Close it" };
+  }
+  const text =
+    "Nothing is taken over until somebody closes it. Entries stay pending; consumers are not touched.";
+  return isClosed
+    ? { title: "Open the circuit", text, button: "Open it" }
+    : { title: "Keep the circuit open", text, button: "Keep it open" };
+}
+
+/**
+ * What came of a run that a person asked for.
+ * @param {RunReport} report
+ */
+export function ran(report) {
+  if (report.outcome === "lease_held") return `Skipped: ${report.reason}`;
+  const counts = runCounts(report);
+  if (report.outcome === "circuit_open" && !counts.length)
+    return `Nothing was taken over: the circuit is open (${report.reason}).`;
+  const isDone = ["completed", "nothing_pending"].includes(report.outcome);
+  const did = counts.join(", ") || (isDone ? "nothing was idle" : "nothing was taken over");
+  const because = report.reason ? ` (${report.reason})` : "";
+  return `The run: ${outcome(report).word}, ${did}, ${span(report.seconds)}${because}.`;
+}
+
+/** @param {RunReport} report */
+function runCounts(report) {
+  /** @type {[number | undefined, string][]} */
+  const counts = [
+    [report.claimed, "claimed"],
+    [report.stored, "stored"],
+    [report.parked, "made dead letters"],
+    [report.lost, "lost"],
+    [left(report), "left pending"],
+  ];
+  return counts.filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}`);
+}
+
+/**
+ * What the page says above the lost entries.
+ * @param {Lost | null} lost
+ * @param {number} shown how many are listed
+ */
+export function lostSentence(lost, shown) {
+  if (!lost) return "Could not be read.";
+  if (lost.count === 0)
+    return "There are none: nothing was trimmed or deleted while somebody held it.";
+  const [them, they] = lost.count === 1 ? ["it", "it"] : ["them", "they"];
+  const entries = many(lost.count, "entry was", "entries were");
+  const latest = lost.count > shown ? ` The latest ${count(shown)}:` : "";
+  return (
+    `${entries} trimmed from the stream or deleted while somebody held ${them}; what ${they} said is gone.` +
+    ` A longer stream (MAXLEN) or a quicker consumer prevents that.${latest}`
+  );
+}
+
+/**
+ * How many of the doctor's checks are not well.
+ * @param {number} bad
+ * @param {number} all
+ */
+export function checksSentence(bad, all) {
+  if (!bad) return `All ${many(all, "check")} are well.`;
+  return `${count(bad)} of ${many(all, "check")} ${bad === 1 ? "needs" : "need"} a look.`;
+}
