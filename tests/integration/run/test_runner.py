@@ -107,7 +107,6 @@ async def test_every_entry_is_reached_wherever_the_page_borders_are(
     assert (report.pages, report.claimed) == (-(-count // page_size), count)
 
 
-@pytest.mark.G7
 @pytest.mark.parametrize("page_size", [1, 2, 3])
 async def test_fresh_entries_between_idle_ones_do_not_hide_them(
     server: Endpoint, client: Client, page_size: int

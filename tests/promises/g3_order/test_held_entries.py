@@ -155,6 +155,22 @@ async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint
     )
 
 
+async def test_an_entry_delivered_too_often_waits_for_an_earlier_one_of_its_key(
+    server: Endpoint, client: Client
+) -> None:
+    """Else a replay of its dead letter could come before the earlier entry is done."""
+    target = a_target(max_deliveries=5)
+    given(client, target, of_user(1, "a"), of_user(2, "a", deliveries=5), of_user(3, "b"))
+    record = Recorder(_1=RetryEntry("not now"))
+
+    report = await run(server, target, by_function(record))
+
+    assert (report.retried, report.held, report.parked, report.acknowledged) == (1, 1, 0, 1)
+    assert state(client, target) == State(
+        pending=pending(1, consumer="monitoring_app") | pending(2, consumer="monitoring_app", deliveries=5), length=3
+    )
+
+
 async def test_a_rejected_entry_is_parked_at_once_and_its_key_goes_on(server: Endpoint, client: Client) -> None:
     """RejectEntry needs no second opinion."""
     target = a_target()
