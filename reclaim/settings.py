@@ -1,4 +1,8 @@
-"""Owns the table of settings, each written once, here; and the values that an environment makes of the table."""
+"""Owns the table of settings, each written once, here; and the values that an environment makes of the table.
+
+A new setting is one row: a field of `Target` or `Settings` that `setting` makes. RECLAIM_TARGETS, the doctor, and what is
+hidden as a secret follow the row. Afterwards `python -m dev.settings_table` rewrites README.md and .env.example.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -290,7 +294,7 @@ def _shared(env: Mapping[str, str]) -> dict[str, Any]:
 def _own(reader: Reader, at: int, listed: Mapping[str, Any]) -> dict[str, Any]:
     """What one object of RECLAIM_TARGETS sets, by the names of the environment."""
     names = {row.key: row.name for row in OF_TARGET}
-    for key in listed.keys() - names.keys():
+    for key in sorted(listed.keys() - names.keys()):
         reader.problem(f"{_TARGETS.name}[{at}]", repr(key), ", ".join(sorted(names)))
     return {names[key]: value for key, value in listed.items() if key in names}
 
