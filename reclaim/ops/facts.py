@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reclaim.state.circuit import CircuitState
 from reclaim.state.lost import LostEntry
 
 
@@ -37,23 +38,6 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitNow:
-    """The circuit; `since` is ISO 8601, `failures` those in the window now, of which `limit` open it."""
-
-    state: str = "closed"
-    since: str | None = None
-    seconds_left: float | None = None
-    by: str = ""
-    who: str = ""
-    reason: str = ""
-    failures: int = 0
-    failed_probes: int = 0
-    probe: str | None = None
-    limit: int = 100
-    window_sec: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
 class Lost:
     """How many lost entries the ledger holds, and its latest."""
 
@@ -83,7 +67,7 @@ class Facts:
     tick_sec: float
     group_missing: bool = False
     pending: Pending | None = None
-    circuit: CircuitNow | None = None
+    circuit: CircuitState | None = None
     lease: str | None = None
     runs: Sequence[dict[str, Any]] = ()
     dead_letters: int | None = None

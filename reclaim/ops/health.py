@@ -8,6 +8,7 @@ from typing import Any
 from reclaim.ops.facts import Facts
 from reclaim.run.history import IDLE_EVERY_SEC
 from reclaim.run.report import Outcome
+from reclaim.state.circuit import State
 
 FORGOTTEN_TICKS = 3  # what has been due for so many ticks, and half a minute, has been forgotten
 GRACE_SEC = 30.0
@@ -72,12 +73,10 @@ def _group(facts: Facts, _: datetime) -> Judgement | None:
 
 def _circuit(facts: Facts, now: datetime) -> Judgement | None:
     circuit = facts.circuit
-    if circuit is None or circuit.state == "closed":
+    if circuit is None or circuit.state is State.CLOSED:
         return None
-    why = circuit.reason or "no reason given"
-    if circuit.by == "person":
-        why = f"{circuit.who or 'somebody'} opened it: {why}"
-    if circuit.state == "half_open":
+    why = circuit.why
+    if circuit.state is State.HALF_OPEN:
         return Health.WARN, f"the circuit is half open and one run is trying whether work succeeds again ({why})"
     since = _seconds_since(circuit.since, now)
     lasted = "" if since is None else f" for {span(since)}"
@@ -178,7 +177,7 @@ def _could_work(facts: Facts, now: datetime) -> bool:
     if facts.circuit is None:
         return True
     since = _seconds_since(facts.circuit.since, now)
-    return facts.circuit.state == "closed" and (since is None or since > _forgotten_sec(facts))
+    return facts.circuit.state is State.CLOSED and (since is None or since > _forgotten_sec(facts))
 
 
 def _failed(run: dict[str, Any]) -> bool:

@@ -13,7 +13,6 @@ from typing import Any
 from reclaim import visible
 from reclaim.app import App, Unit
 from reclaim.errors import BadRequest, CircuitOpen, UnknownTarget, shown
-from reclaim.ops.facts import CircuitNow
 from reclaim.ops.health import Health, worst
 from reclaim.ops.results import (
     Chosen,
@@ -26,7 +25,7 @@ from reclaim.ops.results import (
     Runs,
     ServerStatus,
 )
-from reclaim.ops.status import circuit_now, look
+from reclaim.ops.status import look
 from reclaim.run.replay import ReplayReport
 from reclaim.run.report import RunReport
 from reclaim.state.circuit import State
@@ -224,10 +223,7 @@ async def _check_circuit(unit: Unit) -> None:
     circuit = await unit.circuit.show()
     if circuit.state is State.CLOSED:
         return
-    why = circuit.reason or "no reason given"
-    if circuit.by == "person":
-        why = f"{circuit.who or 'somebody'} opened it: {why}"
-    raise CircuitOpen(f"{unit.target.name}: the circuit is {circuit.state.value.replace('_', ' ')} ({why})")
+    raise CircuitOpen(f"{unit.target.name}: the circuit is {circuit.state.replace('_', ' ')} ({circuit.why})")
 
 
 async def discard_dead_letters(
@@ -245,7 +241,7 @@ async def discard_dead_letters(
 
 async def show_circuits(app: App, target: str | None = None) -> list[CircuitOf]:
     """The circuits of all targets, or of the one that is named."""
-    return [CircuitOf(unit.target.name, await _circuit(unit)) for unit in named_units(app, target)]
+    return [CircuitOf(unit.target.name, await unit.circuit.show()) for unit in named_units(app, target)]
 
 
 async def open_circuit(app: App, reason: str, who: str, target: str | None = None) -> CircuitChanged:
@@ -272,7 +268,7 @@ async def _set_circuit(app: App, reason: str, who: str, target: str | None, to: 
     act = unit.circuit.open if to is State.OPEN else unit.circuit.close
     change = await act(reason.strip(), who.strip())
     await app.tell(change, unit.target)
-    return CircuitChanged(unit.target.name, change.effect, await _circuit(unit))
+    return CircuitChanged(unit.target.name, change.effect, await unit.circuit.show())
 
 
 def check_words(reason: str, who: str) -> None:
@@ -285,10 +281,6 @@ def check_words(reason: str, who: str) -> None:
         if len(text) > most_chars or not visible.is_one_line(text):
             allowed = f"1 to {most_chars} characters on one line that can be seen, not all of them blank"
             raise BadRequest(f"{name} is {shown(text)}", allowed)
-
-
-async def _circuit(unit: Unit) -> CircuitNow:
-    return circuit_now(unit.target, await unit.circuit.show())
 
 
 def _text(entry_id: bytes | None) -> str | None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reclaim.errors import ServerError
-from reclaim.ops.facts import CircuitNow
 from reclaim.run.replay import ReplayReport
-from reclaim.state.circuit import Effect
+from reclaim.state.circuit import CircuitState, Effect
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.state.lost import LostEntry
 
@@ -92,7 +91,7 @@ class CircuitOf:
     """The circuit of a target."""
 
     target: str
-    circuit: CircuitNow
+    circuit: CircuitState
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +100,4 @@ class CircuitChanged:
 
     target: str
     effect: Effect
-    circuit: CircuitNow
+    circuit: CircuitState

@@ -15,7 +15,7 @@ from reclaim.app import App
 from reclaim.entry import by_name, readable
 from reclaim.errors import ServerError
 from reclaim.ops.doctor import Checkup
-from reclaim.ops.facts import CircuitNow, Facts, Holder, Lost, Oldest, Pending
+from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
 from reclaim.ops.health import Health, judge, worst
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.run.history import History
@@ -24,11 +24,9 @@ from reclaim.schedule import longest_gap_sec
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, checked, raised
 from reclaim.state.circuit import Circuit
-from reclaim.state.circuit import Status as CircuitStatus
 from reclaim.state.connection import Server
 from reclaim.state.lost import LostEntries
 from reclaim.state.patience import patiently
-from reclaim.times import moment
 from reclaim.verdicts import error_code
 
 LOOK_AT = 100  # pending entries, from the smallest ID on, of which the one idle longest is shown
@@ -121,7 +119,7 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
     return known(
         group_missing=pending is _GROUP_MISSING,
         pending=pending,
-        circuit=circuit and circuit_now(target, circuit),
+        circuit=circuit,
         lease=lease,
         runs=runs or [],
         dead_letters=dead_letters,
@@ -192,20 +190,3 @@ def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:
     for flat in consumers:
         facts = by_name(flat)
         yield facts[b"name"], facts[b"idle"]
-
-
-def circuit_now(target: Target, seen: CircuitStatus) -> CircuitNow:
-    """The circuit as the status tells it."""
-    return CircuitNow(
-        state=seen.state.value,
-        since=None if seen.since_ms is None else moment(seen.since_ms),
-        seconds_left=seen.seconds_left,
-        by=seen.by,
-        who=seen.who,
-        reason=seen.reason,
-        failures=seen.failures,
-        failed_probes=seen.failed_probes,
-        probe=seen.probe,
-        limit=target.circuit_failures,
-        window_sec=target.circuit_window_sec,
-    )

@@ -93,4 +93,4 @@ class Passage:
         if change.effect.changes:
             self._tally.circuit_changed(change)
         if change.effect in _STOPS:
-            self.why_not = f"the circuit is open: {change.reason}"
+            self.why_not = f"the circuit is open ({change.why})"

@@ -28,7 +28,7 @@ The hash holds, as text:
 import secrets
 import time
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from reclaim.entry import by_name, readable
 from reclaim.retry import Retries
@@ -36,7 +36,7 @@ from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
-from reclaim.times import Deadline
+from reclaim.times import Deadline, moment
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
 PROBE_TTL_MS = 30_000  # twice the lease's, which a probe needs too: long enough to be over only for a probe that died
@@ -53,7 +53,7 @@ _OPEN = script("circuit_open", prelude="circuit_prelude")
 _SHOW = script("circuit_read", prelude="circuit_prelude")
 
 
-class State(Enum):
+class State(StrEnum):
     """What the circuit is."""
 
     CLOSED = "closed"
@@ -106,6 +106,11 @@ class Change:
     until_ms: int | None = None
     failures: int = 0
 
+    @property
+    def why(self) -> str:
+        """Why the circuit is open, in words."""
+        return _why(self.by, self.who, self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -129,34 +134,49 @@ class Admission:
         if self.go or self.opening is None:
             return ""
         until = "until a person closes it" if self.seconds_left is None else f"for {self.seconds_left:.1f} s"
-        reason, who = self.opening.reason or "no reason given", self.opening.who or "hand"
-        return f"the circuit is open {until}: {reason} (opened by {who})"
+        return f"the circuit is open {until} ({self.opening.why})"
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """All there is to know about the circuit.
+class CircuitState:
+    """All there is to know about the circuit now.
 
     Attributes:
         state: closed, open or half open.
-        since_ms: when it opened or closed last, Unix ms by the server's clock; None: it never did.
+        since: when it opened or closed last, ISO 8601 by the server's clock; None: it never did.
         seconds_left: open: until a run may probe; half open: until another run may; None: closed, or only a person
             closes it.
-        by, who, reason: what opened or closed it: ``failures``, ``person`` or ``probe``; who, and why.
+        by: what opened or closed it: ``failures``, ``person`` or ``probe``.
+        who: ``run`` and its ID, or the person's name.
+        reason: why it was opened or closed.
         failures: how many there are in the window now.
         failed_probes: how many probes have failed since it opened.
         probe: the token of the run that probes.
+        limit: how many failures in the window open it.
+        window_sec: how long the window is.
     """
 
-    state: State
-    since_ms: int | None
-    seconds_left: float | None
-    by: str
-    who: str
-    reason: str
-    failures: int
-    failed_probes: int
-    probe: str | None
+    state: State = State.CLOSED
+    since: str | None = None
+    seconds_left: float | None = None
+    by: str = ""
+    who: str = ""
+    reason: str = ""
+    failures: int = 0
+    failed_probes: int = 0
+    probe: str | None = None
+    limit: int = 100
+    window_sec: float = 30.0
+
+    @property
+    def why(self) -> str:
+        """Why it was opened or closed, in words."""
+        return _why(self.by, self.who, self.reason)
+
+
+def _why(by: str, who: str, reason: str) -> str:
+    why = reason or "no reason given"
+    return f"{who or 'somebody'} opened it: {why}" if by == "person" else why
 
 
 class Circuit:
@@ -171,6 +191,7 @@ class Circuit:
         self._window = target.keys.failures
         self._lease = target.keys.lease
         self._limit = target.circuit_failures
+        self._window_sec = target.circuit_window_sec
         self._window_ms = round(1000 * target.circuit_window_sec)
         self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
         self._reason = f"{self._limit} failures within {target.circuit_window_sec:g} s"
@@ -222,23 +243,22 @@ class Circuit:
         (change,) = await Retries(ATTEMPTS, max_delay_sec=0.5).attempt(deadline, lambda: self._server.ask(ask))
         return change
 
-    def read(self) -> Ask[Status]:
+    def read(self) -> Ask[CircuitState]:
         """What the circuit is."""
-        return Ask.one(("EVAL", _SHOW, 2, self._circuit, self._window, self._window_ms), self._status)
+        return Ask.one(("EVAL", _SHOW, 2, self._circuit, self._window, self._window_ms), self._state)
 
-    async def show(self) -> Status:
+    async def show(self) -> CircuitState:
         """What the circuit is."""
-        (status,) = await self._server.ask(self.read())
-        return status
+        (state,) = await self._server.ask(self.read())
+        return state
 
-    @staticmethod
-    def _status(reply: Reply) -> Status:
+    def _state(self, reply: Reply) -> CircuitState:
         word, now_ms, failures, flat = reply
         state = State(word.decode())
         facts = {name.decode(): readable(value) for name, value in by_name(flat).items()}
-        return Status(
+        return CircuitState(
             state=state,
-            since_ms=int(facts["since_ms"]) if "since_ms" in facts else None,
+            since=moment(int(facts["since_ms"])) if "since_ms" in facts else None,
             seconds_left=_seconds_left(state, facts, now_ms),
             by=facts.get("by", ""),
             who=facts.get("who", ""),
@@ -246,6 +266,8 @@ class Circuit:
             failures=failures,
             failed_probes=int(facts.get("failed_probes", 0)),
             probe=facts.get("probe"),
+            limit=self._limit,
+            window_sec=self._window_sec,
         )
 
 

@@ -27,15 +27,15 @@ from reclaim.settings import Target
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
 from reclaim.state.find import Claiming, Found
+from reclaim.state.lost import LOST_MAXLEN, record
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
 from reclaim.state.scripts import script
 
-LOST_MAXLEN = 10_000
 CAREFUL_AT_ONCE = 100  # entries that one script claims, whose bodies pass through Lua: 2 ms, and 11 ms for 500
 
-_BURY = script("bury")
-_BURY_CLAIMED = script("bury_claimed")
+_BURY = script("bury", prelude="lost_prelude")
+_BURY_CLAIMED = script("bury_claimed", prelude="lost_prelude")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,8 @@ class Claimer:
         read: list[Command] = [("XRANGE", stream, row.id, row.id) for row in missing]
         bodies = raised(await self._server.batch(read))
         dropped = [row for row, body in zip(missing, bodies, strict=True) if not body]
-        add: Command = ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*")
         for row in dropped:
-            about = ("id", row.id, "consumer", row.consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
-            await self._server.call(*add, *about, "at", _now_ms())
+            await self._server.call(*record(ledger, row, _now_ms()))
         return dropped
 
     async def _carefully(self, rows: dict[bytes, Row]) -> _Taken:

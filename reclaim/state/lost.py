@@ -1,12 +1,21 @@
-"""Owns the ledger of lost entries as it is read; pending.py writes it, together with its claims."""
+"""Owns the ledger of lost entries: what it says of an entry, how that is read, and how it is written.
+
+Mostly a script records a lost entry, in one step with the claim that found it missing: `lost_prelude.lua` is the writer
+of all scripts. Where no script is needed, `record` writes the same.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reclaim.entry import by_name, check_id, id_before, readable
 from reclaim.settings import Target
+from reclaim.state.ask import Command
 from reclaim.state.connection import Server
+from reclaim.state.pending import Row
 from reclaim.times import moment
+
+LOST_MAXLEN = 10_000  # about
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,28 @@ class LostEntry:
     deliveries: int
     idle_ms: int
     at: str
+
+    @classmethod
+    def read(cls, flat: Sequence[bytes]) -> "LostEntry":
+        """The lost entry that the names and values of the ledger's entry tell of.
+
+        Raises:
+            KeyError, ValueError, OverflowError: somebody else has written it.
+        """
+        facts = by_name(flat)
+        return cls(
+            id=readable(check_id(facts[b"id"])),
+            consumer=readable(facts[b"consumer"]),
+            deliveries=int(facts[b"deliveries"]),
+            idle_ms=int(facts[b"idle_ms"]),
+            at=moment(int(facts[b"at"])),
+        )
+
+
+def record(ledger: bytes, row: Row, at_ms: int) -> Command:
+    """The command that records a pending entry as lost, found so at a time in Unix ms: what `LostEntry.read` reads."""
+    about = ("id", row.id, "consumer", row.consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
+    return ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*", *about, "at", at_ms)
 
 
 class LostEntries:
@@ -46,11 +77,5 @@ class LostEntries:
     def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[LostEntry]:
         """The lost entries that the ledger's entries tell of; what somebody else has put among them is passed over."""
         for _, flat in found:
-            facts = by_name(flat)
-            try:
-                entry_id, consumer = readable(check_id(facts[b"id"])), readable(facts[b"consumer"])
-                deliveries, idle_ms, at_ms = (int(facts[name]) for name in (b"deliveries", b"idle_ms", b"at"))
-                lost = LostEntry(entry_id, consumer, deliveries, idle_ms, moment(at_ms))
-            except (KeyError, ValueError, OverflowError):
-                continue
-            yield lost
+            with suppress(KeyError, ValueError, OverflowError):
+                yield LostEntry.read(flat)

@@ -18,7 +18,6 @@
 -- Returns {rows recorded as XPENDING gives them, or nil if it ended early; entries as XCLAIM gives them; nil, or why some
 -- were not recorded}.
 
-if redis.replicate_commands then redis.replicate_commands() end
 local function is_less(a, b)
   local a_ms, a_seq = a:match('(%d+)-(%d+)')
   local b_ms, b_seq = b:match('(%d+)-(%d+)')
@@ -40,8 +39,7 @@ for at = 7, #ARGV do
   else
     local row = redis.call('XPENDING', KEYS[1], group, id, id, 1)[1]
     if row and (row[3] >= tonumber(least) or row[3] < 0) then
-      local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*',
-        'id', id, 'consumer', row[2], 'idle_ms', row[3], 'deliveries', row[4], 'at', ARGV[4])
+      local added = record_lost(id, row[2], row[3], row[4], ARGV[4], ARGV[5])
       if type(added) == 'table' then
         failure = added.err
       else

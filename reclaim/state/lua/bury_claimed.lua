@@ -12,14 +12,13 @@
 --
 -- Returns the IDs recorded.
 
-if redis.replicate_commands then redis.replicate_commands() end
 local lost = {}
 for at = 5, #ARGV, 4 do
   local id = ARGV[at]
   local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
   if row and row[2] == ARGV[2] and #redis.call('XRANGE', KEYS[1], id, id) == 0 then
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'id', id, 'consumer', ARGV[at + 1],
-      'idle_ms', ARGV[at + 2], 'deliveries', ARGV[at + 3], 'at', ARGV[3])
+    local added = record_lost(id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[3], ARGV[4])
+    if type(added) == 'table' then return added end
     redis.call('XACK', KEYS[1], ARGV[1], id)
     lost[#lost + 1] = id
   end

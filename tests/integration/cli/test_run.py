@@ -62,7 +62,7 @@ def test_an_open_circuit_is_told_with_its_reason(embedded: Endpoint, client: Cli
 
     assert ended.code == 0
     assert ended.out.startswith("s/g: circuit open, ")
-    assert "the database moves (opened by Ada)" in ended.out
+    assert "(Ada opened it: the database moves)" in ended.out
     assert "idle" not in ended.out
 
 

@@ -395,7 +395,7 @@ def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
     """Also those inside scripts."""
     first_words = {command.partition(" ")[0] for command in listed(a_target(hash_version_field="v"))}
     sent: set[str] = set()
-    for path in PACKAGE.rglob("*.py"):
+    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.lua")]:
         if path.stem != "permissions":
             text = path.read_text(encoding="utf-8")
             sent |= set(re.findall(r"redis\.p?call\('([A-Z]+)'", text))

@@ -13,7 +13,8 @@ NAMES = sorted(path.stem for path in (Path(reclaim.state.scripts.__file__).paren
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_server_understands_the_script(client: Client, name: str) -> None:
-    is_circuit = name.startswith("circuit_") and name != "circuit_prelude"
-    text = script(name, prelude="circuit_prelude" if is_circuit else None)
+    preludes = {"circuit": "circuit_prelude", "bury": "lost_prelude"}
+    prelude = None if name.endswith("_prelude") else preludes.get(name.partition("_")[0])
+    text = script(name, prelude=prelude)
 
     assert len(client.execute_command("SCRIPT", "LOAD", text)) == 40

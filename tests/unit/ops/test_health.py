@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from reclaim.ops.facts import CircuitNow, Facts, Holder, Lost, Oldest, Pending
+from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
 from reclaim.ops.health import Health, judge, span, worst
+from reclaim.state.circuit import CircuitState, State
 from reclaim.state.lost import LostEntry
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -39,7 +40,7 @@ WELL = Facts(
     min_idle_ms=10_000,
     tick_sec=20,
     pending=Pending(0),
-    circuit=CircuitNow(),
+    circuit=CircuitState(),
     runs=(a_run(),),
     dead_letters=0,
     lost=Lost(),
@@ -68,7 +69,7 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             "All is well: 1,234 entries are pending, and a run is at work on them.",
         ),
         (
-            replace(WELL, pending=TOO_OLD, runs=(a_run(900),), circuit=CircuitNow("closed", ago(101))),
+            replace(WELL, pending=TOO_OLD, runs=(a_run(900),), circuit=CircuitState(State.CLOSED, ago(101))),
             "fail",
             (
                 "1,234 entries are pending, the oldest idle for 12 min, and the last run that ended well was 15 min"
@@ -105,7 +106,7 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             "All is well: 1,234 entries are pending, the oldest idle for 12 min; the next run takes over.",
         ),
         (
-            replace(WELL, pending=TOO_OLD, runs=(a_run(900),), circuit=CircuitNow("closed", ago(99))),
+            replace(WELL, pending=TOO_OLD, runs=(a_run(900),), circuit=CircuitState(State.CLOSED, ago(99))),
             "warn",
             "No run is on record for the last 15 min: check the timer.",
         ),
@@ -113,7 +114,9 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
         (replace(WELL, runs=(a_run(399),)), "ok", "All is well: nothing is pending."),
         (replace(WELL, runs=(a_run(7300),)), "warn", "No run is on record for the last 2 h: check the timer."),
         (
-            replace(WELL, circuit=CircuitNow("open", ago(90), 42.4, "failures", "run 1", "100 failures within 30 s")),
+            replace(
+                WELL, circuit=CircuitState(State.OPEN, ago(90), 42.4, "failures", "run 1", "100 failures within 30 s")
+            ),
             "fail",
             (
                 "The circuit has been open for 90 s (100 failures within 30 s) and nothing is taken over until it is"
@@ -121,7 +124,9 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             ),
         ),
         (
-            replace(WELL, circuit=CircuitNow("open", ago(90), 0.0, "failures", "run 1", "100 failures within 30 s")),
+            replace(
+                WELL, circuit=CircuitState(State.OPEN, ago(90), 0.0, "failures", "run 1", "100 failures within 30 s")
+            ),
             "fail",
             (
                 "The circuit has been open for 90 s (100 failures within 30 s) and nothing is taken over until the next"
@@ -129,7 +134,7 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             ),
         ),
         (
-            replace(WELL, circuit=CircuitNow("open", ago(9000), None, "person", "ann", ""), pending=TOO_OLD),
+            replace(WELL, circuit=CircuitState(State.OPEN, ago(9000), None, "person", "ann", ""), pending=TOO_OLD),
             "fail",
             (
                 "The circuit has been open for 2 h (ann opened it: no reason given) and nothing is taken over until a"
@@ -137,7 +142,9 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             ),
         ),
         (
-            replace(WELL, circuit=CircuitNow("half_open", ago(90), 20.0, "failures", "run 1", "100 failures in 30 s")),
+            replace(
+                WELL, circuit=CircuitState(State.HALF_OPEN, ago(90), 20.0, "failures", "run 1", "100 failures in 30 s")
+            ),
             "warn",
             "The circuit is half open and one run is trying whether work succeeds again (100 failures in 30 s).",
         ),
