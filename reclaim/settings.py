@@ -1,7 +1,7 @@
 """Owns the table of settings, each written once, here; and the values that an environment makes of the table.
 
-A new setting is one row: a field of `Target` or `Settings` that `setting` makes. RECLAIM_TARGETS, the doctor, and what is
-hidden as a secret follow the row. Afterwards `python -m dev.settings_table` rewrites README.md and .env.example.
+A new setting is one row: a field of `Target` or `Settings` that `setting` makes. RECLAIM_TARGETS and the doctor follow
+the row. Afterwards `python -m dev.settings_table` rewrites README.md and .env.example.
 """
 
 from collections.abc import Mapping
