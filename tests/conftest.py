@@ -22,7 +22,7 @@ IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
 def _matrix() -> list[str]:
-    kinds = list(KINDS) if IN_CI else available()
+    kinds = available()
     return [*kinds, REDIS_6_0] if "redis-7.0" in kinds else kinds
 
 
@@ -31,6 +31,14 @@ NEWEST_AND_OLDEST = [kind for kind in (EMBEDDED, REDIS_6_0) if kind in MATRIX]
 
 # For a slow test of what the versions between do not do differently: `server` is the newest kind, then the oldest.
 on_newest_and_oldest = pytest.mark.parametrize("server", NEWEST_AND_OLDEST, indirect=True)
+
+
+def pytest_configure() -> None:
+    """Where CI is set, stop at once if a server is missing: fewer tests would run, and nobody would notice."""
+    if IN_CI and (missing := [kind for kind in KINDS if kind not in available()]):
+        raise pytest.UsageError(
+            f"CI is set, and {', '.join(missing)} cannot run here; see requirements-dev.txt, .ci/run"
+        )
 
 
 def pytest_report_header() -> str:

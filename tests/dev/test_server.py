@@ -1,6 +1,5 @@
 """Servers start, keep what they are told to keep, and leave nothing behind."""
 
-import os
 import shutil
 import signal
 import socket
@@ -9,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ import trustme
 from redis import Redis
 
 from dev import server as dev_server
-from dev.server import KINDS, Server, ServerError, available
+from dev.server import Server, ServerError, available
+from tests import conftest
 
 VERSIONS = {
     "valkey-9": ("valkey_version", "9."),
@@ -56,9 +57,16 @@ def client(server: Server) -> Iterator[Redis]:
         yield client
 
 
-@pytest.mark.skipif("CI" not in os.environ, reason="only CI must have every server")
-def test_ci_has_every_kind_of_server() -> None:
-    assert available() == list(KINDS)
+@pytest.mark.parametrize("in_ci", [True, False])
+def test_where_ci_is_set_a_server_that_is_missing_ends_the_tests(
+    monkeypatch: pytest.MonkeyPatch, *, in_ci: bool
+) -> None:
+    """Elsewhere they run on the servers that there are."""
+    monkeypatch.setattr(conftest, "IN_CI", in_ci)
+    monkeypatch.setattr(conftest, "available", lambda: ["valkey-9", "redis-6.2"])
+
+    with pytest.raises(pytest.UsageError, match=r"redis-7\.0 cannot run here") if in_ci else nullcontext():
+        conftest.pytest_configure()
 
 
 def test_a_server_is_of_its_kind_and_listens_on_loopback_only(server: Server, client: Redis) -> None:

@@ -1,7 +1,7 @@
-"""A program for test_process: a thousand runs with telemetry in one process, and what they leave behind.
+"""A program for test_process: hundreds of runs with telemetry in one process, and what they leave behind.
 
-Arguments: the port of Redis, the port of the collector, how many runs. Prints what there was after the first 100 runs
-and at the end.
+Arguments: the port of Redis, the port of the collector, how many runs. Prints, as JSON, what the process
+held after the first 100 runs and at the end.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ WARM_UP = 100
 
 
 def footprint() -> dict[str, float]:
-    """What a process has that could grow."""
+    """What a process holds that could grow."""
     gc.collect()
     resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return {
