@@ -51,7 +51,10 @@ class Target:
         "a hash field that keeps the ID of the entry stored, so that an older entry does not overwrite it",
     )
     handler: str | None = setting(
-        "HANDLER", None, kinds.FUNCTION, "`module:function`, an async function of one entry, instead of the hash"
+        "HANDLER",
+        None,
+        kinds.FUNCTION,
+        "`module:function`: an async function that takes one `Entry`, instead of the hash",
     )
     order_key: str | None = setting(
         "ORDER_KEY", None, kinds.TEMPLATE, "order key template for a handler of your own; without it `HASH_KEY`"
@@ -69,7 +72,7 @@ class Target:
         "RETRY_ATTEMPTS",
         4,
         kinds.whole(1, 100),
-        "how often one run tries to store an entry while the error is one that may pass",
+        "how often one run tries to store an entry while the error is transient",
     )
     retry_max_delay_sec: float = setting(
         "RETRY_MAX_DELAY_SEC", 2.0, kinds.number(0, 60), "the longest wait between two attempts of one run"
@@ -78,7 +81,7 @@ class Target:
         "MAX_DELIVERIES",
         5,
         kinds.whole(2, 1_000_000),
-        "after so many an entry is a dead letter; the delivery to the consumer that dropped it is the first",
+        "after so many deliveries an entry becomes a dead letter; the delivery to the consumer that dropped it is the first",
     )
     consumer_ttl_hours: float = setting(
         "CONSUMER_TTL_HOURS",
