@@ -31,7 +31,7 @@ from reclaim.run.tally import PageAccount, Tally
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
-from reclaim.state.page_size import Pace
+from reclaim.state.page_size import PageSize
 from reclaim.state.pending import PendingList
 from reclaim.state.refunds import Refunds
 from reclaim.times import Deadline
@@ -95,7 +95,7 @@ class Pages:
     storing: Storing
     passage: Passage
     tally: Tally
-    pace: Pace
+    pace: PageSize
     retries: Retries
     retrying: Retrying
     park_until: Deadline
@@ -139,7 +139,7 @@ class Pages:
                 done += await self._store(self._split(later, work), work, drains=True)
             await self._settle(work.hand, done, in_turn(work.decisions, self._not_begun(work, done)))
         work.settled.set()
-        self.pace.saw(entries, self.clock() - began)
+        self.pace.learn(entries, self.clock() - began)
 
     def _not_begun(self, work: _Work, done: Sequence[Keyed]) -> list[Keyed]:
         """What the run leaves as it ends. It holds back its order keys, on the pages after this one too (G3)."""

@@ -20,7 +20,7 @@ from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.state.lease import Lease
-from reclaim.state.page_size import FIRST_PAGE, Pace
+from reclaim.state.page_size import FIRST_PAGE, PageSize
 from reclaim.times import Deadline
 from reclaim.verdicts import Verdict, classify
 
@@ -116,7 +116,7 @@ class Replay:
         await self._take(lease, deadline)
         keeper = asyncio.create_task(lease.keep())
         storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
-        pace = Pace(PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS)
+        pace = PageSize(PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS)
         held = {} if upto is None else await self._after(upto)
         left = deque(chosen)
         try:
@@ -124,7 +124,7 @@ class Replay:
                 ids = [left.popleft() for _ in range(min(pace.count, len(left)))]
                 due = Deadline(len(ids) / per_second if per_second else 0, self._clock)
                 letters = [letter for letter in await self._letters.show(ids) if letter is not None]
-                pace.saw([letter.entry for letter in letters], 0)
+                pace.learn([letter.entry for letter in letters], 0)
                 report = replace(report, missing=report.missing + len(ids) - len(letters))
                 report = await self._page(letters, report, held, storing)
                 progress(report)
@@ -152,11 +152,11 @@ class Replay:
         if ids is None:
             async for some in self._letters.ids(upto):
                 places += ((id_number(entry_id), letter_id) for letter_id, entry_id in some)
-        pace, named = Pace(PAGE, FIRST_PAGE, PATIENCE_MS), deque(dict.fromkeys(ids or ()))
+        pace, named = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS), deque(dict.fromkeys(ids or ()))
         while named:
             letters = await self._letters.show([named.popleft() for _ in range(min(pace.count, len(named)))])
             there = [letter for letter in letters if letter is not None]
-            pace.saw([letter.entry for letter in there], 0)
+            pace.learn([letter.entry for letter in there], 0)
             missing += len(letters) - len(there)
             places += ((id_number(letter.entry.id), letter.id) for letter in there)
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
@@ -167,12 +167,12 @@ class Replay:
         One that failed in a replay of those up to the same place is among them.
         """
         held: dict[bytes, int] = {}
-        pace = Pace(PAGE, FIRST_PAGE, PATIENCE_MS)
+        pace = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS)
         while some := await self._letters.list(last, pace.count):
             for letter in some:
                 with suppress(MissingField):
                     _hold(held, self._handler.order_key(letter.entry), letter)
-            pace.saw([letter.entry for letter in some], 0)
+            pace.learn([letter.entry for letter in some], 0)
             last = some[-1].id
         return held
 

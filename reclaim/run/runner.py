@@ -34,7 +34,7 @@ from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.state.find import START, Finder, Found
 from reclaim.state.lease import Lease
-from reclaim.state.page_size import FIRST_PAGE, GROWTH, Pace
+from reclaim.state.page_size import FIRST_PAGE, GROWTH, PageSize
 from reclaim.state.pending import PendingList, Row
 from reclaim.state.refunds import Refunds
 from reclaim.times import Deadline
@@ -132,7 +132,7 @@ class _Run:
         self._end = Deadline(budget_sec - reserve_sec / 2, runner.clock)
         self._close_until = Deadline(budget_sec, runner.clock)
         first, growth = (FIRST_PAGE, GROWTH) if self._handler.at_once else (self._target.lanes, 1)
-        self._pace = Pace(self._target.page_size, first, self._target.min_idle_ms, growth)
+        self._pace = PageSize(self._target.page_size, first, self._target.min_idle_ms, growth)
         self._hands = Hands(runner.refunds, runner.target, self._tally, runner.clock)
         self._sought: _Sought | None = None
         self._waits_at: bytes | None = None  # where a suspect waits to be claimed alone

@@ -1,4 +1,4 @@
-"""Owns the connection: TLS, user and password, batches of commands, and plain words for what went wrong."""
+"""Owns the connection to Redis: TLS, user and password, sending many commands at once, and plain words for errors."""
 
 import asyncio
 import math
@@ -32,10 +32,10 @@ F = TypeVar("F")
 
 
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
-    """A server to talk to; nothing is sent before the first batch. Make it inside the event loop that uses it.
+    """Make a server to talk to, inside the event loop that uses it; nothing is sent before the first batch.
 
-    redis-py's own retry is off (tenacity is the one layer that retries), its timeouts too: a batch has one of its own,
-    and redis-py waits with asyncio.wait_for, which in Python 3.11 may swallow a cancellation
+    redis-py's own retry is off, because tenacity is the one layer that retries. Its timeouts are off too, because each
+    batch has a timeout of ours; redis-py waits with asyncio.wait_for, which in Python 3.11 may swallow a cancellation
     (https://github.com/python/cpython/issues/86296).
     """
     client = Redis(
@@ -140,10 +140,11 @@ class Server:
         return executed
 
     async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
-        """What the server says of each command without running it: ``QUEUED``, or why it would refuse.
+        """Find out what the server says of each command without running it: ``QUEUED``, or why it would refuse.
 
-        They are queued in a MULTI and discarded: permissions, spelling and a read-only or full server are checked when
-        queueing (https://redis.io/docs/latest/develop/using-commands/transactions/). The connection is then closed.
+        The commands are queued in a MULTI, which is then discarded. While it queues a command the server checks the
+        permission, the spelling, and whether it is read-only or full
+        (https://redis.io/docs/latest/develop/using-commands/transactions/). Afterwards the connection is closed.
 
         Raises:
             redis.exceptions.ResponseError: MULTI itself is refused; nothing else was sent. And whatever `batch` raises.
@@ -157,7 +158,7 @@ class Server:
                 await connection.disconnect(nowait=True)
 
     async def tls_version(self) -> str | None:
-        """The version of TLS that is spoken (``TLSv1.3``); None where it is none.
+        """The version of TLS that the connection uses (``TLSv1.3``); None without TLS.
 
         Raises:
             Unreachable, NotTrusted, AccessDenied: as `batch` does.
@@ -182,7 +183,7 @@ class Server:
                     finally:
                         await self._pool.release(connection)
             except redis_errors.AuthenticationError as exc:
-                raise AccessDenied(f"{self.address} wants a user name and password: {exc}") from exc
+                raise AccessDenied(f"{self.address} refused the user name or password: {exc}") from exc
             except TimeoutError as exc:
                 if not limit.expired():
                     raise
@@ -193,8 +194,8 @@ class Server:
     async def _connection(self) -> Connection:
         try:
             connection: Connection = await self._pool.get_connection()
-        except redis_errors.AuthenticationError as exc:
-            raise AccessDenied(f"{self.address} refused the user name or password: {exc}") from exc
+        except redis_errors.AuthenticationError:
+            raise  # it is a ConnectionError too, but a connection could be made
         except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as exc:
             raise self._no_connection(exc) from exc
         return connection
@@ -218,11 +219,11 @@ _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignm
 
 
 async def _exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
-    """Send a request of so many commands and read their replies.
+    """Send a request of `count` commands and read their replies.
 
-    redis-py reads one reply at a time, which costs more than all else that is done for an entry. So the head of an
-    array is put in front of the replies, while there is none yet: it reads them as one
-    (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
+    redis-py reads one reply at a time, which costs more than everything else that is done for an entry. So before any
+    reply arrives, the head of an array of `count` elements is put into redis-py's reader: it then reads all the replies
+    as one array (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
     """
     replies_ahead: Any = connection._reader  # noqa: SLF001 # redis-py has no other name for it
     if replies_ahead.at_eof():
@@ -241,12 +242,12 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
 
 
 def _any_errors(replies: Sequence[Reply]) -> bool:
-    """Whether any reply is an error: of many replies, hardly any are of different types."""
+    """Whether any reply is an error. Many replies have few types, so the types are looked at, each once."""
     return any(issubclass(kind, Exception) for kind in set(map(type, replies)))
 
 
 def _is_denied(exc: Exception) -> bool:
-    """Whether the server refused for want of permission; inside a script it says so without the code NOPERM."""
+    """Whether the server refused because a permission is missing; of a script it may say so without the code NOPERM."""
     return isinstance(exc, redis_errors.NoPermissionError) or _DENIED_IN_SCRIPT.search(str(exc)) is not None
 
 

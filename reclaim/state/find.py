@@ -18,7 +18,7 @@ from reclaim.entry import Entry, id_after, id_number
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, plain, raised
 from reclaim.state.connection import Server
-from reclaim.state.page_size import FIRST_PAGE, Pace
+from reclaim.state.page_size import FIRST_PAGE, PageSize
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
 from reclaim.state.scripts import script
@@ -151,15 +151,15 @@ class Finder:
 
     async def _read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
         """The entries, some at a time, as many as their size allows; an entry that left the stream is left out."""
-        pace = Pace(READ_AT_ONCE, FIRST_PAGE, self._min_idle_ms)
+        page_size = PageSize(READ_AT_ONCE, FIRST_PAGE, self._min_idle_ms)
         at = 0
         while at < len(rows):
-            some = rows[at : at + pace.count]
+            some = rows[at : at + page_size.count]
             at += len(some)
             read: list[Command] = [("XRANGE", self._stream, row.id, row.id) for row in some]
             bodies = raised(await self._server.batch(read))
             entries = [Entry(row.id, body[0][1]) for row, body in zip(some, bodies, strict=True) if body]
-            pace.saw(entries, 0)
+            page_size.learn(entries, 0)
             for entry in entries:
                 yield entry
 

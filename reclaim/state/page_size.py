@@ -1,37 +1,47 @@
-"""Owns the pace: how many entries a page has, by how large and how slow those before were."""
+"""Owns the page size: how many entries the next page has, learnt from how large and how slow the last page was."""
 
 from collections.abc import Sequence
 from itertools import chain
 
 from reclaim.entry import Entry
 
-PAGE_BYTES = 4 * 2**20  # what the bodies of one page may come to
-PAGE_SEC = 2.0  # what handling one page may take, if that is well below the idle time after which others claim
+PAGE_BYTES = 4 * 2**20  # the most that the bodies of one page are to come to
+PAGE_SEC = 2.0  # the most that handling one page is to take, if the idle time after which others claim allows so much
 LEAST_PAGE_SEC = 0.05
 FIRST_PAGE = 20  # entries claimed while nothing is known of them
-GROWTH = 25  # of entries stored at once: a quick page's time is mostly that of round trips and of other runs
+GROWTH = 25  # where entries are stored at once: a quick page's time is mostly that of round trips and of other runs
 
 
-class Pace:
-    """How many entries the next page may have: few while nothing is known, then as many as are light and quick."""
+class PageSize:
+    """How many entries the next page may have.
 
-    def __init__(self, page_size: int, first: int, min_idle_ms: int, growth: int = 1) -> None:
+    The first page is small, because nothing is known yet. Each page after it has as many entries as would come to
+    PAGE_BYTES, and take no longer than a page may, if they were like the entries of the last page.
+
+    Attributes:
+        count: how many entries the next page may have.
+        is_quick: whether the last page was handled in the time that a page may take; False before the first one.
+    """
+
+    def __init__(self, most: int, first: int, min_idle_ms: int, growth: int = 1) -> None:
         """Make it.
 
         Args:
-            page_size: the most entries that a page may have.
-            first: how many the first may have.
-            min_idle_ms: after which others may claim what a page holds.
-            growth: after a quick page the next may have so many times as many, whatever its time says of each entry.
+            most: the most entries that a page may have.
+            first: how many the first page may have.
+            min_idle_ms: the idle time after which others may claim the entries of a page; handling it takes a quarter
+                of that at most.
+            growth: after a quick page the next one may have `growth` times as many entries, even if its time says
+                fewer.
         """
-        self._page_size = page_size
+        self._most = most
         self._growth = growth
         self._page_sec = min(PAGE_SEC, max(min_idle_ms / 4000, LEAST_PAGE_SEC))
-        self.count = min(page_size, first)
-        self.is_quick = False  # until a page was handled in the time it may take
+        self.count = min(most, first)
+        self.is_quick = False
 
-    def saw(self, entries: Sequence[Entry], seconds: float) -> None:
-        """Learn from a page that was handled."""
+    def learn(self, entries: Sequence[Entry], seconds: float) -> None:
+        """Learn from a page that was handled in so many seconds."""
         if not entries:
             return
         size = sum(map(len, chain.from_iterable(entry.fields for entry in entries)))
@@ -40,4 +50,4 @@ class Pace:
         self.is_quick = seconds <= self._page_sec
         if self.is_quick:
             by_time = max(by_time, self._growth * len(entries))
-        self.count = max(1, min(self._page_size, by_size, by_time))
+        self.count = max(1, min(self._most, by_size, by_time))

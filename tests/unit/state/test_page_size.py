@@ -1,11 +1,11 @@
-"""The pace: how many entries the next page may have."""
+"""The sizes: how many entries the next page may have."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reclaim.entry import Entry
-from reclaim.state.page_size import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, Pace
+from reclaim.state.page_size import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, PageSize
 
 MIN_IDLE_MS = 10_000
 
@@ -25,98 +25,98 @@ def test_a_page_has_at_least_one_entry_and_at_most_the_page_size(
     page_size: int, first: int, min_idle_ms: int, pages: list[tuple[int, int, float]]
 ) -> None:
     """However large or slow the pages before it were."""
-    pace = Pace(page_size, first, min_idle_ms)
-    assert pace.count == min(page_size, first)
+    sizes = PageSize(page_size, first, min_idle_ms)
+    assert sizes.count == min(page_size, first)
     for count, size, seconds in pages:
         entries = page(count, size)
-        pace.saw(entries, seconds)
-        assert 1 <= pace.count <= page_size
-        assert pace.count * size <= PAGE_BYTES or pace.count == 1
+        sizes.learn(entries, seconds)
+        assert 1 <= sizes.count <= page_size
+        assert sizes.count * size <= PAGE_BYTES or sizes.count == 1
 
 
 def test_the_first_page_is_small_and_not_known_to_be_quick() -> None:
     """Nothing is known of the entries yet."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    assert (pace.count, pace.is_quick) == (20, False)
+    assert (sizes.count, sizes.is_quick) == (20, False)
 
 
 def test_light_and_quick_entries_fill_the_page() -> None:
     """As many as PAGE_SIZE says, from the second page on."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    pace.saw(page(20), 0.001)
+    sizes.learn(page(20), 0.001)
 
-    assert (pace.count, pace.is_quick) == (500, True)
+    assert (sizes.count, sizes.is_quick) == (500, True)
 
 
 @pytest.mark.G7
 def test_large_entries_come_to_so_many_bytes() -> None:
     """Not more than 4 MiB at once; one alone may be larger."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    pace.saw(page(20, PAGE_BYTES // 8), 0.001)
-    assert pace.count == 8
-    pace.saw(page(1, 2 * PAGE_BYTES), 0.001)
-    assert pace.count == 1
+    sizes.learn(page(20, PAGE_BYTES // 8), 0.001)
+    assert sizes.count == 8
+    sizes.learn(page(1, 2 * PAGE_BYTES), 0.001)
+    assert sizes.count == 1
 
 
 @pytest.mark.G7
 def test_slow_entries_come_to_so_many_seconds() -> None:
     """And the next page is not claimed ahead."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    pace.saw(page(20), 2 * PAGE_SEC)
+    sizes.learn(page(20), 2 * PAGE_SEC)
 
-    assert (pace.count, pace.is_quick) == (10, False)
+    assert (sizes.count, sizes.is_quick) == (10, False)
 
 
 def test_a_short_idle_time_makes_for_short_pages() -> None:
     """A quarter of it, before anybody else may claim what we have; but never so short that nothing gets done."""
-    pace = Pace(500, 20, 1000)
-    pace.saw(page(20), 0.5)
-    assert (pace.count, pace.is_quick) == (10, False)
+    sizes = PageSize(500, 20, 1000)
+    sizes.learn(page(20), 0.5)
+    assert (sizes.count, sizes.is_quick) == (10, False)
 
-    pace = Pace(500, 20, 1)
-    pace.saw(page(20), LEAST_PAGE_SEC)
-    assert (pace.count, pace.is_quick) == (20, True)
+    sizes = PageSize(500, 20, 1)
+    sizes.learn(page(20), LEAST_PAGE_SEC)
+    assert (sizes.count, sizes.is_quick) == (20, True)
 
 
 def test_after_a_quick_page_there_may_be_growth_whatever_it_took() -> None:
     """Stored at once, twenty entries take hardly longer than one; but a page that took too long is too long."""
-    pace = Pace(500, 20, MIN_IDLE_MS, growth=5)
+    sizes = PageSize(500, 20, MIN_IDLE_MS, growth=5)
 
-    pace.saw(page(20), PAGE_SEC)
-    assert pace.count == 100
-    pace.saw(page(100), 2 * PAGE_SEC)
-    assert pace.count == 50
+    sizes.learn(page(20), PAGE_SEC)
+    assert sizes.count == 100
+    sizes.learn(page(100), 2 * PAGE_SEC)
+    assert sizes.count == 50
 
 
 def test_a_page_that_took_no_time_fills_the_next() -> None:
     """Clocks are coarse."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    pace.saw(page(1), 0.0)
+    sizes.learn(page(1), 0.0)
 
-    assert pace.count == 500
+    assert sizes.count == 500
 
 
 def test_a_slow_page_is_forgotten_after_a_quick_one() -> None:
     """The last page is what counts."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
-    pace.saw(page(20), 60.0)
-    assert pace.count == 1
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
+    sizes.learn(page(20), 60.0)
+    assert sizes.count == 1
 
-    pace.saw(page(1), 0.001)
+    sizes.learn(page(1), 0.001)
 
-    assert (pace.count, pace.is_quick) == (500, True)
+    assert (sizes.count, sizes.is_quick) == (500, True)
 
 
 def test_a_page_with_nothing_in_it_teaches_nothing() -> None:
     """All that was asked for had been deleted meanwhile: the next look need not be at one entry only."""
-    pace = Pace(500, 20, MIN_IDLE_MS)
-    pace.saw(page(20), 0.001)
+    sizes = PageSize(500, 20, MIN_IDLE_MS)
+    sizes.learn(page(20), 0.001)
 
-    pace.saw([], 0.001)
+    sizes.learn([], 0.001)
 
-    assert pace.count == 500
+    assert sizes.count == 500
