@@ -81,7 +81,7 @@ class Target:
         "MAX_DELIVERIES",
         5,
         kinds.whole(2, 1_000_000),
-        "after so many deliveries an entry becomes a dead letter; the delivery to the consumer that dropped it is the first",
+        "after so many deliveries an entry becomes a dead letter; the first one was to the consumer that dropped it",
     )
     consumer_ttl_hours: float = setting(
         "CONSUMER_TTL_HOURS",
