@@ -13,6 +13,7 @@ from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_play
 from tests.e2e.http.apps import KEY, App
 
 WAIT_MS = 20_000
+PAUSE_MS = 3_100  # between two looks of the page at the app, and a little more
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -44,6 +45,7 @@ class Dashboard:
         self.page = page
         self.problems: list[str] = []
         self.asked: list[str] = []
+        page.clock.install()  # it goes as clocks do, but can be put forward
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", self._sent)
@@ -55,6 +57,12 @@ class Dashboard:
 
     def _sent(self, request: Request) -> None:
         self.asked.append(request.url)
+
+    def looks_again(self, times: int = 1) -> None:
+        """Put the page's clock forward, so that it looks at the app now; as often as asked."""
+        for _ in range(times):
+            with self.page.expect_response("**/api/status"):
+                self.page.clock.run_for(PAUSE_MS)
 
     def open(self) -> None:
         """Load the page, as somebody without a key."""
