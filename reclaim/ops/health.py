@@ -101,27 +101,24 @@ def _last_run(facts: Facts, now: datetime) -> Judgement | None:
 
 
 def _backlog(facts: Facts, now: datetime) -> Judgement | None:
-    """Entries that should have been taken over long ago, while the circuit lets runs work and none is under way."""
-    if facts.pending is None or facts.pending.oldest is None or facts.lease is not None or not _could_work(facts, now):
+    """Entries that a run should have taken over long ago."""
+    if facts.pending is None or facts.pending.oldest is None or not _has_forgotten_entries(facts, now):
         return None
-    oldest = facts.pending.oldest
-    if oldest.idle_ms / 1000 <= _forgotten_sec(facts):
-        return None
-    there = f"{_entries(facts.pending.total)} pending, the oldest idle for {span(oldest.idle_ms / 1000)}"
-    good = next((run for run in facts.runs if _well(run)), None)
-    ago = None if good is None else _seconds_since(good.get("started_at"), now)
-    if good is None or ago is None:
+    there = f"{_entries(facts.pending.total)} pending, the oldest idle for {span(facts.pending.oldest.idle_ms / 1000)}"
+    good = _last_good_run(facts)
+    ago = _seconds_since(good.get("started_at"), now)
+    if ago is None:
         return Health.FAIL, f"{there}, and no run that ended well is on record: check the timer"
-    if ago > _forgotten_sec(facts) + _seconds(good):
+    if not _ended_well_lately(facts, now):
         return Health.FAIL, f"{there}, and the last run that ended well was {span(ago)} ago: check the timer"
     reasons = ", ".join(str(reason) for reason in good.get("reasons") or ())
     return Health.WARN, f"{there}, though runs end well" + (f" ({_cut(reasons)})" if reasons else "")
 
 
 def _timer(facts: Facts, now: datetime) -> Judgement | None:
-    """Whether runs come at all; one that finds nothing is on record every five minutes."""
-    backlog = _backlog(facts, now)
-    if facts.lease is not None or facts.group_missing or (backlog is not None and backlog[0] is Health.FAIL):
+    """Whether runs come at all; a run that finds nothing is on record every five minutes."""
+    timer_is_blamed = _has_forgotten_entries(facts, now) and not _ended_well_lately(facts, now)
+    if facts.lease is not None or facts.group_missing or timer_is_blamed:
         return None
     if not facts.runs:
         return Health.WARN, "no run is on record yet"
@@ -170,6 +167,25 @@ def _all_is_well(facts: Facts) -> str:
     least_sec = facts.min_idle_ms / 1000
     then = "the next run takes over" if idle_sec >= least_sec else f"what is idle for {span(least_sec)} is taken over"
     return f"all is well: {_entries(pending.total)} pending, the oldest idle for {span(idle_sec)}; {then}"
+
+
+def _has_forgotten_entries(facts: Facts, now: datetime) -> bool:
+    """Whether entries wait for too long, though the circuit lets runs work and no run is at work."""
+    if facts.pending is None or facts.pending.oldest is None or facts.lease is not None:
+        return False
+    return facts.pending.oldest.idle_ms / 1000 > _forgotten_sec(facts) and _could_work(facts, now)
+
+
+def _ended_well_lately(facts: Facts, now: datetime) -> bool:
+    """Whether the last run that ended well began lately; a long run began longer ago."""
+    good = _last_good_run(facts)
+    ago = _seconds_since(good.get("started_at"), now)
+    return ago is not None and ago <= _forgotten_sec(facts) + _seconds(good)
+
+
+def _last_good_run(facts: Facts) -> dict[str, Any]:
+    """The report of the latest run that ended well; an empty one where no such run is on record."""
+    return next((run for run in facts.runs if _well(run)), {})
 
 
 def _could_work(facts: Facts, now: datetime) -> bool:

@@ -170,7 +170,7 @@ def test_a_run_ends_within_the_seconds_it_is_given(client: Client, embedded_prox
 
     report = json.loads(ended.out)
     assert (ended.code, report["outcome"]) == (0, "out_of_time")
-    assert report["seconds"] < 1.5
+    assert report["seconds"] < 1.6  # the last timeout ends a little after the budget does
 
 
 @pytest.mark.parametrize("seconds", ["0", "nan", "4000"])
