@@ -1,6 +1,6 @@
 """Owns the routes: HTTP functions that ask for a function key, and the dashboard's files, which ask for none.
 
-What a route does is in answers.py, what it may be asked in requests.py, and what it tells of an error in problems.py.
+What a route may be asked is in requests.py, what it does in answers.py, and what it tells of an error in problems.py.
 They are imported with the first request, as every cold start would pay for them.
 """
 
@@ -58,11 +58,11 @@ for _id, (_method, _path) in ROUTES.items():
 
 
 async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse:
-    from reclaim.http import answers, problems, requests  # noqa: PLC0415  # see above
+    from reclaim.http import answers, problems, reading  # noqa: PLC0415  # see above
 
     act = getattr(answers, operation_id)
     try:
-        asked = requests.read(operation_id, req.params, req.get_body())
+        asked = reading.read(operation_id, req.params, req.get_body())
         acting = partial(act, app_of_loop(), asked)
         return _json(200, await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting()))
     # Every error gets an answer; a cancellation that leaks leaves the host's invocation hanging.

@@ -14,6 +14,7 @@ import pytest
 
 from dev.proxy import Proxy
 from reclaim.settings import Target
+from tests.integration.cli.program import Ended, in_pipe, in_process
 from tests.support import Client, Endpoint, HasPort, State, a_target, env_for, given, held, state, stored
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +22,9 @@ RUN = [sys.executable, "-m", "reclaim", "run"]
 WAIT_SEC = 30.0
 
 
-def reclaim_run(place: HasPort, target: Target, **settings: str) -> subprocess.CompletedProcess[str]:
-    """One run, from the command line."""
-    env = env_for(place, target, **settings)
-    return subprocess.run(RUN, env=env, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_SEC, check=False)
+def reclaim_run(place: HasPort, target: Target, *options: str, **settings: str) -> Ended:
+    """One run, from the command line, in this process."""
+    return in_pipe(env_for(place, target, **settings), "run", *options)
 
 
 def test_a_run_that_reclaims_ends_with_0_and_says_what_it_did(server: Endpoint, client: Client) -> None:
@@ -32,11 +32,11 @@ def test_a_run_that_reclaims_ends_with_0_and_says_what_it_did(server: Endpoint, 
     target, entries = a_target(page_size=3), held(range(10))
     given(client, target, *entries)
 
-    ended = reclaim_run(server, target)
+    ended = in_process(env_for(server, target), "run")
 
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("s/g: completed, 10 claimed, 10 acknowledged")
-    assert len(ended.stdout.splitlines()) == 1
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("s/g: completed, 10 claimed, 10 acknowledged")
+    assert len(ended.out.splitlines()) == 1
     assert state(client, target) == State(hashes=stored(*entries), length=10)
 
 
@@ -46,7 +46,7 @@ def test_nothing_to_do_ends_with_0(embedded: Endpoint, client: Client) -> None:
 
     ended = reclaim_run(embedded, a_target())
 
-    assert (ended.returncode, ended.stdout) == (0, "s/g: nothing pending\n")
+    assert (ended.code, ended.out) == (0, "s/g: nothing pending\n")
 
 
 def test_a_missing_group_ends_with_0_and_is_named(embedded: Endpoint, client: Client) -> None:
@@ -55,8 +55,8 @@ def test_a_missing_group_ends_with_0_and_is_named(embedded: Endpoint, client: Cl
 
     ended = reclaim_run(embedded, target)
 
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("not-there/g: group missing")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("not-there/g: group missing")
     assert state(client, target) == State()
 
 
@@ -66,36 +66,32 @@ def test_a_server_that_is_not_there_ends_with_1_and_its_name(embedded_proxy: Pro
 
     ended = reclaim_run(embedded_proxy, a_target(), RETRY_ATTEMPTS="1")
 
-    assert ended.returncode == 1
-    assert ended.stdout.startswith("s/g: failed, 0.")
-    assert len(ended.stdout.splitlines()) == 1
-    assert ended.stderr.splitlines()[-1].startswith("the run failed: s/g: Unreachable: no connection to 127.0.0.1:")
-    assert "Traceback" not in ended.stderr
+    assert ended.code == 1
+    assert ended.out.startswith("s/g: failed, 0.")
+    assert len(ended.out.splitlines()) == 1
+    assert ended.err.splitlines()[-1].startswith("the run failed: s/g: Unreachable: no connection to 127.0.0.1:")
+    assert "Traceback" not in ended.err
 
 
 def test_bad_settings_end_with_2_and_all_their_names(embedded: Endpoint) -> None:
     """Said once, without a traceback, before anything is connected to."""
     ended = reclaim_run(embedded, a_target(), LANES="many", STREAM_NAME="", REDIS_PASSWORD="s3cret")
 
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "LANES is 'many'; allowed: a whole number" in ended.stderr
-    assert "STREAM_NAME is missing" in ended.stderr
-    assert "s3cret" not in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert (ended.code, ended.out) == (2, "")
+    assert "LANES is 'many'; allowed: a whole number" in ended.err
+    assert "STREAM_NAME is missing" in ended.err
+    assert "s3cret" not in ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize("schedule", ["61 * * * * *", "every minute or so, I think", "* * * * *"])
 def test_a_schedule_that_is_none_ends_with_2(embedded: Endpoint, schedule: str) -> None:
     """A value out of range is a bad setting too, and no traceback."""
-    env = env_for(embedded, a_target(), RECLAIM_SCHEDULE=schedule)
+    ended = reclaim_run(embedded, a_target(), "--watch", RECLAIM_SCHEDULE=schedule)
 
-    ended = subprocess.run(
-        [*RUN, "--watch"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_SEC, check=False
-    )
-
-    assert ended.returncode == 2, ended.stderr
-    assert "RECLAIM_SCHEDULE is" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.code == 2, ended.err
+    assert "RECLAIM_SCHEDULE is" in ended.err
+    assert "Traceback" not in ended.err
 
 
 class Watching:
