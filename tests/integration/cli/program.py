@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-m", "reclaim"]
 COLUMNS = 120
 WAIT_SEC = 60
+READING_SEC = 0.5  # a person reads first; Python loses a Ctrl-C that comes between its question and its reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def in_terminal(env: Mapping[str, str], *arguments: str, answer: str = "") -> En
     while chunk := _read(terminal):
         seen += chunk
         if answer and b"[y/N]" in seen:
+            time.sleep(READING_SEC)
             os.write(terminal, answer.encode())
             answer = ""
     _, status = os.waitpid(pid, 0)
