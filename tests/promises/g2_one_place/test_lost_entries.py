@@ -10,6 +10,7 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import Server, available
 from reclaim.entry import Entry
 from reclaim.run.report import Outcome
+from reclaim.state.claim import _BURY
 from tests.faults import LOADING, before_claim, by_function, lost_line, pending, step
 from tests.support import Client, Endpoint, Held, State, a_target, given, held, raw_client, run, state, stored, tweet
 
@@ -233,3 +234,20 @@ async def test_a_deletion_from_before_an_upgrade_is_in_the_ledger(kind: str) -> 
             after = state(client, target)
     assert report.lost == 1
     assert after == State(hashes=stored(tweet(1), tweet(3)), length=2, lost=[lost_line(2)])
+
+
+async def test_entries_recorded_as_lost_by_a_claim_that_then_fails_are_told_all_the_same(
+    embedded_proxy: Proxy, client: Client
+) -> None:
+    """The scripts of a page are several: one has recorded some when the next one is refused."""
+    target = a_target()
+    entries = [Held(tweet(number)) for number in range(1, 301)]
+    ids = given(client, target, *entries)
+    client.execute_command("XDEL", target.stream, ids[30], ids[-1])
+    embedded_proxy.when(
+        "EVAL", ErrorReply("OOM no memory"), args=lambda args: args[0] == _BURY.encode() and ids[200] in args
+    )
+
+    report = await run(embedded_proxy, target)
+
+    assert (report.outcome, report.lost, report.acknowledged) == (Outcome.COMPLETED, 2, 298)

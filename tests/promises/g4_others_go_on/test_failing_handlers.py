@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from reclaim.run.report import Outcome
 from reclaim.state import lease
 from tests.conftest import on_newest_and_oldest
 from tests.faults import Recorder, by_function, of_user, pending
-from tests.support import Client, Endpoint, State, a_target, given, run, state
+from tests.support import Client, Endpoint, State, a_target, age_all, given, run, state
 
 pytestmark = pytest.mark.G4
 
@@ -239,6 +240,61 @@ async def test_a_handler_waiting_for_something_that_was_cancelled_fails_alone(
     report = await run(embedded, target, by_function(handle))
 
     assert (report.outcome, report.acknowledged, report.failed) == (Outcome.COMPLETED, 2, 1)
+
+
+class Unusual(BaseException):
+    """What is no Exception."""
+
+
+def of_its_own() -> None:
+    """Cancel the task that this runs in."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+def leaving(error: BaseException) -> Any:
+    """What raises this."""
+
+    def leave() -> None:
+        raise error
+
+    return leave
+
+
+@pytest.mark.parametrize(
+    ("leave", "says"),
+    [
+        (leaving(Unusual("x")), "HandlerExited: the handler raised Unusual: x"),
+        (leaving(BaseExceptionGroup("g", [Unusual("y")])), "HandlerExited: the handler raised BaseExceptionGroup: g"),
+        (leaving(SystemExit(3)), "HandlerExited: the handler raised SystemExit: 3"),
+        (of_its_own, "HandlerCancelled: the handler cancelled its own task"),
+    ],
+    ids=["a BaseException", "a group", "sys.exit()", "cancelling itself"],
+)
+async def test_a_handler_that_leaves_by_another_door_fails_like_any(
+    embedded: Endpoint, client: Client, leave: Any, says: str
+) -> None:
+    """The others are done, the run ends well, and in the end it is a dead letter (G4)."""
+    target = a_target(lanes=2, max_deliveries=3)
+    given(client, target, *(of_user(number, f"u{number}") for number in range(1, 6)))
+
+    async def handle(entry: Entry) -> None:
+        if entry.id == b"2-0":
+            leave()
+            await asyncio.sleep(0)
+
+    reports = []
+    for _ in range(2):
+        reports.append(await run(embedded, target, by_function(handle)))
+        age_all(client, target)
+
+    after = state(client, target)
+    assert [(one.outcome, one.stored, one.failed, one.parked) for one in reports] == [
+        (Outcome.COMPLETED, 4, 1, 0),
+        (Outcome.COMPLETED, 0, 0, 1),
+    ]
+    assert (after.pending, [letter[b"error"].decode().partition(" (")[0] for letter in after.dead]) == ({}, [says])
 
 
 async def test_a_run_told_to_stop_ends_after_what_is_in_work(server: Endpoint, client: Client) -> None:

@@ -17,6 +17,7 @@ from tests.faults import LOADING, OOM, Recorder, by_function, of_user, pending, 
 from tests.support import (
     Client,
     Endpoint,
+    Held,
     State,
     a_runner,
     a_target,
@@ -27,6 +28,7 @@ from tests.support import (
     settings_for,
     state,
     stored,
+    tweet,
 )
 
 pytestmark = pytest.mark.G5
@@ -239,3 +241,19 @@ async def test_an_outage_of_everything_mid_run_is_over_with_the_next_run(
         await server.aclose()
 
     assert state(client, target) == State(hashes=stored(*ENTRIES), length=6)
+
+
+async def test_a_store_that_is_silent_is_an_outage_and_no_handler_that_hangs(
+    embedded_proxy: Proxy, client: Client
+) -> None:
+    """In a short run too: nothing is charged, and it is tried again (G5)."""
+    target = a_target(circuit_failures=1)
+    entries = [Held(tweet(number)) for number in range(1, 6)]
+    given(client, target, *entries)
+    embedded_proxy.when("HSET", Fault.HANG)
+
+    async with a_runner(embedded_proxy, target, hangs_sec=0.2, timeout_sec=0.5) as runner:
+        report = await runner.run(10)
+
+    assert (report.outcome, report.failed, report.acknowledged) == (Outcome.COMPLETED, 0, 5)
+    assert state(client, target).hashes == stored(*entries)

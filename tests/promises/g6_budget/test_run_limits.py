@@ -1,20 +1,22 @@
-"""What a run may take: time (G6) and round trips (G7)."""
+"""A run ends in time: at its budget, at a stop, and with all that it began."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Sequence
 
 import pytest
 
-from dev.proxy import Proxy
+from dev.proxy import Fault, Proxy
+from reclaim.entry import Entry
+from reclaim.errors import RejectEntry
 from reclaim.handlers.hash import HashHandler
 from reclaim.handlers.outcomes import Handled, Keyed
 from reclaim.keys import Template
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
 from reclaim.state.connection import connect
-from tests.conftest import MATRIX, Servers
+from reclaim.state.dead_letters import _PARK
+from tests.faults import by_function, of_user, script
 from tests.support import (
     Client,
     Endpoint,
@@ -24,7 +26,6 @@ from tests.support import (
     a_target,
     given,
     held,
-    raw_client,
     run,
     settings_for,
     state,
@@ -130,74 +131,35 @@ async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
-@pytest.mark.G7
-async def test_a_run_that_finds_nothing_pending_costs_two_round_trips(client: Client, proxy: Proxy) -> None:
-    """G7, counted on the wire, on a connection that is there already."""
-    target = a_target()
-    given(client, target, Held(tweet(1), consumer=None))
-    proxy.reply_delay_sec = 0.01  # the count is exact then
-    async with a_runner(proxy, target) as runner:
-        await runner.run(30)
-        proxy.forget()
+async def test_making_dead_letters_ends_with_the_run(embedded_proxy: Proxy, client: Client) -> None:
+    """A server that falls silent then is not waited for: the entry stays pending (G6)."""
+    target = a_target(lanes=1, max_deliveries=2)
+    given(client, target, of_user(1, "a"))
+    silent = embedded_proxy.when("EVAL", Fault.HANG, args=script(_PARK), times=None)
 
-        report = await runner.run(30)
+    async def handle(_: Entry) -> None:
+        raise RejectEntry("no")
 
-    assert report.outcome is Outcome.NOTHING_PENDING
-    assert proxy.round_trips == 2
+    async with asyncio.timeout(10):
+        report = await run(embedded_proxy, target, by_function(handle), budget_sec=1, timeout_sec=60.0)
 
-
-async def test_a_run_that_finds_only_fresh_entries_costs_one_round_trip_more(client: Client, proxy: Proxy) -> None:
-    """One look at the pending list, and nothing is claimed."""
-    target = a_target()
-    given(client, target, *held(range(50), idle_ms=0))
-    proxy.reply_delay_sec = 0.01
-    async with a_runner(proxy, target) as runner:
-        await runner.run(30)
-        proxy.forget()
-
-        report = await runner.run(30)
-
-    assert (report.outcome, report.claimed) == (Outcome.COMPLETED, 0)
-    assert proxy.round_trips <= 4
-    assert proxy.count("XCLAIM") == 0
+    assert (silent.hits, report.parked, list(state(client, target).pending)) == (1, 0, [b"1-0"])
 
 
-async def test_a_page_costs_one_command_to_claim_and_one_to_acknowledge(client: Client, proxy: Proxy) -> None:
-    """Whatever the number of entries: one XCLAIM, one XACK, one HSET for each entry."""
-    target = a_target(page_size=50)
-    given(client, target, *held(range(150)))
+async def test_no_look_ahead_outlives_its_run(
+    embedded_proxy: Proxy, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the claim beside it is made again from an earlier place."""
+    target = a_target(page_size=25, retry_attempts=2)
+    given(client, target, *(Held(tweet(number)) for number in range(1, 200)))
+    embedded_proxy.reply_delay_sec = 0.01
+    embedded_proxy.when("XCLAIM", Fault.CUT_AFTER, skip=1)
+    embedded_proxy.when("XPENDING", Fault.HANG, args=lambda args: b"IDLE" in args, skip=2)
 
-    report = await run(proxy, target)
-
-    assert (proxy.count("XCLAIM"), proxy.count("XACK"), proxy.count("HSET")) == (report.pages, report.pages, 150)
-    assert 3 <= report.pages < 10
-
-
-@pytest.mark.skipif("redis-6.0" not in MATRIX, reason="it takes Debian's Redis 7.0 to stand for it")
-async def test_what_the_server_cannot_do_is_asked_once(servers: Servers) -> None:
-    """Redis 6.0 refuses XPENDING … IDLE one time; from then on its own command set is used, in later runs too."""
-    server = servers.get("redis-6.0")
-    target = a_target(page_size=2)
-    with raw_client(server.server_port) as client:
-        given(client, target, *held(range(10)))
-        async with a_runner(server, target) as runner:
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        async with a_runner(embedded_proxy, target) as runner:
+            before = asyncio.all_tasks()
             await runner.run(30)
-            given(client, target, *held(range(10)))
-            await runner.run(30)
-        assert state(client, target) == State(hashes=stored(*held(range(10))), length=20)
+            left = asyncio.all_tasks() - before
 
-    assert isinstance(server.proxy, Proxy)
-    asked = [command for command in server.proxy.commands if b"IDLE" in command and command[0] == b"XPENDING"]
-    assert len(asked) == 1
-
-
-async def test_an_ordinary_run_logs_nothing(server: Endpoint, client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """No warning and no complaint of asyncio's about something forgotten; the run's line is the app's to log."""
-    caplog.set_level(logging.INFO)
-    target = a_target(page_size=2)
-    given(client, target, *held(range(5)))
-
-    await run(server, target)
-    gc.collect()
-
-    assert caplog.messages == []
+    assert (left, caplog.records) == (set(), [])

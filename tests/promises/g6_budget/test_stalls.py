@@ -231,6 +231,28 @@ async def test_handlers_that_will_not_be_cancelled_in_every_lane_do_not_hold_up_
     assert [after.pending[entry_id][1] for entry_id in (b"1-0", b"2-0")] == [2, 2]
 
 
+async def test_a_handler_that_cannot_be_stopped_costs_the_run_no_more_than_its_time(
+    embedded: Endpoint, client: Client
+) -> None:
+    """Begun late in a short run: what the others did is acknowledged, and the lease released."""
+    target = a_target(lanes=2)
+    given(client, target, of_user(1, "a"), of_user(2, "b"))
+    over = asyncio.Event()
+
+    async def handle(entry: Entry) -> None:
+        while int(entry.get("id") or b"") == 2 and not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    async with a_runner(embedded, target, by_function(handle), hangs_sec=10) as runner:
+        report = await runner.run(1)
+        over.set()
+
+    after = state(client, target)
+    assert (report.outcome, report.acknowledged) == (Outcome.OUT_OF_TIME, 1)
+    assert (list(after.pending), after.other_keys) == ([b"2-0"], [])
+
+
 async def test_the_run_after_a_handler_that_would_not_be_cancelled_does_all(embedded: Endpoint, client: Client) -> None:
     """The same runner, while the earlier handler is still at it."""
     target = a_target(lanes=3)

@@ -1,0 +1,99 @@
+"""What a run costs: round trips, commands and log lines."""
+
+import gc
+import logging
+
+import pytest
+
+from dev.proxy import Proxy
+from reclaim.run.report import Outcome
+from tests.conftest import MATRIX, Servers
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    State,
+    a_runner,
+    a_target,
+    given,
+    held,
+    raw_client,
+    run,
+    state,
+    stored,
+    tweet,
+)
+
+pytestmark = pytest.mark.G7
+
+
+async def test_a_run_that_finds_nothing_pending_costs_two_round_trips(client: Client, proxy: Proxy) -> None:
+    """G7, counted on the wire, on a connection that is there already."""
+    target = a_target()
+    given(client, target, Held(tweet(1), consumer=None))
+    proxy.reply_delay_sec = 0.01  # the count is exact then
+    async with a_runner(proxy, target) as runner:
+        await runner.run(30)
+        proxy.forget()
+
+        report = await runner.run(30)
+
+    assert report.outcome is Outcome.NOTHING_PENDING
+    assert proxy.round_trips == 2
+
+
+async def test_a_run_that_finds_only_fresh_entries_costs_one_round_trip_more(client: Client, proxy: Proxy) -> None:
+    """One look at the pending list, and nothing is claimed."""
+    target = a_target()
+    given(client, target, *held(range(50), idle_ms=0))
+    proxy.reply_delay_sec = 0.01
+    async with a_runner(proxy, target) as runner:
+        await runner.run(30)
+        proxy.forget()
+
+        report = await runner.run(30)
+
+    assert (report.outcome, report.claimed) == (Outcome.COMPLETED, 0)
+    assert proxy.round_trips <= 4
+    assert proxy.count("XCLAIM") == 0
+
+
+async def test_a_page_costs_one_command_to_claim_and_one_to_acknowledge(client: Client, proxy: Proxy) -> None:
+    """Whatever the number of entries: one XCLAIM, one XACK, one HSET for each entry."""
+    target = a_target(page_size=50)
+    given(client, target, *held(range(150)))
+
+    report = await run(proxy, target)
+
+    assert (proxy.count("XCLAIM"), proxy.count("XACK"), proxy.count("HSET")) == (report.pages, report.pages, 150)
+    assert 3 <= report.pages < 10
+
+
+@pytest.mark.skipif("redis-6.0" not in MATRIX, reason="it takes Debian's Redis 7.0 to stand for it")
+async def test_what_the_server_cannot_do_is_asked_once(servers: Servers) -> None:
+    """Redis 6.0 refuses XPENDING … IDLE one time; from then on its own command set is used, in later runs too."""
+    server = servers.get("redis-6.0")
+    target = a_target(page_size=2)
+    with raw_client(server.server_port) as client:
+        given(client, target, *held(range(10)))
+        async with a_runner(server, target) as runner:
+            await runner.run(30)
+            given(client, target, *held(range(10)))
+            await runner.run(30)
+        assert state(client, target) == State(hashes=stored(*held(range(10))), length=20)
+
+    assert isinstance(server.proxy, Proxy)
+    asked = [command for command in server.proxy.commands if b"IDLE" in command and command[0] == b"XPENDING"]
+    assert len(asked) == 1
+
+
+async def test_an_ordinary_run_logs_nothing(server: Endpoint, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """No warning and no complaint of asyncio's about something forgotten; the run's line is the app's to log."""
+    caplog.set_level(logging.INFO)
+    target = a_target(page_size=2)
+    given(client, target, *held(range(5)))
+
+    await run(server, target)
+    gc.collect()
+
+    assert caplog.messages == []
