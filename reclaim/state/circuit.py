@@ -5,18 +5,18 @@
                                                              half open ──it fails──> open, for longer
     open by a person, or with CIRCUIT_COOLDOWN_SEC 0 ──a person only──> closed
 
-Scripts make every decision, each at one stroke and by the server's clock: whatever the callers' clocks say, exactly one
-of any number of concurrent callers is told that it made a change.
+Scripts make every decision, each in one step and by the server's clock. So whatever the callers' clocks say, of any
+number of concurrent callers exactly one learns that it made a change.
 
 Another program that wants to honour the circuit reads ``HGET {stream}:reclaim:group:circuit state`` (the braces are
-part of the name): with ``open`` or ``half_open`` it leaves the work alone, with anything else or nothing it goes on.
+part of the name). With ``open`` or ``half_open`` it leaves the work alone; with anything else, or nothing, it works.
 The hash holds, as text:
 
     state            closed, open, or half_open (one run of ours probes)
     since_ms         when it opened or closed last, Unix ms by the server's clock; a failed probe does not change it
-    by, who, reason  what did that: failures, person or probe; "run" and its ID, or the person's name; why
+    by, who, reason  what opened or closed it: failures, person or probe; "run" and its ID, or the person's name; why
     change           names that opening or closing: no two have the same
-    held             names what a person has said to keep it open, where it was open already
+    held             names the call by which a person keeps it open, where it was open already
     until_ms         not closed: when the cool-down ends, Unix ms; 0: only a person closes it
     cooldown_ms      the cool-down, as it has grown
     failures         how many failures opened it
@@ -39,10 +39,10 @@ from reclaim.state.scripts import script
 from reclaim.times import Deadline, moment
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
-PROBE_TTL_MS = 30_000  # twice the lease's, which a probe needs too: long enough to be over only for a probe that died
-MAX_GROWTH = 16  # the cool-down doubles with every probe that fails, up to so many times CIRCUIT_COOLDOWN_SEC,
-MAX_COOLDOWN_MS = 3_600_000  # and up to this, but where CIRCUIT_COOLDOWN_SEC itself is longer
-ATTEMPTS, PATIENCE_SEC = 3, 10.0  # for what a person does
+PROBE_TTL_MS = 30_000  # twice the lease's TTL, and a probe needs the lease too: one that lasts longer has died
+MAX_GROWTH = 16  # with every probe that fails the cool-down doubles, up to so many times CIRCUIT_COOLDOWN_SEC,
+MAX_COOLDOWN_MS = 3_600_000  # and up to an hour, or up to CIRCUIT_COOLDOWN_SEC where that is longer
+ATTEMPTS, PATIENCE_SEC = 3, 10.0  # when a person opens or closes it
 MAX_TEXT = 500  # characters of a reason or a name that are kept
 
 _ENTER = script("circuit_enter", prelude="circuit_prelude")
@@ -62,7 +62,7 @@ class State(StrEnum):
 
 
 class Effect(StrEnum):
-    """What one call has done to the circuit; exactly one of any number of concurrent calls has made a change."""
+    """What one call did to the circuit. Of any number of concurrent calls exactly one makes a change."""
 
     OPENED = "opened"
     REOPENED = "reopened"  # the probe failed
@@ -84,7 +84,7 @@ _NO_CHANGE = frozenset({Effect.IS_OPEN, Effect.IS_CLOSED, Effect.NOT_PROBING})
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one call did, and how the circuit came to be as it is now.
+    """What one call did, and what opened or closed the circuit last.
 
     Attributes:
         effect: what the call did.
@@ -108,7 +108,7 @@ class Change:
 
     @property
     def why(self) -> str:
-        """Why the circuit is open, in words."""
+        """Why the circuit is open, in words, where this opened it or found it open."""
         return _why(self.by, self.who, self.reason)
 
 
@@ -118,8 +118,9 @@ class Admission:
 
     Attributes:
         go: it may.
-        probing: it may, and is the one that probes: it owes `probe_succeeded`, `probe_failed` or `probe_withdrawn`.
-        opening: how the circuit was opened; None if it is closed.
+        probing: it may, and it is the run that probes: it has to ask `probe_succeeded`, `probe_failed` or
+            `probe_withdrawn` in the end.
+        opening: what opened the circuit; None if it is closed.
         seconds_left: until a run may probe; None: only a person closes the circuit.
     """
 
@@ -170,7 +171,7 @@ class CircuitState:
 
     @property
     def why(self) -> str:
-        """Why it was opened or closed, in words."""
+        """Why the circuit is open, in words; asked only while it is."""
         return _why(self.by, self.who, self.reason)
 
 

@@ -1,4 +1,4 @@
-"""Owns the dead letters: entries that are not going to be handled, kept with the reason and their bytes untouched."""
+"""Owns the dead letters: entries that no run handles any more, kept with the reason and with their bytes unchanged."""
 
 import base64
 import time
@@ -28,7 +28,7 @@ MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
 # What one script or command may look at, so that it blocks the server for a few milliseconds at most.
 IDS_AT_ONCE = 500
 BYTES_AT_ONCE = 2**18
-PATIENCE_SEC = 10.0  # for what a person asks: a connection that breaks is tried again
+PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connection breaks
 
 _PARK = script("park")
 _AMEND = script("amend")
@@ -122,11 +122,11 @@ class DeadLetters:
     ) -> tuple[int, dict[bytes, Exception]]:
         """Make dead letters of entries and acknowledge them.
 
-        What is no longer pending is left alone, so that a call whose reply was lost can be made again; and so is what
-        somebody else has claimed meanwhile: nothing is to be dead and in work.
+        An entry that is no longer pending is left alone, so that a call whose reply was lost can be made again.
+        An entry that somebody else has claimed meanwhile is left alone too: nobody should work on a dead letter.
 
         Returns:
-            How many older dead letters the cap pushed out; and the error of each entry that is still pending, by ID.
+            How many older dead letters the cap pushed out; and by ID the error of each entry that is still pending.
 
         Raises:
             AccessDenied: this user may not make dead letters.
@@ -166,7 +166,7 @@ class DeadLetters:
         return results
 
     async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> int | Exception:
-        """As `_PARK`, for an entry with more fields than Lua can pass on."""
+        """Do what `_PARK` does, for an entry with more fields than Lua can pass on to a command."""
         dead, group = self._keys.dead, self._group
         look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry.id, entry.id, 1)]
         kind, rows = raised(await self._server.batch(look))
@@ -191,12 +191,12 @@ class DeadLetters:
         return int(await self._call("XLEN", self._keys.dead))
 
     async def last(self) -> bytes | None:
-        """The ID of the one that became such last; None where there are none."""
+        """The ID of the latest dead letter; None where there is none."""
         found = await self._call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
         return found[0][0] if found else None
 
     async def list(self, after: bytes | None = None, count: int = 50) -> Sequence[DeadLetter]:
-        """At most `count` dead letters, in the order in which they became such, from the one after the ID given."""
+        """At most `count` dead letters, the oldest first, from the one after the ID given."""
         start = "-" if after is None else id_after(after)
         found = await self._call("XRANGE", self._keys.dead, start, "+", "COUNT", count)
         return [DeadLetter.read(letter_id, flat) for letter_id, flat in found]
@@ -214,7 +214,7 @@ class DeadLetters:
     async def discard(self, ids: Sequence[bytes]) -> int:
         """Remove dead letters for good; return how many of them were there.
 
-        Where a reply was lost and the removal made again, those that were not there from the start count too.
+        Where a reply was lost and the removal was sent again, IDs that were not there from the start are counted too.
 
         Raises:
             ValueError: an ID is not one of a stream.
@@ -239,7 +239,7 @@ class DeadLetters:
     async def discard_all(self, upto: bytes | None = None) -> int:
         """Remove every dead letter that there is now, or up to the one with this ID; return how many.
 
-        Where a reply was lost, those of one step may be missing in that number.
+        Where a reply was lost, the dead letters of one step may be missing in that number.
         """
         last = upto or await self.last()
         if last is None:
@@ -274,12 +274,12 @@ class DeadLetters:
         return await self._patiently(partial(self._server.call, *command))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What the call returns, made again where a connection breaks: not for what must not happen twice."""
+        """Return what the call returns; it is made again where a connection breaks, so it must do no harm twice."""
         return await self._retries.attempt(Deadline(PATIENCE_SEC, time.monotonic), call)
 
 
 def _entry_id(said: bytes | None, letter_id: bytes) -> bytes:
-    """The ID of a dead letter's entry; its own where somebody else has written what is none."""
+    """The ID of a dead letter's entry; the dead letter's own ID where somebody else has written no ID there."""
     try:
         return letter_id if said is None else check_id(said)
     except ValueError:

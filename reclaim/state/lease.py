@@ -24,19 +24,19 @@ _RELEASE = script("lease_release")
 
 
 class Lease:
-    """One run's claim to its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
+    """One run's lock on its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
 
     def __init__(self, server: Server, key: bytes, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._server = server
         self._key = key
         self._clock = clock
         self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
-        self._ours_until = math.inf  # at least; before it is taken, nobody asks
+        self._ours_until = math.inf  # at least until then; before the lease is taken, nobody asks
         self._is_lost = False
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else has it, or may have had it because it could not be renewed for so long; for good."""
+        """Whether somebody else has the lease, or may have had it as it was not renewed in time. This is final."""
         self._is_lost = self._is_lost or self._clock() >= self._ours_until
         return self._is_lost
 
@@ -60,7 +60,7 @@ class Lease:
         return Ask((take, ("GET", self._key), ("PTTL", self._key)), holder)
 
     async def renew(self) -> None:
-        """Hold it for another TTL; note it as lost if it is no longer ours."""
+        """Renew the lease for another TTL; note it as lost if it is no longer ours."""
         asked_at = self._clock()
         if await self._server.call("EVAL", _RENEW, 1, self._key, self.token, TTL_MS):
             self._ours_until = asked_at + TTL_MS / 1000
@@ -68,7 +68,7 @@ class Lease:
             self._is_lost = True
 
     async def keep(self) -> None:
-        """Renew it until cancelled; where that goes wrong it is soon tried again."""
+        """Renew the lease again and again until cancelled; after an error try again soon."""
         wait_sec = RENEW_EVERY_SEC
         while True:
             await asyncio.sleep(wait_sec)
