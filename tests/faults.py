@@ -1,4 +1,4 @@
-"""What the fault tests share: handlers made of a function, and the commands of a run by what they are for."""
+"""What tests of faults share: handlers made from a function, and a run's commands by their purpose."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,12 +71,12 @@ def before_claim(proxy: Proxy, action: Callable[[], object]) -> None:
 
 
 def by_function(function: HandlerFunction, order_key: str = "{user}") -> FunctionHandler:
-    """The handler that HANDLER and ORDER_KEY would make of this function."""
+    """The handler that the app would make of this function with HANDLER and ORDER_KEY."""
     return FunctionHandler(function, Template(order_key))
 
 
 class Recorder:
-    """A handler function that keeps what it was given, in order, and does to chosen entries what it is told to."""
+    """A handler function that records its entries in order, and raises a chosen error for chosen entries."""
 
     def __init__(self, **trouble: Exception) -> None:
         """Args: trouble: what to raise for an entry, by its field `id` (``_7=ValueError()``)."""
@@ -98,12 +98,12 @@ def a_server(kind: str, **config: str) -> Iterator[Server]:
 
 
 def of_user(number: int, user: str, **how: Any) -> Held:
-    """A held tweet of this user; tests with a custom handler order by the user."""
+    """A pending tweet of this user. Tests with a handler of their own take the user as the order key."""
     return Held(tweet(number, user=user.encode()), **how)
 
 
 def pending(*numbers: int, consumer: str = "worker", deliveries: int = 1, age: str = "idle") -> dict[bytes, tuple]:
-    """Lines of a State's pending entries, all alike."""
+    """Pending entries as a State shows them, all with the same consumer, delivery count and age."""
     return {b"%d-0" % number: (consumer.encode(), deliveries, age) for number in numbers}
 
 

@@ -37,7 +37,7 @@ ENV_NAMES = ("REDIS_", "STREAM_", "RECLAIM_", "RUN_", "MONITORING_", "MIN_IDLE_"
 
 
 class HasPort(Protocol):
-    """Whatever can be connected to: an Endpoint, a Proxy, a dev Server."""
+    """Anything with a port to connect to: an Endpoint, a Proxy, a dev Server."""
 
     port: int
 
@@ -66,7 +66,7 @@ class Endpoint:
 
 
 def a_target(**changes: Any) -> Target:
-    """A target with short retry delays: stream ``s``, group ``g``, and whatever is changed."""
+    """A target with short retry delays: stream ``s``, group ``g``, and the changes that are given."""
     return Target(**{"stream": "s", "group": "g", "retry_max_delay_sec": 0.01, **changes})
 
 
@@ -112,13 +112,13 @@ async def run(
     stop: asyncio.Event | None = None,
     timeout_sec: float = 5.0,
 ) -> RunReport:
-    """One run, by a runner made for it, for which as in the app a handler hangs after half of the time."""
+    """One run by a runner of its own. As in the app, a handler counts as hanging after half of the budget."""
     async with a_runner(place, target, handler, timeout_sec, hangs_sec=budget_sec / 2) as runner:
         return await runner.run(budget_sec, stop)
 
 
 def functions() -> dict[str, Any]:
-    """The function app's functions by name, as a worker finds them; it asks once, tests may ask again."""
+    """The function app's functions by name, as a worker finds them. A worker asks once; tests may ask again."""
     import function_app  # noqa: PLC0415  # tests that do not need it shall not depend on it
 
     function_app.app.functions_bindings = None  # azure-functions keeps the names, and takes them for others' next time
@@ -137,7 +137,7 @@ def raw_client(port: int, **options: Any) -> Client:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An entry of the stream, read by a consumer and not acknowledged; with no consumer, not read yet."""
+    """An entry that a consumer has read and not acknowledged; with no consumer, one that nobody has read yet."""
 
     fields: Flat
     consumer: str | None = "worker"
@@ -146,7 +146,7 @@ class Held:
 
 
 def tweet(number: int, **changes: bytes) -> list[bytes]:
-    """A small tweet with its five fields; the same for the same number."""
+    """A small tweet with its five fields. The same number always gives the same tweet."""
     values = {
         "id": b"%d" % number,
         "user": b"user_%d" % number,
@@ -158,7 +158,7 @@ def tweet(number: int, **changes: bytes) -> list[bytes]:
 
 
 def held(numbers: range, **changes: Any) -> list[Held]:
-    """Tweets of these numbers, all held alike."""
+    """Tweets of these numbers, all pending with the same consumer, idle time and delivery count."""
     return [Held(tweet(number), **changes) for number in numbers]
 
 
@@ -212,7 +212,7 @@ def _set(client: Any, target: Target, consumer: str, ids: Sequence[bytes], idle_
 
 
 def age_all(client: Client, target: Target, idle_ms: int = LONG_MS) -> int:
-    """Let all that is pending have been idle for so long, without changing owners or counts; return how many it is."""
+    """Set the idle time of every pending entry, but not its consumer or delivery count; return how many there are."""
     count = 0
     start = "-"
     while rows := pending_rows(client, target, start):
@@ -225,12 +225,12 @@ def age_all(client: Client, target: Target, idle_ms: int = LONG_MS) -> int:
 
 
 def drop_lease(client: Client, target: Target) -> None:
-    """Let the lease of a run that died be over."""
+    """Remove the lease that a dead run left behind."""
     client.execute_command("DEL", target.keys.lease)
 
 
 class AtClaim:
-    """Something happens at a claim, once, however that is made: by XCLAIM, by a MULTI with one in it, or by a script.
+    """Does something once, at a claim. A claim is an XCLAIM, a MULTI with an XCLAIM in it, or a script that claims.
 
     With a MULTI it happens at its EXEC, when the claim takes effect.
 

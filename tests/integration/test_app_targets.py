@@ -1,4 +1,4 @@
-"""Several targets in one app: one's trouble is not another's; and what becomes of leases and old consumers."""
+"""Several targets in one app: one that fails does not touch another; and leases and old consumers are removed."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def env(place: Endpoint | Proxy, *others: str) -> dict[str, str]:
 
 
 async def test_a_target_without_a_group_does_not_touch_the_others(server: Endpoint, client: Client) -> None:
-    """It says so in its own report; the app has not failed."""
+    """Its own report says that the group is missing; the app does not fail."""
     given(client, GOOD, *ENTRIES)
     app = App.from_env(env(server, "nowhere"))
     try:
@@ -51,7 +51,7 @@ async def test_a_target_without_a_group_does_not_touch_the_others(server: Endpoi
 
 
 async def test_a_target_of_the_wrong_type_does_not_touch_the_others(server: Endpoint, client: Client) -> None:
-    """The app fails once all are through, and names the one that failed; no lease is left behind."""
+    """The app fails after all targets have run, and names the one that failed. No lease is left behind."""
     given(client, GOOD, *ENTRIES)
     client.execute_command("SET", "bad", "a string")
     app = App.from_env(env(server, "bad"))

@@ -28,7 +28,7 @@ from tests.support import (
 async def test_idle_entries_are_stored_and_acknowledged_and_fresh_ones_left_alone(
     server: Endpoint, client: Client
 ) -> None:
-    """Only what has been idle for long enough is taken, whoever holds it."""
+    """Only entries that have been idle for long enough are claimed, whatever their consumer is."""
     target = a_target()
     entries = [
         Held(tweet(1), "worker-1"),
@@ -54,7 +54,7 @@ async def test_idle_entries_are_stored_and_acknowledged_and_fresh_ones_left_alon
 
 
 async def test_consumers_whose_names_are_no_text_are_told_apart(server: Endpoint, client: Client) -> None:
-    """None of what they hold is missing in the sum."""
+    """The report counts the pending entries of each of them."""
     target = a_target()
     for name in (b"\xff", b"\xfe"):
         given(client, target, Held(tweet(1), consumer=None))
@@ -184,7 +184,7 @@ async def test_a_missing_group_is_reported_by_name_and_taken_up_once_it_is_there
 
 
 async def test_a_stream_key_of_another_type_fails_the_run_and_is_left_alone(server: Endpoint, client: Client) -> None:
-    """The run fails in Redis's words, and leaves no lease behind that would hide them from the next one."""
+    """The run fails with Redis's own error, and leaves no lease behind."""
     target = a_target()
     client.execute_command("SET", target.stream, "not a stream")
 
@@ -305,7 +305,7 @@ async def test_entries_of_our_own_consumer_are_taken_up_again_once_they_are_idle
 
 
 async def test_entries_that_are_gone_from_the_stream_are_recorded_as_lost(server: Endpoint, client: Client) -> None:
-    """A deleted entry that is still pending is counted, listed and acknowledged away; the others are stored."""
+    """A deleted entry that is still pending is counted, listed and removed from the group; the others are stored."""
     target = a_target()
     entries = held(range(1, 5))
     given(client, target, *entries)
@@ -323,7 +323,7 @@ async def test_entries_that_are_gone_from_the_stream_are_recorded_as_lost(server
 
 @pytest.mark.G9
 async def test_other_groups_and_streams_are_not_touched(server: Endpoint, client: Client) -> None:
-    """A run works on its own group; what another group of the stream has pending stays as it is."""
+    """A run works on its own group; the pending entries of another group stay as they are."""
     target, other = a_target(), a_target(group="other")
     entries = held(range(3))
     given(client, target, *entries)

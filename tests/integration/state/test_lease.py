@@ -1,4 +1,4 @@
-"""The lease that one run of a target has at a time: when it is lost."""
+"""When a run has lost its lease."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from tests.support import Client, Endpoint, a_target, given, run, settings_for
 async def test_a_lease_that_cannot_be_renewed_is_lost_when_it_ends(
     embedded_proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else may have it from then on, though nobody can tell us."""
+    """Another run may have it from then on, even if Redis cannot tell us."""
     monkeypatch.setattr(lease, "TTL_MS", 600)
     monkeypatch.setattr(lease, "RENEW_EVERY_SEC", 0.2)
     target = a_target(lanes=1, page_size=1)
@@ -35,7 +35,7 @@ async def test_a_lease_that_cannot_be_renewed_is_lost_when_it_ends(
 
 
 async def test_a_lease_that_may_have_been_lost_is_lost_for_good(embedded: Endpoint) -> None:
-    """A renewal that comes through after all brings back nothing that was left undone meanwhile."""
+    """A renewal that works after the lease was over does not make the lease ours again."""
     now = [0.0]
     server = connect(settings_for(embedded, a_target()))
     ours = lease.Lease(server, a_target().keys.lease, "x", lambda: now[0])

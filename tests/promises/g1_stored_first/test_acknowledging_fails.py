@@ -1,4 +1,4 @@
-"""An XACK that fails until the retries are used up: what was done before it is counted and told, and nothing else."""
+"""XACK fails until the retries are used up: the report and the alerts say what was done before, and no more."""
 
 import pytest
 
@@ -46,7 +46,7 @@ async def test_dead_letters_are_counted_and_told_though_the_acknowledgement_fail
 async def test_what_was_acknowledged_unheard_is_not_called_given_back(
     client: Client, server: Endpoint, proxy: Proxy
 ) -> None:
-    """Every XACK takes effect, and every reply to it is lost."""
+    """Every XACK takes effect, and its reply is lost."""
     target = a_target()
     given(client, target, *GOOD, Held(BAD))
     proxy.when("XACK", Fault.CUT_AFTER, args=lambda words: b"1-0" in words, times=None)
@@ -62,7 +62,7 @@ async def test_what_was_acknowledged_unheard_is_not_called_given_back(
 
 
 async def test_what_somebody_else_took_is_not_called_given_back(client: Client, server: Endpoint, proxy: Proxy) -> None:
-    """Two of the three were claimed by another consumer when the acknowledgement came to nothing."""
+    """Another consumer had claimed two of the three entries when the acknowledgement failed."""
     target = a_target()
     given(client, target, *GOOD)
 

@@ -35,7 +35,7 @@ OUTAGES = ["OOM command not allowed", "LOADING Redis is loading", "READONLY You 
 
 
 def places(proxy: Proxy, name: bytes, *words: bytes) -> list[int]:
-    """Where among the commands sent those of this name are that have all these words."""
+    """The positions, among all commands sent, of the commands with this name and all these words."""
     sent = enumerate(list(proxy.commands))
     return [at for at, command in sent if command[0].upper() == name and set(words) <= set(command)]
 
@@ -62,7 +62,7 @@ async def test_an_entry_is_acknowledged_only_after_storing_it_has_worked(
 async def test_an_entry_that_is_never_stored_is_not_acknowledged_and_its_delivery_refunded(
     server: Endpoint, client: Client, proxy: Proxy, words: str
 ) -> None:
-    """HSET keeps failing for want of a working server: the entry is as it was, and the next run stores it."""
+    """HSET keeps failing because the server is out of order: the entry stays as it was, and the next run stores it."""
     target = a_target()
     given(client, target, Held(tweet(1), deliveries=4))
     proxy.when("HSET", ErrorReply(words), times=None)
@@ -97,7 +97,7 @@ async def test_one_hash_that_cannot_be_written_for_now_does_not_stop_the_others(
 
 
 async def test_an_entrys_own_failure_is_charged_to_it(client: Client, proxy: Proxy) -> None:
-    """An error that is nobody else's fault leaves the entry pending, its delivery counted, and fresh again."""
+    """After an error of its own the entry is pending, its delivery is counted, and its idle time begins again."""
     target = a_target()
     given(client, target, Held(tweet(1)), Held(tweet(2), deliveries=2))
     proxy.when("HSET", ErrorReply("ERR something odd"), args=lambda words: words[0] == b"tweet:2", times=None)
@@ -114,7 +114,7 @@ async def test_an_entrys_own_failure_is_charged_to_it(client: Client, proxy: Pro
 async def test_what_was_stored_but_not_acknowledged_is_stored_again_by_the_next_run(
     server: Endpoint, client: Client, proxy: Proxy, how: ErrorReply | Fault
 ) -> None:
-    """XACK keeps failing: the hashes are there, the entries still pending and refunded; then all is done again."""
+    """XACK keeps failing: the hashes are stored, the entries refunded. The next run stores them again."""
     target = a_target()
     entries = held(range(1, 4))
     given(client, target, *entries)
@@ -174,7 +174,7 @@ CUTS = {
 async def test_a_connection_cut_in_the_middle_costs_nothing(
     client: Client, proxy: Proxy, name: str, fault: Fault, skip: int
 ) -> None:
-    """Wherever the connection breaks once, the same run makes good for it, and every entry is done exactly so."""
+    """Wherever the connection breaks once, the same run repairs it, and every entry is stored and acknowledged."""
     target = a_target(page_size=10, lanes=1)
     entries = held(range(25), deliveries=4)  # two deliveries more, and they would become dead letters
     given(client, target, *entries)
@@ -188,7 +188,7 @@ async def test_a_connection_cut_in_the_middle_costs_nothing(
 
 
 async def test_a_server_that_answers_nothing_fails_the_run_and_costs_no_delivery(client: Client, proxy: Proxy) -> None:
-    """HSETs are swallowed: after the time a batch may take the entries are given back."""
+    """HSET gets no answer: when the time for a batch is over, the entries are given back."""
     target = a_target(retry_attempts=2)
     given(client, target, *held(range(3), deliveries=3))
     proxy.when("HSET", Fault.HANG, times=None)
@@ -212,7 +212,7 @@ def durable(server: Endpoint) -> Iterator[tuple[Server, Proxy]]:
 
 
 def killing(server: Server, target: Target, found: list[State]) -> Callable[[], None]:
-    """Kill the server and start it again, all between two commands, and note what is there then."""
+    """A function that kills the server, starts it again between two commands, and notes the state after it."""
 
     def kill_and_start() -> None:
         server.kill()

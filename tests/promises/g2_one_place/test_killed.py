@@ -35,7 +35,7 @@ RUN = [sys.executable, "-m", "reclaim", "run"]
 @pytest.mark.G6
 @pytest.mark.timeout(240)
 def test_a_run_killed_again_and_again_loses_nothing(server: Endpoint, client: Client) -> None:
-    """Each time at another moment; then one run to the end: every hash is right, and nothing is pending."""
+    """Each kill comes at another moment. Then one run goes to its end: every hash is right, and nothing is pending."""
     count = 10_000
     target = a_target(max_deliveries=1000)
     produced = list(tweets(count, seed=11))
@@ -60,7 +60,7 @@ def test_a_run_killed_again_and_again_loses_nothing(server: Endpoint, client: Cl
 
 
 def kill_when(client: Client, stream: str, group: str, env: dict[str, str], wanted: int, later_sec: float) -> bool:
-    """Start a run, and kill it when so many entries are pending, or a little later; whether it still ran."""
+    """Start a run, and kill it when so many entries are pending, or a little later. Return whether it still ran."""
     with subprocess.Popen(RUN, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while client.execute_command("XPENDING", stream, group)[0] > wanted and process.poll() is None:
             time.sleep(0.001)

@@ -25,7 +25,7 @@ def doing(client: Client, *commands: str) -> Callable[[], object]:
 
 
 async def test_a_deleted_entry_is_in_the_ledger_and_no_longer_pending(server: Endpoint, client: Client) -> None:
-    """Its ID and who had it are recorded; the others are handled."""
+    """Its ID and its consumer are recorded; the other entries are handled."""
     target = a_target(page_size=2)
     given(client, target, *ENTRIES[:3], Held(tweet(4), consumer="other", deliveries=3), ENTRIES[4])
     client.execute_command("XDEL", "s", "2-0", "4-0")
@@ -65,7 +65,7 @@ async def test_a_stream_trimmed_to_nothing_is_all_in_the_ledger(server: Endpoint
 
 
 async def test_a_deleted_entry_that_is_not_idle_is_left_to_its_consumer(server: Endpoint, client: Client) -> None:
-    """Whoever has it may still be at work with it, and acknowledge it."""
+    """Its consumer may still be working on it, and acknowledge it."""
     target = a_target()
     given(client, target, Held(tweet(1)), Held(tweet(2), idle_ms=0))
     client.execute_command("XDEL", "s", "2-0")
@@ -79,7 +79,7 @@ async def test_a_deleted_entry_that_is_not_idle_is_left_to_its_consumer(server: 
 async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(
     server: Endpoint, client: Client, proxy: Proxy
 ) -> None:
-    """It was there when it was looked for, and gone when it was claimed."""
+    """The entry was there when the run found it, and gone when the run claimed it."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
     before_claim(proxy, doing(client, "XDEL s 2-0"))
@@ -102,7 +102,7 @@ async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(
 async def test_an_entry_acknowledged_between_find_and_claim_is_not_lost(
     server: Endpoint, client: Client, proxy: Proxy, what_happens: str
 ) -> None:
-    """A live consumer finished after all, and somebody tidied up: nothing is recorded, nothing is handled twice."""
+    """A live consumer acknowledged it after all, and somebody deleted it: it is not recorded, and not handled twice."""
     target = a_target()
     given(client, target, *ENTRIES[1:3], ENTRIES[4])  # 1-0, 2-0, 3-0
     client.execute_command("XACK", "s", "g", "1-0")
@@ -119,7 +119,7 @@ async def test_an_entry_acknowledged_between_find_and_claim_is_not_lost(
 async def test_an_entry_taken_between_find_and_claim_is_left_to_the_taker(
     server: Endpoint, client: Client, proxy: Proxy
 ) -> None:
-    """XCLAIM's own least idle time decides: it is the other's, once, and not handled by us."""
+    """XCLAIM's least idle time decides: the entry stays with the other consumer, and the run does not handle it."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
     before_claim(proxy, doing(client, "XCLAIM s g other 0 2-0"))
@@ -136,7 +136,7 @@ async def test_an_entry_taken_between_find_and_claim_is_left_to_the_taker(
 async def test_an_entry_deleted_after_its_claim_is_handled_all_the_same(
     server: Endpoint, client: Client, proxy: Proxy
 ) -> None:
-    """We have its body: it is stored and acknowledged, and nothing is lost."""
+    """The run has its fields already: it is stored and acknowledged, and nothing is lost."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
     proxy.when("HSET", doing(client, "XDEL s 2-0"))
@@ -239,7 +239,7 @@ async def test_a_deletion_from_before_an_upgrade_is_in_the_ledger(kind: str) -> 
 async def test_entries_recorded_as_lost_by_a_claim_that_then_fails_are_told_all_the_same(
     embedded_proxy: Proxy, client: Client
 ) -> None:
-    """The scripts of a page are several: one has recorded some when the next one is refused."""
+    """A page needs several scripts: the first has recorded entries when the second is refused."""
     target = a_target()
     entries = [Held(tweet(number)) for number in range(1, 301)]
     ids = given(client, target, *entries)

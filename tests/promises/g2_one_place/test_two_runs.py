@@ -32,7 +32,7 @@ pytestmark = pytest.mark.G2
 
 
 class Watched(HashHandler):
-    """Stores as ever, but waits for something before the first entries, and keeps the IDs of all that it stores."""
+    """A hash handler that waits for something before its first entries, and keeps the IDs of all that it stores."""
 
     def __init__(self, *args: object, before_first: Callable[[], Awaitable[object]]) -> None:
         super().__init__(*args)  # type: ignore[arg-type]  # HashHandler's own
@@ -127,7 +127,7 @@ async def test_without_the_lease_between_them_two_runs_never_claim_the_same_entr
 async def test_an_entry_taken_between_finding_and_claiming_it_is_left_to_whoever_took_it(
     client: Client, proxy: Proxy
 ) -> None:
-    """A consumer is quicker by one command: what it took or acknowledged is neither stored nor called lost."""
+    """A consumer is one command quicker: what it claimed or acknowledged is neither stored nor reported as lost."""
     target = a_target()
     entries = held(range(1, 6))
     given(client, target, *entries)
@@ -183,7 +183,7 @@ async def test_the_lease_of_another_run_is_not_released(server: Endpoint, client
 
 
 async def test_a_running_run_holds_a_lease_that_expires_by_itself(server: Endpoint, client: Client) -> None:
-    """Should the process die, the lease ends soon (G6)."""
+    """If the process dies, the lease ends soon (G6)."""
     target = a_target()
     given(client, target, *held(range(3)))
     found: list[int] = []

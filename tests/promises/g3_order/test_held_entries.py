@@ -1,4 +1,4 @@
-"""What an entry that is not done does to the others: its key waits, everything else goes on (G3, G4)."""
+"""An entry that is not done holds the later ones of its order key, and no other entry (G3, G4)."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ def of_key(seen: list[int], numbers: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("page_size", [2, 500])
 async def test_a_failure_holds_its_key_and_nothing_else(server: Endpoint, client: Client, page_size: int) -> None:
-    """In this page and in the later ones: what comes after it of its key is not handled, the other key's all is."""
+    """In this page and the later ones, no later entry of its key is handled, and every entry of the other key is."""
     target = a_target(page_size=page_size, lanes=2)
     given(client, target, *TWO_USERS)
     record = Recorder(_3=ValueError("no"))
@@ -57,7 +57,7 @@ async def test_a_failure_holds_its_key_and_nothing_else(server: Endpoint, client
 
 
 async def test_the_next_run_holds_the_key_while_the_failed_entry_is_not_idle(server: Endpoint, client: Client) -> None:
-    """Redis itself remembers: a fresh process reads it from what our consumer holds."""
+    """Redis remembers it: a new process reads it from the pending entries of our consumer."""
     target = a_target(lanes=2)
     given(client, target, *TWO_USERS)
     record = Recorder(_3=ValueError("no"))
@@ -112,7 +112,7 @@ async def test_a_failure_at_the_last_delivery_is_parked_and_its_key_goes_on(serv
 
 @pytest.mark.G4
 async def test_a_poison_entry_is_dead_after_exactly_its_budget(server: Endpoint, client: Client) -> None:
-    """It is handled MAX_DELIVERIES times less the one its first consumer had, then parked; nothing else suffers."""
+    """It is handled MAX_DELIVERIES - 1 times, as its first consumer had one delivery. Then it is parked."""
     target = a_target(max_deliveries=4)
     given(client, target, *TWO_USERS)
     record = Recorder(_3=ValueError("no"))
@@ -131,7 +131,7 @@ async def test_a_poison_entry_is_dead_after_exactly_its_budget(server: Endpoint,
 
 @pytest.mark.G4
 async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint, client: Client) -> None:
-    """It may be what kills the process: it is never given to the handler, and what comes after it is."""
+    """It may be what kills the process: the handler never gets it, and gets the entries after it."""
     target = a_target(max_deliveries=5)
     entries = [of_user(1, "a"), of_user(2, "a", deliveries=5), of_user(3, "a")]
     given(client, target, *entries)
@@ -158,7 +158,7 @@ async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint
 async def test_an_entry_delivered_too_often_waits_for_an_earlier_one_of_its_key(
     server: Endpoint, client: Client
 ) -> None:
-    """Else a replay of its dead letter could come before the earlier entry is done."""
+    """Otherwise its dead letter could be replayed before the earlier entry is done."""
     target = a_target(max_deliveries=5)
     given(client, target, of_user(1, "a"), of_user(2, "a", deliveries=5), of_user(3, "b"))
     record = Recorder(_1=RetryEntry("not now"))
@@ -172,7 +172,7 @@ async def test_an_entry_delivered_too_often_waits_for_an_earlier_one_of_its_key(
 
 
 async def test_a_rejected_entry_is_parked_at_once_and_its_key_goes_on(server: Endpoint, client: Client) -> None:
-    """RejectEntry needs no second opinion."""
+    """RejectEntry is final: there is no second try."""
     target = a_target()
     given(client, target, *TWO_USERS)
     record = Recorder(_3=RejectEntry("no such user"))
@@ -203,7 +203,7 @@ async def test_an_entry_without_the_field_that_names_its_hash_is_parked(server: 
 
 
 async def test_an_entry_that_is_not_to_blame_holds_its_key_uncharged(server: Endpoint, client: Client) -> None:
-    """RetryEntry: it and those behind it stay as they were, the other key goes on."""
+    """RetryEntry: the entry and the later ones of its key stay as they were; the other key goes on."""
     target = a_target(lanes=2, page_size=4, retry_attempts=2)
     given(client, target, *TWO_USERS)
     record = Recorder(_3=RetryEntry("later"))
@@ -216,7 +216,7 @@ async def test_an_entry_that_is_not_to_blame_holds_its_key_uncharged(server: End
 
 
 async def test_one_keys_failure_at_the_same_moment_does_not_hold_another_key(server: Endpoint, client: Client) -> None:
-    """Two lanes at work at once: the failure in one is no business of the other."""
+    """Two lanes work at once: a failure in one does not touch the other."""
     target = a_target(lanes=2)
     given(client, target, *TWO_USERS)
     failed = asyncio.Event()
@@ -276,7 +276,7 @@ async def test_a_retry_within_the_run_stores_a_keys_entries_again_in_order(
 async def test_a_key_keeps_its_order_though_the_claim_of_its_next_page_goes_wrong(
     client: Client, embedded_proxy: Proxy
 ) -> None:
-    """Entries claimed without our hearing of it are not overtaken by later ones of their key."""
+    """Entries whose claim took effect, but whose reply was lost, are not overtaken by later ones of their key."""
     target = a_target(page_size=2, retry_attempts=2)
     entries = [Held(tweet(number % 3, text=b"version %d" % number)) for number in range(1, 13)]
     given(client, target, *entries)
@@ -368,7 +368,7 @@ async def test_an_older_entry_does_not_overwrite_a_newer_one(server: Endpoint, c
 async def test_an_entry_stored_again_is_not_superseded_by_itself(
     server: Endpoint, client: Client, proxy: Proxy
 ) -> None:
-    """Its own version is no reason not to store it: a retry completes what may have been done by half."""
+    """The hash has this entry's own version: a retry stores it again, as the first try may have stored a half."""
     target = a_target(hash_version_field="version")
     given(client, target, *held(range(1, 4)))
     proxy.when("XACK", Fault.CUT_BEFORE)

@@ -112,7 +112,7 @@ async def test_an_order_key_waits_until_its_entries_before_are_settled(server: E
 
 
 async def test_an_order_key_is_held_if_its_entry_before_fails(server: Endpoint, client: Client) -> None:
-    """Though its page was in work already."""
+    """Its page was in work already."""
     target = a_target(lanes=2, page_size=2)
     users = ["x", "y", "a", "b", "a", "c"]
     given(client, target, *(of_user(number, user) for number, user in enumerate(users, 1)))
@@ -135,7 +135,7 @@ async def test_an_order_key_is_held_if_its_entry_before_fails(server: Endpoint, 
 
 
 async def test_after_a_failure_the_next_page_begins_nothing_more(server: Endpoint, client: Client) -> None:
-    """The failure may open the circuit, and does: of the next page nothing is handled but what had been begun."""
+    """The failure opens the circuit: of the next page only the entries that had been begun are handled."""
     target = a_target(lanes=3, page_size=3, circuit_failures=1)
     given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 10)))
     begun = Begun()
@@ -186,7 +186,7 @@ async def test_no_older_entry_is_stored_over_a_newer_one_though_an_acknowledgeme
 async def test_an_entry_that_is_tried_again_is_not_stored_over_a_newer_one(
     client: Client, embedded_proxy: Proxy, newer: int
 ) -> None:
-    """Whether that one is on the same page, on the next, or on one of those after it."""
+    """The newer entry may be on the same page, on the next, or on a later one."""
     target = a_target(page_size=2)
     texts = {1: b"old", newer: b"new"}
     entries = [Held(tweet(1 if number in texts else number, text=texts.get(number, b""))) for number in range(1, 9)]
@@ -200,7 +200,7 @@ async def test_an_entry_that_is_tried_again_is_not_stored_over_a_newer_one(
 
 
 async def test_an_error_of_one_page_gives_back_all_that_is_in_hand(client: Client, embedded_proxy: Proxy) -> None:
-    """The pages after it are given back uncharged, whatever of them had been stored."""
+    """The later pages are given back uncharged, even where some of their entries were stored."""
     target = a_target(page_size=5, lanes=1)
     entries = [Held(tweet(number)) for number in range(1, 41)]
     given(client, target, *entries)

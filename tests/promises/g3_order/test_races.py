@@ -49,7 +49,7 @@ async def test_what_was_to_be_a_dead_letter_is_one_before_later_ones_of_its_key_
 
 
 async def test_dead_letters_of_one_key_are_made_in_their_order(embedded_proxy: Proxy, client: Client) -> None:
-    """Where the connection breaks at the first, the second is none either."""
+    """The connection breaks while the first one is parked: then the second one is not parked either."""
     target = a_target(lanes=4, retry_attempts=1)
     given(client, target, of_user(1, "a"), of_user(2, "a", deliveries=7))
     embedded_proxy.when("EVAL", Fault.CUT_BEFORE, args=lambda args: args[0] == _PARK.encode() and b"1-0" in args)
@@ -66,7 +66,7 @@ async def test_dead_letters_of_one_key_are_made_in_their_order(embedded_proxy: P
 async def test_a_claim_that_takes_effect_late_lets_no_later_entry_overtake(
     embedded_proxy: Proxy, client: Client
 ) -> None:
-    """It was given up; its entry is ours and fresh when the next claim gets only the later one."""
+    """A claim that was given up takes effect: its entry is ours and fresh, and the next claim gets only the later one."""
     target = a_target(page_size=2, lanes=1)
     given(client, target, Held(tweet(7, text=b"first")), Held(tweet(7, text=b"second")))
     embedded_proxy.when("MULTI", Fault.HANG)
@@ -138,7 +138,7 @@ async def test_what_was_taken_between_two_attempts_is_not_stored_over_what_is_ne
 
 @pytest.mark.G2
 async def test_what_somebody_else_is_at_work_on_is_no_dead_letter(server: Endpoint, client: Client) -> None:
-    """We rejected it after a stall in which it was taken."""
+    """The handler rejects an entry that another consumer claimed during a stall."""
     target = a_target(min_idle_ms=300, lanes=1)
     given(client, target, of_user(1, "x"))
 

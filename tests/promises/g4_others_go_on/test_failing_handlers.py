@@ -1,4 +1,4 @@
-"""Handlers of the user's that hang, are slow, lose their entries to others, or raise what nobody expects (G4, G6)."""
+"""User handlers that hang, are slow, lose entries to other consumers, or raise unexpected errors (G4, G6)."""
 
 import asyncio
 import time
@@ -78,7 +78,7 @@ async def test_an_entry_begun_late_is_stopped_and_not_charged(embedded: Endpoint
 
 @on_newest_and_oldest
 async def test_a_slow_handler_keeps_what_it_holds(server: Endpoint, client: Client) -> None:
-    """For more than twice the least idle time nobody can take its entry, nor the one that waits behind it."""
+    """For more than twice the least idle time nobody can claim its entry, nor the one that waits behind it."""
     target = a_target(lanes=2, min_idle_ms=600)
     given(client, target, of_user(1, "a"), of_user(2, "a"), of_user(3, "b"))
     taken: list = []
@@ -99,7 +99,7 @@ async def test_a_slow_handler_keeps_what_it_holds(server: Endpoint, client: Clie
 
 
 async def test_a_slow_handler_keeps_what_it_holds_from_xautoclaim(embedded: Endpoint, client: Client) -> None:
-    """The command other reclaimers use finds nothing either."""
+    """XAUTOCLAIM, which other reclaimers use, finds nothing either."""
     target = a_target(lanes=1, min_idle_ms=600)
     given(client, target, of_user(1, "a"))
     taken: list = []
@@ -116,7 +116,7 @@ async def test_a_slow_handler_keeps_what_it_holds_from_xautoclaim(embedded: Endp
 
 @on_newest_and_oldest
 async def test_no_page_is_claimed_only_to_wait_behind_a_slow_handler(server: Endpoint, client: Client) -> None:
-    """While the handler is slow, what is not in work stays with whoever had it, for others to take."""
+    """While the handler is slow, entries that are not in work stay with their consumer, and others can claim them."""
     target = a_target(lanes=2, min_idle_ms=400)
     given(client, target, *by_users(*range(1, 9)))
     most_held = 0
@@ -134,7 +134,7 @@ async def test_no_page_is_claimed_only_to_wait_behind_a_slow_handler(server: End
 
 @on_newest_and_oldest
 async def test_an_entry_taken_all_the_same_is_reported_and_left_to_the_taker(server: Endpoint, client: Client) -> None:
-    """Somebody claims it with no regard to idle time while it waits behind another: we do not handle it as well."""
+    """Somebody claims it, whatever its idle time, while it waits behind another entry: the run does not handle it."""
     target = a_target(lanes=2, min_idle_ms=300)
     given(client, target, of_user(1, "a"), of_user(2, "a"), of_user(3, "b"))
     seen: list[bytes] = []
@@ -155,7 +155,7 @@ async def test_an_entry_taken_all_the_same_is_reported_and_left_to_the_taker(ser
 
 @on_newest_and_oldest
 async def test_an_entry_taken_while_it_is_being_handled_is_reported(server: Endpoint, client: Client) -> None:
-    """It is too late to stop, but not too late to say so."""
+    """It is too late to stop the handler, but the report says it."""
     target = a_target(min_idle_ms=300)
     given(client, target, of_user(1, "a"))
 
@@ -227,7 +227,7 @@ async def test_a_rejection_in_strange_words_is_parked_with_the_others(embedded: 
 async def test_a_handler_waiting_for_something_that_was_cancelled_fails_alone(
     embedded: Endpoint, client: Client
 ) -> None:
-    """A CancelledError that nobody sent to the run is no order to end it."""
+    """A CancelledError from the handler's own await does not end the run."""
     target = a_target(lanes=2)
     given(client, target, *by_users(1, 2, 3))
 
@@ -243,7 +243,7 @@ async def test_a_handler_waiting_for_something_that_was_cancelled_fails_alone(
 
 
 class Unusual(BaseException):
-    """What is no Exception."""
+    """A BaseException that is no Exception."""
 
 
 def of_its_own() -> None:
@@ -343,7 +343,7 @@ class NoErrors(Exception):
 
 
 class Untrue(Exception):
-    """An error that says itself that it is false."""
+    """An error whose truth value is false."""
 
     def __bool__(self) -> bool:
         return False

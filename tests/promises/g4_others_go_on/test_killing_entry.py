@@ -28,7 +28,7 @@ async def handle(entry: Entry) -> None:
 
 @on_newest_and_oldest
 def test_an_entry_that_kills_the_process_dies_alone(server: Endpoint, client: Client, tmp_path: Path) -> None:
-    """It takes the entries of its page with it while it is unknown; on its last delivery it is by itself."""
+    """At first the other entries of its page are claimed again with it; at its last delivery it is claimed alone."""
     (tmp_path / "deadly.py").write_text(HANDLER, encoding="utf-8")
     target = a_target(page_size=5, max_deliveries=4)
     given(client, target, *held(range(1, 21)))

@@ -128,7 +128,7 @@ async def test_a_dead_letter_that_finds_no_room_waits(own: Server, direct: Clien
 
 
 async def test_a_hash_key_of_another_type_is_parked_and_not_touched(server: Endpoint, client: Client) -> None:
-    """What somebody else keeps under the key stays as it is, byte for byte; the entry becomes a dead letter."""
+    """The key's own value stays as it is, byte for byte; the entry becomes a dead letter."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
     client.execute_command("SET", "tweet:2", b"\x00 not a hash \xff")
@@ -209,7 +209,7 @@ async def test_a_ledger_that_cannot_be_kept_loses_nothing(server: Endpoint, clie
 async def test_a_master_demoted_mid_run_costs_nothing(
     own: Server, direct: Client, wire: Proxy, version_field: str | None
 ) -> None:
-    """From the first store on the server is a replica: nothing is charged, and a master again it has all done."""
+    """From the first store on the server is a replica: nothing is charged. When it is a master again, all is done."""
     target = a_target(page_size=4, retry_attempts=2, max_deliveries=3, hash_version_field=version_field)
     given(direct, target, *ENTRIES)
 
@@ -250,7 +250,7 @@ async def test_a_master_demoted_between_store_and_acknowledgement_costs_nothing(
 
 
 async def test_a_replica_promoted_mid_run_is_worked_on_by_that_run(own: Server, direct: Client, wire: Proxy) -> None:
-    """The first attempts find a replica, the next a master: the run goes on, and nobody need know."""
+    """The first attempts meet a replica, the next a master: the run goes on."""
     target = a_target()
     given(direct, target, *ENTRIES)
     direct.execute_command("REPLICAOF", *NOWHERE)
@@ -280,7 +280,7 @@ async def test_a_short_pause_is_waited_out(own: Server, direct: Client, wire: Pr
 
 @pytest.mark.parametrize("at", ["finish the claim", "store", "acknowledge"])
 async def test_a_long_pause_costs_nothing(own: Server, direct: Client, wire: Proxy, at: str) -> None:
-    """CLIENT PAUSE for longer than an answer may take: whatever the run could still do, the next one does the rest."""
+    """CLIENT PAUSE for longer than an answer may take: the run does what it can, and the next one does the rest."""
     target = a_target(max_deliveries=2)
     given(direct, target, *ENTRIES)
     name, args = step(at, own.kind)
@@ -418,7 +418,7 @@ async def test_nothing_is_acknowledged_before_it_is_stored(server: Endpoint, cli
 async def test_entries_claimed_and_left_by_a_dead_run_are_taken_up_when_they_are_idle(
     server: Endpoint, client: Client
 ) -> None:
-    """Our own consumer's leftovers are nobody's until they are idle, and then they are handled as any other's (G6)."""
+    """Entries of our own consumer are left alone until they are idle, and are then handled like any other (G6)."""
     target = a_target()
     given(client, target, *held(range(1, 7), consumer="monitoring_app", idle_ms=0, deliveries=2))
 

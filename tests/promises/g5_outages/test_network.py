@@ -61,7 +61,7 @@ async def test_a_fault_at_any_command_is_mended_within_the_run(
 async def test_silence_at_any_command_is_mended_within_the_run(
     embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
 ) -> None:
-    """As above, for faults that only show in that no answer comes."""
+    """As above, for faults that show only because no answer comes."""
     await check_a_fault_is_mended(embedded, client, embedded_proxy, at, fault)
 
 
@@ -100,7 +100,7 @@ async def test_a_fault_at_the_second_page_is_mended_too(
 async def test_a_fault_that_stays_for_a_whole_run_costs_nothing(
     embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
 ) -> None:
-    """What cannot be done now stays pending with its budget as it was, and the next run of the process does it."""
+    """Entries that cannot be done now stay pending and uncharged, and the next run of the process does them."""
     target = a_target(page_size=4, retry_attempts=2)
     given(client, target, *ENTRIES)
     name, args = step(at, embedded.kind)
@@ -161,7 +161,7 @@ async def test_a_fault_while_the_run_is_closed_costs_the_lease_at_most(
     at: str,
     fault: str,
 ) -> None:
-    """The work is done; the lease may stay, and then it is over when its time is over."""
+    """The work is done. The lease may stay, and then it expires."""
     target = a_target()
     given(client, target, *ENTRIES)
     name, args = step(at)

@@ -137,7 +137,7 @@ async def test_claims_that_take_effect_after_they_were_given_up_cost_nothing(
 async def test_a_claim_that_had_to_be_made_again_is_charged_like_any_other(
     server: Endpoint, client: Client, proxy: Proxy, fault: Fault
 ) -> None:
-    """What the first claim may owe is not what the second one took: a failure is charged, and the entry stays fresh."""
+    """Only the first claim is refunded, not the second: the failure is charged, and the entry stays fresh."""
     target = a_target(retry_attempts=2)
     given(client, target, *(of_user(number, f"user_{number}") for number in (1, 2)))
     name, args = step("finish the claim", server.kind)
@@ -153,7 +153,7 @@ async def test_a_claim_that_had_to_be_made_again_is_charged_like_any_other(
 async def test_a_page_being_claimed_ahead_when_the_run_is_stopped_is_given_back(
     client: Client, embedded_proxy: Proxy
 ) -> None:
-    """The claim has taken effect and its reply is under way when the run ends: uncharged all the same."""
+    """The claim has taken effect, and its reply is on the way, when the run ends: its entries are refunded."""
     target = a_target(page_size=2)
     given(client, target, *ENTRIES)
     stop = asyncio.Event()
@@ -218,7 +218,7 @@ async def test_a_run_cancelled_gives_back_what_it_holds_and_its_lease(server: En
 async def test_an_outage_of_everything_mid_run_is_over_with_the_next_run(
     client: Client, embedded_proxy: Proxy, name: str
 ) -> None:
-    """From some command on there is no server at all; the same process finds it again at its next run."""
+    """From one command on the server is gone; the same process finds it again at its next run."""
     target = a_target(max_deliveries=2, retry_attempts=2, page_size=4)
     given(client, target, *ENTRIES)
     command, args = step(name)

@@ -39,7 +39,7 @@ BEGUN_PAGES = 2  # the one in work and the one claimed ahead of it
 
 
 class Clock:
-    """Seconds that pass only when somebody says so."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -132,7 +132,7 @@ async def _set(event: asyncio.Event) -> None:
 
 
 async def test_making_dead_letters_ends_with_the_run(embedded_proxy: Proxy, client: Client) -> None:
-    """A server that falls silent then is not waited for: the entry stays pending (G6)."""
+    """The server falls silent while an entry is parked: the run ends all the same (G6), the entry stays pending."""
     target = a_target(lanes=1, max_deliveries=2)
     given(client, target, of_user(1, "a"))
     silent = embedded_proxy.when("EVAL", Fault.HANG, args=script(_PARK), times=None)
@@ -149,7 +149,7 @@ async def test_making_dead_letters_ends_with_the_run(embedded_proxy: Proxy, clie
 async def test_no_look_ahead_outlives_its_run(
     embedded_proxy: Proxy, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the claim beside it is made again from an earlier place."""
+    """Not even where the claim beside it is made again from an earlier ID."""
     target = a_target(page_size=25, retry_attempts=2)
     given(client, target, *(Held(tweet(number)) for number in range(1, 200)))
     embedded_proxy.reply_delay_sec = 0.01

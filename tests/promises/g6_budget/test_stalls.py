@@ -1,4 +1,4 @@
-"""What comes of a run that stands still, wholly or in one handler: nothing old is stored, and it ends in time (G3, G6).
+"""A run that stands still, wholly or in one handler, stores nothing old and ends in time (G3, G6).
 
 The whole process is frozen by a handler that blocks the event loop, as a full CPU or a paused machine would.
 """
@@ -26,7 +26,7 @@ FREEZE_SEC = 0.45
 
 
 class Frozen:
-    """A handler as ever, but that everything stands still once, when the first page has just been claimed."""
+    """A handler that blocks the process once, just after the first page was claimed."""
 
     def __init__(self, handler: Handler, meanwhile: Callable[[], object]) -> None:
         self.at_once = handler.at_once
@@ -47,7 +47,7 @@ class Frozen:
 async def frozen_run(
     place: Endpoint, target: Target, meanwhile: Callable[[], object], handler: Handler | None = None
 ) -> RunReport:
-    """A run that stands still for longer than the least idle time, and what others do meanwhile."""
+    """A run that stands still for longer than the least idle time; `meanwhile` is what others do before it goes on."""
     async with a_runner(place, target, handler) as runner:
         runner.handler = Frozen(runner.handler, meanwhile)
         return await runner.run(30)
@@ -64,7 +64,7 @@ def take(client: Client, *ids: bytes, min_idle_ms: int = MIN_IDLE_MS) -> list[tu
 
 @pytest.mark.G3
 async def test_no_lane_stores_what_another_consumer_took_during_a_stall(server: Endpoint, client: Client) -> None:
-    """It took all of them, stored newer values and acknowledged: those stay."""
+    """The other consumer claimed all of them, stored newer values and acknowledged: the newer values stay."""
     target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=4)
     ids = given(client, target, *(Held(tweet(number)) for number in range(20)))
     newer = [tweet(number, text=b"newer") for number in range(20)]
@@ -86,7 +86,7 @@ async def test_no_lane_stores_what_another_consumer_took_during_a_stall(server: 
 async def test_no_handler_is_called_for_what_another_consumer_took_during_a_stall(
     server: Endpoint, client: Client
 ) -> None:
-    """Those it did not take are handled; its own stay its own, and are not charged to anybody."""
+    """The entries that it did not claim are handled. Its own stay with it, and the run does not charge them."""
     target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=20)  # as many as the first page has
     ids = given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 21)))
     record = Recorder()
@@ -120,7 +120,7 @@ async def test_what_nobody_took_during_a_stall_is_stored(server: Endpoint, clien
 async def test_what_was_taken_holds_back_the_later_ones_of_its_hash(
     server: Endpoint, client: Client, lanes: int, page_size: int
 ) -> None:
-    """The taker will store the first one when it likes: the second one must not be there by then."""
+    """The other consumer may store the first one at any time: the second one must not be stored before."""
     target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=lanes, page_size=page_size)
     first, second, another = Held(tweet(7, text=b"first")), Held(tweet(7, text=b"second")), Held(tweet(8))
     given(client, target, first, second, another)
@@ -140,7 +140,7 @@ async def test_what_was_taken_holds_back_the_later_ones_of_its_hash(
 async def test_what_was_taken_holds_back_the_later_ones_of_its_order_key(
     server: Endpoint, client: Client, page_size: int
 ) -> None:
-    """The same for a handler of the user's."""
+    """The same with a user's handler."""
     target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=4, page_size=page_size)
     given(client, target, of_user(1, "a"), of_user(2, "a"), of_user(3, "b"))
     record = Recorder()
@@ -155,7 +155,7 @@ async def test_what_was_taken_holds_back_the_later_ones_of_its_order_key(
 
 @on_newest_and_oldest
 async def test_what_was_held_back_is_stored_once_the_taker_is_done(server: Endpoint, client: Client) -> None:
-    """The next run finds the first one gone."""
+    """The next run finds that the first one is acknowledged."""
     target = a_target(min_idle_ms=MIN_IDLE_MS)
     first, second = Held(tweet(7, text=b"first")), Held(tweet(7, text=b"second"))
     given(client, target, first, second)
@@ -234,7 +234,7 @@ async def test_handlers_that_will_not_be_cancelled_in_every_lane_do_not_hold_up_
 async def test_a_handler_that_cannot_be_stopped_costs_the_run_no_more_than_its_time(
     embedded: Endpoint, client: Client
 ) -> None:
-    """Begun late in a short run: what the others did is acknowledged, and the lease released."""
+    """It began late in a short run: the other entries are acknowledged, and the lease is released."""
     target = a_target(lanes=2)
     given(client, target, of_user(1, "a"), of_user(2, "b"))
     over = asyncio.Event()
@@ -254,7 +254,7 @@ async def test_a_handler_that_cannot_be_stopped_costs_the_run_no_more_than_its_t
 
 
 async def test_the_run_after_a_handler_that_would_not_be_cancelled_does_all(embedded: Endpoint, client: Client) -> None:
-    """The same runner, while the earlier handler is still at it."""
+    """The same runner runs again while the first handler still works."""
     target = a_target(lanes=3)
     given(client, target, of_user(1, "a"), of_user(2, "a"), of_user(3, "b"))
     stubborn, record = Stubborn(1), Recorder()

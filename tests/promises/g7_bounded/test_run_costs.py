@@ -43,7 +43,7 @@ async def test_a_run_that_finds_nothing_pending_costs_two_round_trips(client: Cl
 
 
 async def test_a_run_that_finds_only_fresh_entries_costs_one_round_trip_more(client: Client, proxy: Proxy) -> None:
-    """One look at the pending list, and nothing is claimed."""
+    """The run looks at the pending list once, and claims nothing."""
     target = a_target()
     given(client, target, *held(range(50), idle_ms=0))
     proxy.reply_delay_sec = 0.01

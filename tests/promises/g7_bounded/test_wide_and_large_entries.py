@@ -66,7 +66,7 @@ async def test_a_wide_entry_is_stored(server: Endpoint, client: Client) -> None:
 
 @pytest.mark.G2
 async def test_a_wide_entry_is_parked_with_its_bytes_untouched(server: Endpoint, client: Client) -> None:
-    """Its hash's key holds a string: it can never be stored. The entry beside it is."""
+    """The key of its hash holds a string, so it can never be stored. The other entry is."""
     target = a_target()
     given(client, target, Held(wide(1)), Held(tweet(2)))
     client.execute_command("SET", b"tweet:1", b"a string")
@@ -101,7 +101,7 @@ async def test_a_wide_entry_is_stored_with_its_version(server: Endpoint, client:
 
 @pytest.mark.G8
 async def test_a_wide_entry_does_not_overwrite_a_newer_one(server: Endpoint, client: Client) -> None:
-    """G8 holds for it too."""
+    """The version protects the newer value here too (G8)."""
     target = a_target(hash_version_field="version")
     given(client, target, Held(wide(1)))
     newer = [*tweet(1, text=b"newer"), b"version", b"2-0"]
@@ -117,7 +117,7 @@ async def test_a_wide_entry_does_not_overwrite_a_newer_one(server: Endpoint, cli
 async def test_a_wide_entry_that_cannot_be_stored_does_not_stay_for_ever(
     server: Endpoint, client: Client, version_field: str | None
 ) -> None:
-    """However it fails: after as many runs as there are deliveries it is done or dead, and the entry beside it done."""
+    """However it fails: after as many runs as there are deliveries it is done or dead, and the other entry is done."""
     target = a_target(hash_version_field=version_field, max_deliveries=2)
     given(client, target, Held(wide(1)), Held(tweet(2)))
     client.execute_command("SET", b"tweet:1", b"a string")
@@ -163,7 +163,7 @@ async def test_dead_letters_that_cannot_be_made_do_not_open_the_circuit(
 async def test_dead_letters_that_are_refused_do_not_open_the_circuit(
     server: Endpoint, client: Client, proxy: Proxy, error: str
 ) -> None:
-    """Whatever the server says to it: it is no failure of the entries or of the handler."""
+    """Whatever the server answers, neither the entries nor the handler have failed."""
     target = a_target(circuit_failures=5, page_size=5, retry_attempts=2)
     good = held(range(20, 30))
     given(client, target, *[Held(tweet(1)[2:])] * 10, *good)
@@ -201,7 +201,7 @@ async def test_large_entries_that_we_hold_do_not_come_into_memory_at_once(embedd
 
 
 async def test_an_entry_waits_for_a_large_one_of_its_key_that_we_hold(server: Endpoint, client: Client) -> None:
-    """Whichever of the many it is: the first, one in the middle, or the last."""
+    """The earlier entry may be the first of many, one in the middle, or the last."""
     target = a_target(min_idle_ms=600_000)
     ours = [Held(tweet(number, text=b"x" * 200_000), consumer=OURS, idle_ms=0) for number in range(1, 61)]
     later = [Held(tweet(number, text=b"later")) for number in (1, 30, 60)]
@@ -219,7 +219,7 @@ async def test_an_entry_waits_for_a_large_one_of_its_key_that_we_hold(server: En
 
 
 async def test_an_entry_waits_for_one_of_its_order_key_that_we_hold(server: Endpoint, client: Client) -> None:
-    """The same for a handler of the user's."""
+    """The same with a user's handler."""
     target = a_target(min_idle_ms=600_000)
     given(client, target, of_user(1, "a", consumer=OURS, idle_ms=0), of_user(2, "a"), of_user(3, "b"))
     record = Recorder()
