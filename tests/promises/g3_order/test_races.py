@@ -66,7 +66,7 @@ async def test_dead_letters_of_one_key_are_made_in_their_order(embedded_proxy: P
 async def test_a_claim_that_takes_effect_late_lets_no_later_entry_overtake(
     embedded_proxy: Proxy, client: Client
 ) -> None:
-    """A claim that was given up takes effect: its entry is ours and fresh, and the next claim gets only the later one."""
+    """A claim that was given up takes effect: its entry is ours and fresh, the next claim gets only the later one."""
     target = a_target(page_size=2, lanes=1)
     given(client, target, Held(tweet(7, text=b"first")), Held(tweet(7, text=b"second")))
     embedded_proxy.when("MULTI", Fault.HANG)
