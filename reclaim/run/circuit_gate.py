@@ -1,10 +1,10 @@
-"""Owns a run's passage through the circuit: whether it may go on, and what it tells the circuit."""
+"""Owns a run's dealings with the circuit: whether it lets the run go on, and what the run reports to it."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
 
-from reclaim.handlers.outcomes import Keyed
-from reclaim.run.decisions import Decision, failures
+from reclaim.retry import Retries
+from reclaim.run.decisions import Judged, failures
+from reclaim.run.limits import Halt, Limits
 from reclaim.run.tally import Tally
 from reclaim.state.ask import Ask
 from reclaim.state.circuit import PROBE_ENTRIES, Admission, Change, Circuit, Effect
@@ -16,28 +16,31 @@ logger = logging.getLogger("reclaim")
 _STOPS = frozenset({Effect.OPENED, Effect.REOPENED, Effect.IS_OPEN, Effect.NOT_PROBING})
 
 
-class Passage:
-    """One run and the circuit. A circuit that cannot be told fails no run.
+class CircuitGate:
+    """One run and the circuit. No run fails because its reports do not reach the circuit.
 
     Attributes:
-        why_not: why the run is to begin nothing more; empty while the circuit lets it go on.
         probing: whether the run is the one that probes.
     """
 
     def __init__(
         self,
+        *,
         circuit: Circuit,
         server: Server,
         lease: Lease,
+        halt: Halt,
         tally: Tally,
-        retrying: Callable[[Callable[[], Awaitable[tuple[Change]]]], Awaitable[tuple[Change]]],
+        retries: Retries,
+        limits: Limits,
     ) -> None:
         self._circuit = circuit
         self._server = server
         self._lease = lease
+        self._halt = halt
         self._tally = tally
-        self._retrying = retrying
-        self.why_not = ""
+        self._retries = retries
+        self._limits = limits
         self.probing = False
 
     def enter(self) -> Ask[Admission]:
@@ -46,7 +49,9 @@ class Passage:
 
     def entered(self, admission: Admission) -> None:
         """Note whether the run may work."""
-        self.why_not, self.probing = admission.why, admission.probing
+        self.probing = admission.probing
+        if admission.why:
+            self._halt.circuit_is_open(admission.why)
         if admission.opening is not None and not admission.go:
             self._tally.circuit_changed(admission.opening)  # told once, however many runs it stops
 
@@ -61,13 +66,13 @@ class Passage:
     def note(self, *, is_open: bool) -> None:
         """Note whether the circuit was opened elsewhere."""
         if not self.probing and is_open:
-            self.why_not = "the circuit was opened while the run was under way"
+            self._halt.circuit_is_open("the circuit was opened while the run was under way")
 
-    async def tell(self, done: Sequence[Keyed], decisions: Sequence[Decision]) -> None:
-        """Count a page's failures, or say what came of a probe."""
-        failed = failures(decisions)
+    async def tell(self, judged: Judged) -> None:
+        """Count a page's failures, or say what came of a probe (G4)."""
+        failed = failures(judged.decisions)
         if self.probing:
-            if failed or done:
+            if failed or judged.done:
                 await self.end_probe(failed=failed > 0)
         elif failed:
             await self._change(self._circuit.record(failed, self._tally.run_id))
@@ -86,11 +91,11 @@ class Passage:
 
     async def _change(self, ask: Ask[Change]) -> None:
         try:
-            (change,) = await self._retrying(lambda: self._server.ask(ask))
-        except Exception as exc:  # noqa: BLE001  # entries are settled whether or not the circuit hears of it
+            (change,) = await self._retries.call(self._limits.settle, lambda: self._server.ask(ask))
+        except Exception as exc:  # noqa: BLE001  # whatever it is: entries are settled already, and the run may go on
             logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
             return
         if change.effect.changes:
             self._tally.circuit_changed(change)
         if change.effect in _STOPS:
-            self.why_not = f"the circuit is open ({change.why})"
+            self._halt.circuit_is_open(f"the circuit is open ({change.why})")

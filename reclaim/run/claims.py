@@ -1,112 +1,142 @@
-"""Owns what a run has in its hands: pages claimed and not yet settled, kept fresh so that nobody takes them."""
+"""Owns what a run has claimed and not settled yet: its pages, kept fresh so that nobody else claims their entries."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 
 from reclaim.entry import Entry
+from reclaim.handlers.outcomes import Handler, Keyed
+from reclaim.retry import Retries
+from reclaim.run.decisions import Decision, DeliveryBudget, with_order_keys
+from reclaim.run.limits import Limits
 from reclaim.run.tally import PageAccount, Tally
+from reclaim.run.turn import Turn
 from reclaim.settings import Target
-from reclaim.state.claim import Claimed
 from reclaim.state.refunds import Refunds
 
 logger = logging.getLogger("reclaim")
 
 
 @dataclass(slots=True, eq=False)
-class Hand:
-    """A page in our hands: claimed, and neither acknowledged nor given back yet.
+class Page:
+    """Entries that a run has claimed together and settles together.
 
     Attributes:
-        entries: the page's.
-        after: where the next page starts; None: nowhere.
+        entries: those that are claimed and not settled yet.
+        keyed: all its entries with their order keys, but for those that have none.
+        without_key: what is decided about those that have none.
+        turn: its place behind the pages claimed before it.
         account: what became of its entries, counted.
-        kept_at: when the claim, or what renewed it last, was sent; by the run's clock.
-        settling: from here on an entry that is no longer ours is our own doing.
+        renewed_at: when its claim was sent, or what renewed the claim last; by the run's clock.
+        is_settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
-        checking: held while it is found out whose the entries are.
+        checking: locked while the run checks whose the entries are.
     """
 
     entries: Sequence[Entry]
-    after: bytes | None
-    kept_at: float
+    keyed: Sequence[Keyed]
+    without_key: Sequence[Decision]
+    turn: Turn
     account: PageAccount
-    settling: bool = False
+    renewed_at: float
+    is_settling: bool = False
     taken: set[bytes] = field(default_factory=set)
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def without(self, ids: AbstractSet[bytes]) -> None:
+        """Note that these entries are settled: nothing is kept fresh or given back for them any more."""
+        self.entries = [entry for entry in self.entries if entry.id not in ids]
 
-class Hands:
-    """All the pages that one run has in its hands."""
 
-    def __init__(self, refunds: Refunds, target: Target, tally: Tally, clock: Callable[[], float]) -> None:
+class Claims:
+    """All pages that one run has claimed and not settled yet."""
+
+    def __init__(
+        self,
+        target: Target,
+        handler: Handler,
+        refunds: Refunds,
+        tally: Tally,
+        retries: Retries,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self._name = target.name
+        self._order_key = handler.order_key
+        self._budget = DeliveryBudget(target.max_deliveries)
         self._refunds = refunds
-        self._target = target
         self._tally = tally
+        self._retries = retries
+        self._limits = limits
         self._clock = clock
+        self._renew_every_sec = max(target.min_idle_ms / 3000, 0.1)
         self._stale_sec = 0.8 * target.min_idle_ms / 1000
-        self._held: list[Hand] = []
+        self._pages: list[Page] = []
 
-    def __iter__(self) -> Iterator[Hand]:
-        return iter(tuple(self._held))
+    def add(self, entries: Sequence[Entry], asked_at: float) -> Page:
+        """Note a page as ours from the moment its claim was sent: a claim that stalls on its way gives old entries."""
+        keyed, without_key = with_order_keys(entries, self._order_key, self._budget)
+        turn = Turn(keyed, [page.turn for page in self._pages])
+        page = Page(entries, keyed, without_key, turn, self._tally.claimed(entries), asked_at)
+        self._pages.append(page)
+        return page
 
-    def take(self, page: Claimed, asked_at: float) -> Hand:
-        """Note a page as ours, by a claim that was sent then: what stalls on the way has made it old already."""
-        hand = Hand(page.entries, page.after, asked_at, self._tally.claimed(page.entries))
-        self._held.append(hand)
-        return hand
-
-    def settled(self, hand: Hand, ids: AbstractSet[bytes]) -> None:
-        """Note that these entries of a page are not in our hands any more."""
-        hand.entries = [entry for entry in hand.entries if entry.id not in ids]
-        if not hand.entries:
-            self._held.remove(hand)
+    def remove(self, page: Page) -> None:
+        """Note that a page is settled."""
+        page.turn.ended.set()
+        self._pages.remove(page)
 
     async def keep(self) -> None:
-        """Renew the claims on pages that take long, well before anybody else may have them, until cancelled."""
-        every_sec = max(self._target.min_idle_ms / 3000, 0.1)
+        """Renew the claims on pages that take long, well before anybody else may claim them, until cancelled."""
         while True:
-            await asyncio.sleep(every_sec)
-            for hand in self:
+            await asyncio.sleep(self._renew_every_sec)
+            for page in tuple(self._pages):
                 try:
-                    await self._refresh(hand, every_sec / 2)
+                    await self._renew(page, self._renew_every_sec / 2)
                 except Exception as exc:  # noqa: BLE001  # the next turn tries again; the run itself sees what is wrong
-                    logger.warning("reclaim %s: claims not renewed: %s", self._target.name, exc)
+                    logger.warning("reclaim %s: claims not renewed: %s", self._name, exc)
 
-    def is_fresh(self, hand: Hand) -> bool:
-        """Whether a page's entries were ours so short a time ago that nobody else can have taken them."""
-        return self._clock() - hand.kept_at < self._stale_sec
+    async def taken(self, page: Page) -> AbstractSet[bytes]:
+        """The IDs of the page's entries that somebody else has claimed.
 
-    async def still_ours(self, hand: Hand) -> None:
-        """After a stall so long that they may have been taken, look before an old entry is stored over a new one."""
-        await self._refresh(hand, self._stale_sec)
-
-    async def _refresh(self, hand: Hand, after_sec: float) -> None:
-        """Make a page's entries fresh again, if they were so long ago; notice those that somebody took all the same.
-
-        Whoever comes while it is being found out waits for the answer.
+        The server is asked only after a stall so long that somebody may have claimed them: before an old entry is
+        stored over a new one.
         """
-        if self._clock() - hand.kept_at < after_sec:
+        if self._clock() - page.renewed_at >= self._stale_sec:
+            await self._retries.call(self._limits.settle, partial(self._renew, page, self._stale_sec))
+        return page.taken
+
+    async def _renew(self, page: Page, after_sec: float) -> None:
+        """Make a page's entries fresh again if they were so long ago; note those that somebody else has claimed.
+
+        Whoever comes while this is under way waits for its answer.
+        """
+        if self._clock() - page.renewed_at < after_sec:
             return
-        async with hand.checking:
+        async with page.checking:
             asked_at = self._clock()
-            if asked_at - hand.kept_at < after_sec:
+            if asked_at - page.renewed_at < after_sec:
                 return
-            gone = await self._refunds.keep([entry for entry in hand.entries if entry.id not in hand.taken])
-            hand.kept_at = asked_at
-            if gone and not hand.settling:
-                hand.taken |= gone
-                hand.account.add(taken=len(gone))
-                logger.warning("reclaim %s: %d entries were taken while being handled", self._target.name, len(gone))
+            gone = await self._refunds.keep(entry for entry in page.entries if entry.id not in page.taken)
+            page.renewed_at = asked_at
+            if gone and not page.is_settling:
+                page.taken |= gone
+                page.account.add(taken=len(gone))
+                logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(gone))
 
     async def give_back(self) -> None:
-        """Refund all that is still in our hands, because the run ends."""
+        """Refund all entries that are not settled, because the run ends (G5)."""
         ids: set[bytes] = set()
-        for hand in self._held:
-            hand.settling = True
-            self._refunds.owe(hand.entries)
-            ids.update(entry.id for entry in hand.entries)
-        self._held.clear()
+        for page in self._pages:
+            page.is_settling = True
+            self._refunds.owe(page.entries)
+            ids.update(_ids(page.entries))
+        self._pages.clear()
         self._tally.add(given_back=len(ids - await self._refunds.settle()))
+
+
+def _ids(entries: Iterable[Entry]) -> set[bytes]:
+    return {entry.id for entry in entries}

@@ -1,17 +1,47 @@
-"""Owns the decisions of a page: how its entries are split into lanes, and what becomes of each. Pure functions."""
+"""Owns the decisions of a page: what of it is stored, and what becomes of each entry. Pure functions on values."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from reclaim.entry import Entry, id_number
-from reclaim.errors import OutOfTime, describe
+from reclaim.entry import Entry
+from reclaim.errors import MissingField, OutOfTime, describe
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Stored, Superseded
+from reclaim.run.order import HeldKeys
 from reclaim.verdicts import Verdict, classify, is_transient
 
-LEAST_IN_LANE = 100  # entries, about: a batch of its own costs as much as some twenty entries
 HELD_BACK = "held: an earlier entry of its order key is not done"
 TAKEN = "taken by somebody else"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryBudget:
+    """How often an entry may be delivered (MAX_DELIVERIES): all questions about delivery counts are asked here.
+
+    Attributes:
+        most: so many deliveries in all, the claim that delivers to us included.
+    """
+
+    most: int
+
+    def is_last(self, entry: Entry) -> bool:
+        """Whether this delivery is the entry's last: a failure makes it a dead letter."""
+        return entry.deliveries >= self.most
+
+    def is_spent(self, entry: Entry) -> bool:
+        """Whether the entry was delivered too often already: it is a dead letter without being handled."""
+        return entry.deliveries > self.most
+
+    def may_have_killed(self, deliveries: int) -> bool:
+        """Whether an entry with so many deliveries, before it is claimed again, may be what a run of ours died of.
+
+        It is claimed alone then, so that dying of it costs no other entry a delivery (G4).
+        """
+        return deliveries >= max(self.most - 1, 2)
+
+
+UNLIMITED = DeliveryBudget(sys.maxsize)  # of dead letters that are replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,105 +56,103 @@ class Decision:
     is_unparked: bool = False  # it was to be a dead letter, and could not be made one
 
 
-def decide(
-    keyed: Sequence[Keyed], outcomes: Sequence[Handled], max_deliveries: int
-) -> tuple[list[Keyed], list[Decision]]:
-    """The entries that are done, and a decision for each other one. Both sequences are in ID order.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of some entries is to be stored, and what is decided already about each other one."""
 
-    G3: after the first entry of a key that neither is done nor will be parked, the key's later entries are held,
-    stored or not.
+    to_store: Sequence[Keyed]
+    decided: Sequence[Decision] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of some entries.
+
+    Attributes:
+        done: stored or superseded, and so to be acknowledged.
+        decisions: one for each other entry.
+        superseded: how many of `done` were superseded.
     """
-    if outcomes.count(STORED) == len(outcomes):
-        return list(keyed), []
-    done: list[Keyed] = []
+
+    done: Sequence[Keyed] = ()
+    decisions: Sequence[Decision] = ()
+    superseded: int = 0
+
+    @classmethod
+    def joined(cls, parts: Iterable["Judged"]) -> "Judged":
+        """All parts as one."""
+        done: list[Keyed] = []
+        decisions: list[Decision] = []
+        superseded = 0
+        for part in parts:
+            done += part.done
+            decisions += part.decisions
+            superseded += part.superseded
+        return cls(done, decisions, superseded)
+
+    @property
+    def all_settled(self) -> bool:
+        """Whether no entry stays pending, so that the later ones of its order key may go on (G3)."""
+        return all(decision.verdict.settles for decision in self.decisions)
+
+
+# --- before anything is stored ---------------------------------------------------------------------------------------
+
+
+def with_order_keys(
+    entries: Iterable[Entry], order_key: Callable[[Entry], bytes], budget: DeliveryBudget
+) -> tuple[list[Keyed], list[Decision]]:
+    """The entries with their order keys, and a decision for each entry that has none."""
+    keyed: list[Keyed] = []
     decisions: list[Decision] = []
-    held: set[bytes] = set()
-    for (key, entry), outcome in zip(keyed, outcomes, strict=True):
-        if key in held:
-            decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
-        elif isinstance(outcome, Stored | Superseded):  # nothing else is done (G1)
-            done.append((key, entry))
+    for entry in entries:
+        try:
+            keyed.append((order_key(entry), entry))
+        except MissingField as exc:
+            decisions.append(judge(b"", entry, exc, budget))
+    return keyed, decisions
+
+
+def apart(keyed: Sequence[Keyed], keys: AbstractSet[bytes]) -> tuple[Sequence[Keyed], Sequence[Keyed]]:
+    """The entries of other order keys, and those of these keys."""
+    if not keys:
+        return keyed, ()
+    return [one for one in keyed if one[0] not in keys], [one for one in keyed if one[0] in keys]
+
+
+def plan(keyed: Sequence[Keyed], held: HeldKeys, budget: DeliveryBudget) -> Plan:
+    """Decide which entries are stored: all but those held back (G3), and those delivered too often."""
+    if held.is_empty and not any(budget.is_spent(entry) for _, entry in keyed):
+        return Plan(keyed)
+    to_store: list[Keyed] = []
+    decided: list[Decision] = []
+    for key, entry in keyed:
+        if held.holds(key, entry):
+            decided.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
+        elif budget.is_spent(entry):
+            reason = f"delivered {entry.deliveries} times; MAX_DELIVERIES is {budget.most}"
+            decided.append(Decision(key, entry, Verdict.PARK, reason))
         else:
-            decision = judge(key, entry, outcome.error, max_deliveries)
-            decisions.append(decision)
-            if not decision.verdict.settles:
-                held.add(key)
-    return done, decisions
+            to_store.append((key, entry))
+    return Plan(to_store, decided)
 
 
-def judge(key: bytes, entry: Entry, error: Exception, max_deliveries: int) -> Decision:
-    """The decision for an entry whose handling raised."""
-    verdict = classify(error)
-    if verdict is Verdict.FAIL and entry.deliveries >= max_deliveries:
-        verdict = Verdict.PARK
-    return Decision(key, entry, verdict, describe(error), error)
-
-
-def failures(decisions: Sequence[Decision]) -> int:
-    """How many of them count for the circuit: what raised, but for bad entries and for what was begun too late."""
-    errors = [one.error for one in decisions if one.error is not None and not one.is_unparked]
-    return sum(classify(error) in {Verdict.RETRY, Verdict.FAIL} for error in errors if not isinstance(error, OutOfTime))
-
-
-def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> tuple[list[Keyed], list[Decision]]:
+def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> Plan:
     """The lane without what somebody else has taken, and without what comes after it in its order key (G3)."""
     stuck: set[bytes] = set()
     left: list[Keyed] = []
-    decisions: list[Decision] = []
+    decided: list[Decision] = []
     for key, entry in lane:
         if entry.id in taken:
             stuck.add(key)
         if key in stuck:
-            decisions.append(Decision(key, entry, Verdict.HELD, TAKEN if entry.id in taken else HELD_BACK))
+            decided.append(Decision(key, entry, Verdict.HELD, TAKEN if entry.id in taken else HELD_BACK))
         else:
             left.append((key, entry))
-    return left, decisions
+    return Plan(left, decided)
 
 
-def superseded_among(done: Sequence[Keyed], lane: Sequence[Keyed], outcomes: Sequence[Handled]) -> int:
-    """How many of those that are done were superseded."""
-    ids = {entry.id for _, entry in done}
-    pairs = zip(lane, outcomes, strict=True)
-    return sum(isinstance(outcome, Superseded) and entry.id in ids for (_, entry), outcome in pairs)
-
-
-def in_turn(decisions: Sequence[Decision], not_begun: Sequence[Keyed] = ()) -> list[Decision]:
-    """The same decisions; but what is to be parked without being handled waits for an earlier entry of its key (G3).
-
-    Such an entry is one that is not settled, or one that the run has not begun as it ends.
-    """
-    unsettled = [(one.key, one.entry) for one in decisions if not one.verdict.settles]
-    waits_for: dict[bytes, int] = {}
-    for key, entry in (*unsettled, *not_begun):
-        number = id_number(entry.id)
-        waits_for[key] = min(waits_for.get(key, number), number)
-    if not waits_for:
-        return list(decisions)
-    return [_held_if_later(one, waits_for.get(one.key)) for one in decisions]
-
-
-def _held_if_later(decision: Decision, earlier: int | None) -> Decision:
-    is_unhandled = decision.verdict is Verdict.PARK and decision.error is None
-    if earlier is None or not is_unhandled or id_number(decision.entry.id) < earlier:
-        return decision
-    return replace(decision, verdict=Verdict.HELD, reason=HELD_BACK)
-
-
-def by_hash(work: Sequence[Keyed], lanes: int) -> list[list[Keyed]]:
-    """At most so many lists, fewer for little work, the entries of a key in one of them, in their order."""
-    lanes = min(lanes, len(work) // LEAST_IN_LANE + 1)
-    split: list[list[Keyed]] = [[] for _ in range(lanes)]
-    for keyed in work:
-        split[hash(keyed[0]) % lanes].append(keyed)
-    return [lane for lane in split if lane]
-
-
-def by_key(work: Sequence[Keyed]) -> list[list[Keyed]]:
-    """A list for each order key, its entries in their order."""
-    chains: dict[bytes, list[Keyed]] = {}
-    for keyed in work:
-        chains.setdefault(keyed[0], []).append(keyed)
-    return list(chains.values())
+# --- after an attempt ------------------------------------------------------------------------------------------------
 
 
 def again(lane: Sequence[Keyed], outcomes: Sequence[Handled]) -> list[int]:
@@ -140,14 +168,78 @@ def again(lane: Sequence[Keyed], outcomes: Sequence[Handled]) -> list[int]:
     return places
 
 
-def with_unparked(
-    unparked: dict[bytes, Exception], done: Sequence[Keyed], decisions: Sequence[Decision]
-) -> tuple[list[Keyed], list[Decision]]:
-    """The same page, if these entries stay pending for want of a dead letter: their keys' other entries do too (G3)."""
-    stuck = {decision.key for decision in decisions if decision.entry.id in unparked}
-    changed = [_not_parked(decision, unparked) for decision in decisions]
-    changed += (Decision(key, entry, Verdict.HELD, HELD_BACK) for key, entry in done if key in stuck)
-    return [keyed for keyed in done if keyed[0] not in stuck], changed
+def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], budget: DeliveryBudget) -> Judged:
+    """Which entries are done, and what becomes of each other one. Both sequences are in ID order.
+
+    G1: an entry is done only if the class of its outcome says so. G3: after the first entry of a key that neither is
+    done nor will be parked, the key's later entries are held, stored or not.
+    """
+    if outcomes.count(STORED) == len(outcomes):
+        return Judged(keyed)
+    done: list[Keyed] = []
+    decisions: list[Decision] = []
+    held: set[bytes] = set()
+    superseded = 0
+    for (key, entry), outcome in zip(keyed, outcomes, strict=True):
+        if key in held:
+            decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
+        elif isinstance(outcome, Stored | Superseded):  # nothing else is done
+            done.append((key, entry))
+            superseded += isinstance(outcome, Superseded)
+        else:
+            decision = judge(key, entry, outcome.error, budget)
+            decisions.append(decision)
+            if not decision.verdict.settles:
+                held.add(key)
+    return Judged(done, decisions, superseded)
+
+
+def judge(key: bytes, entry: Entry, error: Exception, budget: DeliveryBudget) -> Decision:
+    """The decision for an entry whose handling raised."""
+    verdict = classify(error)
+    if verdict is Verdict.FAIL and budget.is_last(entry):
+        verdict = Verdict.PARK
+    return Decision(key, entry, verdict, describe(error), error)
+
+
+def failures(decisions: Sequence[Decision]) -> int:
+    """How many of them count for the circuit: what raised, but for bad entries and for what was begun too late."""
+    errors = [one.error for one in decisions if one.error is not None and not one.is_unparked]
+    return sum(classify(error) in {Verdict.RETRY, Verdict.FAIL} for error in errors if not isinstance(error, OutOfTime))
+
+
+# --- while a page is settled -----------------------------------------------------------------------------------------
+
+
+def unhandled_in_turn(judged: Judged, not_begun: Sequence[Keyed] = ()) -> Judged:
+    """Hold what is to be parked without being handled, where an earlier entry of its key is not settled (G3).
+
+    `not_begun` are entries that the run leaves alone as it ends; they are not settled either.
+    """
+    unsettled = [(one.key, one.entry) for one in judged.decisions if not one.verdict.settles]
+    waits_for = HeldKeys()
+    for key, entry in (*unsettled, *not_begun):
+        waits_for.hold(key, entry)
+    if waits_for.is_empty:
+        return judged
+    return replace(judged, decisions=[_held_if_later(one, waits_for) for one in judged.decisions])
+
+
+def _held_if_later(decision: Decision, waits_for: HeldKeys) -> Decision:
+    is_unhandled = decision.verdict is Verdict.PARK and decision.error is None
+    if is_unhandled and waits_for.holds(decision.key, decision.entry):
+        return replace(decision, verdict=Verdict.HELD, reason=HELD_BACK)
+    return decision
+
+
+def with_unparked(judged: Judged, unparked: dict[bytes, Exception]) -> Judged:
+    """The same, if these entries stay pending for want of a dead letter: their keys' other entries do too (G3)."""
+    if not unparked:
+        return judged
+    stuck = {decision.key for decision in judged.decisions if decision.entry.id in unparked}
+    decisions = [_not_parked(decision, unparked) for decision in judged.decisions]
+    decisions += (Decision(key, entry, Verdict.HELD, HELD_BACK) for key, entry in judged.done if key in stuck)
+    return Judged([keyed for keyed in judged.done if keyed[0] not in stuck], decisions)
 
 
 def _not_parked(decision: Decision, unparked: dict[bytes, Exception]) -> Decision:

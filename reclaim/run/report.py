@@ -87,9 +87,6 @@ class Counts:
     taken: int = 0
     dead_letters_dropped: int = 0
 
-    def __add__(self, more: "Counts") -> "Counts":
-        return Counts(*(getattr(self, name) + getattr(more, name) for name in COUNTS))
-
     def numbers(self) -> dict[str, int]:
         """The numbers by their names, in this order."""
         return {name: getattr(self, name) for name in COUNTS}

@@ -1,6 +1,6 @@
 """Owns the account of a run while it goes: what is counted for the run, and for each page of it."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,7 +40,6 @@ class Tally:
         run_id, target, started_at: as in its report.
         before, after: what was pending when the run began, and when it ended.
         pages: how many times entries were claimed.
-        counts: what became of them so far.
         reasons: why some were not stored.
         longest_idle_ms, consumers_removed: as in its report.
     """
@@ -52,7 +51,7 @@ class Tally:
         self.before: Summary | None = None
         self.after: Summary | None = None
         self.pages = 0
-        self.counts = Counts()
+        self._numbers: Counter[str] = Counter()
         self.reasons = Reasons()
         self.longest_idle_ms = 0
         self.consumers_removed: list[str] = []
@@ -63,7 +62,12 @@ class Tally:
 
     def add(self, **counts: int) -> None:
         """Count entries; the names are those of Counts."""
-        self.counts += Counts(**counts)
+        self._numbers.update(counts)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of entries so far."""
+        return Counts(**self._numbers)
 
     def circuit_changed(self, change: Change) -> None:
         """Note what the run did to the circuit."""
@@ -120,11 +124,16 @@ class PageAccount:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self.counts = Counts()
+        self._numbers: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the page's entries so far."""
+        return Counts(**self._numbers)
 
     def add(self, **counts: int) -> None:
         """Count entries of the page; the names are those of Counts."""
-        self.counts += Counts(**counts)
+        self._numbers.update(counts)
         self._tally.add(**counts)
 
 

@@ -10,10 +10,22 @@ from hypothesis import strategies as st
 from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, RejectEntry, RetryEntry
 from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
-from reclaim.run.decisions import HELD_BACK, Decision, again, by_hash, by_key, decide, failures, judge, with_unparked
+from reclaim.run.decisions import (
+    HELD_BACK,
+    Decision,
+    DeliveryBudget,
+    Judged,
+    again,
+    decide,
+    failures,
+    judge,
+    with_unparked,
+)
+from reclaim.run.order import by_hash, by_key
 from reclaim.verdicts import Verdict
 
 MAX_DELIVERIES = 3
+BUDGET = DeliveryBudget(MAX_DELIVERIES)
 KEYS = (b"a", b"b", b"c", b"")
 
 
@@ -47,10 +59,11 @@ def numbered(lines: Sequence[tuple[bytes, int, Handled]]) -> tuple[list[Keyed], 
     return lane, [outcome for _, _, outcome in lines]
 
 
-def verdicts(lane: Sequence[Keyed], done: Sequence[Keyed], decisions: Sequence[Decision]) -> dict[bytes, list[Verdict]]:
+def verdicts(lane: Sequence[Keyed], judged: Judged) -> dict[bytes, list[Verdict]]:
     """What became of each key's entries, in order; every entry of the lane has exactly one verdict."""
-    of_entry = {entry.id: Verdict.DONE for _, entry in done} | {one.entry.id: one.verdict for one in decisions}
-    assert len(done) + len(decisions) == len(of_entry) == len(lane)
+    of_entry = {entry.id: Verdict.DONE for _, entry in judged.done}
+    of_entry |= {one.entry.id: one.verdict for one in judged.decisions}
+    assert len(judged.done) + len(judged.decisions) == len(of_entry) == len(lane)
     return {key: [of_entry[entry.id] for at, entry in lane if at == key] for key in {key for key, _ in lane}}
 
 
@@ -69,9 +82,9 @@ def test_a_key_is_settled_up_to_its_first_entry_that_is_not_and_held_from_there_
     """For every page: done or parked, then one that is neither, then nothing but held ones."""
     lane, stored = numbered(lines)
 
-    done, decisions = decide(lane, stored, MAX_DELIVERIES)
+    judged = decide(lane, stored, BUDGET)
 
-    for of_key in verdicts(lane, done, decisions).values():
+    for of_key in verdicts(lane, judged).values():
         runs = [(settles, list(some)) for settles, some in groupby(of_key, key=lambda verdict: verdict.settles)]
         assert [settles for settles, _ in runs] in ([True], [False], [True, False])
         if not runs[-1][0]:
@@ -87,34 +100,34 @@ def test_what_is_done_was_stored_and_what_raised_is_not_done(lines: list[tuple[b
     lane, stored = numbered(lines)
     raised = {entry.id for (_, entry), outcome in zip(lane, stored, strict=True) if isinstance(outcome, Failed)}
 
-    done, _ = decide(lane, stored, MAX_DELIVERIES)
+    judged = decide(lane, stored, BUDGET)
 
-    assert not raised & {entry.id for _, entry in done}
-    assert numbers(done) == sorted(numbers(done))
+    assert not raised & {entry.id for _, entry in judged.done}
+    assert numbers(judged.done) == sorted(numbers(judged.done))
 
 
 def test_a_page_of_which_all_was_stored_has_no_decisions() -> None:
     """The usual case."""
     lane = [keyed(1), keyed(2, b"b")]
 
-    assert decide(lane, [STORED, STORED], MAX_DELIVERIES) == (lane, [])
+    assert decide(lane, [STORED, STORED], BUDGET) == Judged(lane)
 
 
 def test_what_was_superseded_is_done() -> None:
     """A newer entry is in its hash already."""
     lane = [keyed(1), keyed(2)]
 
-    assert decide(lane, [SUPERSEDED, SUPERSEDED], MAX_DELIVERIES) == (lane, [])
+    assert decide(lane, [SUPERSEDED, SUPERSEDED], BUDGET) == Judged(lane, [], superseded=2)
 
 
 def test_what_was_stored_after_one_that_failed_is_held() -> None:
     """It will be stored once more, after the other."""
     lane, error = [keyed(1), keyed(2), keyed(3, b"b")], ValueError("bad")
 
-    done, decisions = decide(lane, [Failed(error), STORED, STORED], MAX_DELIVERIES)
+    judged = decide(lane, [Failed(error), STORED, STORED], BUDGET)
 
-    assert numbers(done) == [3]
-    assert decisions == [
+    assert numbers(judged.done) == [3]
+    assert judged.decisions == [
         Decision(*lane[0], Verdict.FAIL, "ValueError: bad", error),
         Decision(*lane[1], Verdict.HELD, HELD_BACK),
     ]
@@ -124,19 +137,19 @@ def test_one_that_is_parked_holds_nothing() -> None:
     """Bad for good, or out of deliveries."""
     lane = [keyed(1), keyed(2, deliveries=MAX_DELIVERIES), keyed(3)]
 
-    done, decisions = decide(lane, [Failed(RejectEntry("bad")), Failed(ValueError("again")), STORED], MAX_DELIVERIES)
+    judged = decide(lane, [Failed(RejectEntry("bad")), Failed(ValueError("again")), STORED], BUDGET)
 
-    assert numbers(done) == [3]
-    assert [one.verdict for one in decisions] == [Verdict.PARK, Verdict.PARK]
+    assert numbers(judged.done) == [3]
+    assert [one.verdict for one in judged.decisions] == [Verdict.PARK, Verdict.PARK]
 
 
 def test_only_what_the_entry_is_charged_for_uses_up_its_deliveries() -> None:
     """At its last delivery a failure is the end; an outage is not (G5)."""
     last = keyed(1, deliveries=MAX_DELIVERIES)
 
-    assert judge(*last, ValueError(), MAX_DELIVERIES).verdict is Verdict.PARK
-    assert judge(*last, RetryEntry(), MAX_DELIVERIES).verdict is Verdict.RETRY
-    assert judge(*keyed(1, deliveries=MAX_DELIVERIES - 1), ValueError(), MAX_DELIVERIES).verdict is Verdict.FAIL
+    assert judge(*last, ValueError(), BUDGET).verdict is Verdict.PARK
+    assert judge(*last, RetryEntry(), BUDGET).verdict is Verdict.RETRY
+    assert judge(*keyed(1, deliveries=MAX_DELIVERIES - 1), ValueError(), BUDGET).verdict is Verdict.FAIL
 
 
 def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> None:
@@ -145,9 +158,9 @@ def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> N
     errors = [ValueError(), RetryEntry(), RejectEntry(), OutOfTime()]
     outcomes = [*map(Failed, errors), STORED, STORED]
 
-    _, decisions = decide(lane, outcomes, MAX_DELIVERIES)
+    judged = decide(lane, outcomes, BUDGET)
 
-    assert (len(decisions), failures(decisions)) == (5, 2)
+    assert (len(judged.decisions), failures(judged.decisions)) == (5, 2)
 
 
 # --- by_hash and by_key ----------------------------------------------------------------------------------------------
@@ -217,24 +230,24 @@ def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
 ) -> None:
     """G3 holds though the parking fails; other keys are as they were, and every entry has its verdict still."""
     lane, stored = numbered(lines)
-    done, decisions = decide(lane, stored, MAX_DELIVERIES)
-    parked = [one.entry.id for one in decisions if one.verdict is Verdict.PARK]
+    judged = decide(lane, stored, BUDGET)
+    parked = [one.entry.id for one in judged.decisions if one.verdict is Verdict.PARK]
     failing = data.draw(st.lists(st.sampled_from(parked), unique=True) if parked else st.just([]))
-    stuck = {one.key for one in decisions if one.entry.id in failing}
-    before = verdicts(lane, done, decisions)
+    stuck = {one.key for one in judged.decisions if one.entry.id in failing}
+    before = verdicts(lane, judged)
 
-    done, decisions = with_unparked({one: ValueError("no room") for one in failing}, done, decisions)
+    judged = with_unparked(judged, {one: ValueError("no room") for one in failing})
 
-    after = verdicts(lane, done, decisions)
+    after = verdicts(lane, judged)
     assert {key: of_key for key, of_key in after.items() if key not in stuck} == {
         key: of_key for key, of_key in before.items() if key not in stuck
     }
-    for one in decisions:
+    for one in judged.decisions:
         if one.entry.id in failing:
             assert one.verdict is Verdict.RETRY
             assert not [
                 number
-                for key, entry in done
+                for key, entry in judged.done
                 if key == one.key and (number := id_number(entry.id)) > id_number(one.entry.id)
             ]
 
@@ -242,26 +255,29 @@ def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
 def test_an_entry_without_a_dead_letter_says_why_and_holds_its_key() -> None:
     """It stays pending and is refunded; the other key is done."""
     lane = [keyed(1), keyed(2), keyed(3, b"b")]
-    done, decisions = decide(lane, [Failed(RejectEntry("bad")), STORED, STORED], MAX_DELIVERIES)
+    judged = decide(lane, [Failed(RejectEntry("bad")), STORED, STORED], BUDGET)
 
-    done, decisions = with_unparked({b"1-0": ValueError("no room")}, done, decisions)
+    judged = with_unparked(judged, {b"1-0": ValueError("no room")})
 
-    assert numbers(done) == [3]
-    assert [(one.entry.id, one.verdict) for one in decisions] == [(b"1-0", Verdict.RETRY), (b"2-0", Verdict.HELD)]
-    assert "no dead letter could be made: no room" in decisions[0].reason
-    assert failures(decisions) == 0
+    assert numbers(judged.done) == [3]
+    assert [(one.entry.id, one.verdict) for one in judged.decisions] == [
+        (b"1-0", Verdict.RETRY),
+        (b"2-0", Verdict.HELD),
+    ]
+    assert "no dead letter could be made: no room" in judged.decisions[0].reason
+    assert failures(judged.decisions) == 0
 
 
 def test_where_all_was_parked_nothing_changes() -> None:
     """The usual case."""
     lane = [keyed(1), keyed(2)]
-    done, decisions = decide(lane, [Failed(RejectEntry("bad")), STORED], MAX_DELIVERIES)
+    judged = decide(lane, [Failed(RejectEntry("bad")), STORED], BUDGET)
 
-    assert with_unparked({}, done, decisions) == (done, decisions)
+    assert with_unparked(judged, {}) == judged
 
 
 def test_what_is_no_outcome_at_all_is_never_done() -> None:
     """G1: a handler of ours that gives None, or the bare error, has not said that the entry is stored."""
     for wrong in (None, ValueError("not wrapped"), True):
         with pytest.raises(AttributeError):
-            decide([keyed(1)], [wrong], MAX_DELIVERIES)  # type: ignore[list-item]  # which is what is tested
+            decide([keyed(1)], [wrong], BUDGET)  # type: ignore[list-item]  # which is what is tested

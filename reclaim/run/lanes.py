@@ -1,0 +1,76 @@
+"""Owns the lanes: entries are stored side by side in them, the entries of one order key one after another (G3)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from reclaim.handlers.outcomes import Keyed
+from reclaim.run.decisions import HELD_BACK, Decision, Judged
+from reclaim.run.order import by_hash, by_key
+from reclaim.run.turn import Turn
+from reclaim.verdicts import Verdict
+
+Store = Callable[[Sequence[Keyed]], Awaitable[Judged]]  # stores entries with one call, and judges what came of them
+
+
+class Lanes:
+    """The lanes of one run: so many lists of entries are in work at the same time, whichever pages they are of."""
+
+    def __init__(self, lanes: int, *, at_once: bool) -> None:
+        """Make them.
+
+        Args:
+            lanes: how many.
+            at_once: whether the handler stores a list of entries in one call.
+        """
+        self._lanes = lanes
+        self._at_once = at_once
+        self._free = asyncio.Semaphore(lanes)
+
+    def split(self, keyed: Sequence[Keyed]) -> deque[list[Keyed]]:
+        """The lists that lanes take up one after another; all entries of an order key are in one of them."""
+        return deque(by_hash(keyed, self._lanes) if self._at_once else by_key(keyed))
+
+    async def store(self, lists: deque[list[Keyed]], store: Store, turn: Turn) -> Judged:
+        """Have all lists stored; no lane goes on if one breaks, as it would store what is being given back."""
+        lanes = [self._lane(lists, store, turn) for _ in range(min(len(lists), self._lanes))]
+        return Judged.joined(await _all(lanes))
+
+    async def _lane(self, lists: deque[list[Keyed]], store: Store, turn: Turn) -> Judged:
+        """Take up one list after another, until none is left."""
+        parts: list[Judged] = []
+        async with self._free:
+            while lists:
+                await turn.may_begin()
+                if not lists:  # other lanes have taken them up meanwhile
+                    break
+                some = lists.popleft()
+                turn.begin(len(some))
+                parts.append(await self._in_turn(some, store))
+        return Judged.joined(parts)
+
+    async def _in_turn(self, some: Sequence[Keyed], store: Store) -> Judged:
+        """Store a list at once, or one entry after another up to the first that is not settled (G3)."""
+        if self._at_once or len(some) == 1:
+            return await store(some)
+        parts: list[Judged] = []
+        for at, one in enumerate(some):
+            judged = await store([one])
+            parts.append(judged)
+            if not judged.all_settled:
+                later = [Decision(*other, Verdict.HELD, HELD_BACK) for other in some[at + 1 :]]
+                parts.append(Judged(decisions=later))
+                break
+        return Judged.joined(parts)
+
+
+async def _all(lanes: Sequence[Coroutine[Any, Any, Judged]]) -> list[Judged]:
+    tasks = [asyncio.create_task(lane) for lane in lanes]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,97 @@
+"""Owns a run's limits: until when it may do what, and why it begins nothing more."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from reclaim.run.attempts import STOP_SEC
+from reclaim.run.order import MAX_HELD_KEYS, HeldKeys
+from reclaim.run.report import Outcome
+from reclaim.state.lease import Lease
+from reclaim.times import Deadline
+
+MOST_RESERVED_SEC = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The deadlines of one run, so that it ends inside its budget (G6).
+
+    A reserve of a tenth of the budget, at most 5 s, is kept twice at the end of the run. In the first, handlers that
+    are at work come to their end. In the second the run settles what they did (first half) and closes (second half).
+    The time that it takes to cancel a handler is part of the settling's.
+
+        now            begin            work             settle         close
+         | pages begin   | handlers end   | pages settle   | run closes   |
+         |               | 1 reserve      | 1/2 reserve    | 1/2 reserve  |
+
+    Attributes:
+        budget_sec: all the time that the run has.
+        begin: no page is claimed and nothing is given to a handler after it.
+        work: a handler that has not ended is cancelled.
+        settle: no command that claims or settles is tried again after it, and one on its way is given up.
+        close: what is still open is left to the next run, and to the end of the lease.
+        stop_sec: how long a handler may take to be cancelled; then the run goes on without it.
+    """
+
+    budget_sec: float
+    begin: Deadline
+    work: Deadline
+    settle: Deadline
+    close: Deadline
+    stop_sec: float
+
+    @classmethod
+    def of(cls, budget_sec: float, clock: Callable[[], float]) -> Self:
+        """The limits of a run that begins now."""
+        reserve_sec = min(MOST_RESERVED_SEC, budget_sec / 10)
+        return cls(
+            budget_sec=budget_sec,
+            begin=Deadline(budget_sec - 2 * reserve_sec, clock),
+            work=Deadline(budget_sec - reserve_sec, clock),
+            settle=Deadline(budget_sec - reserve_sec / 2, clock),
+            close=Deadline(budget_sec, clock),
+            stop_sec=min(STOP_SEC, reserve_sec / 4),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends, why in words, and with which error if it failed."""
+
+    outcome: Outcome
+    reason: str = ""
+    error: Exception | None = None
+
+
+class Halt:
+    """Why a run begins nothing more. The signal, the lease, the circuit, the clock and the order say it; all read it.
+
+    What has been begun is ended and settled whatever this says.
+    """
+
+    def __init__(self, stop: asyncio.Event, lease: Lease, limits: Limits, held: HeldKeys) -> None:
+        self._stop = stop
+        self._lease = lease
+        self._limits = limits
+        self._held = held
+        self._circuit = ""
+
+    def circuit_is_open(self, why: str) -> None:
+        """Note that the circuit lets the run begin nothing more, for good."""
+        self._circuit = why
+
+    def ending(self) -> Ending | None:
+        """How the run is to end; None while it may begin something."""
+        if self._stop.is_set():
+            return Ending(Outcome.STOPPED, "asked to stop")
+        if self._lease.lost:
+            return Ending(Outcome.LEASE_LOST, "the run stalled for longer than its lease")
+        if self._circuit:
+            return Ending(Outcome.CIRCUIT_OPEN, self._circuit)
+        if self._limits.begin.passed():
+            return Ending(Outcome.OUT_OF_TIME, f"its {self._limits.budget_sec:g} s were over")
+        if self._held.are_too_many:
+            return Ending(Outcome.TOO_MANY_HELD, f"over {MAX_HELD_KEYS} order keys wait for an entry not done")
+        return None

@@ -1,0 +1,142 @@
+"""Owns how a page is settled. Nothing else in a run parks, charges or acknowledges an entry."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from reclaim.entry import id_number
+from reclaim.handlers.outcomes import Keyed
+from reclaim.retry import Retries
+from reclaim.run.circuit_gate import CircuitGate
+from reclaim.run.claims import Page
+from reclaim.run.decisions import Decision, Judged, with_unparked
+from reclaim.run.limits import Limits
+from reclaim.run.order import HeldKeys
+from reclaim.run.tally import Tally
+from reclaim.state.connection import Server
+from reclaim.state.dead_letters import DeadLetters, Parking, Reason
+from reclaim.state.pending import PendingList
+from reclaim.state.refunds import Refunds
+from reclaim.verdicts import Verdict, classify
+
+_COUNTED_AS = {
+    Verdict.PARK: "parked",
+    Verdict.FAIL: "failed",
+    Verdict.HELD: "held",
+    Verdict.RETRY: "retried",
+    Verdict.STOP: "retried",
+}
+
+
+class Settler:
+    """Settles the pages of one run, one after another."""
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        pending: PendingList,
+        refunds: Refunds,
+        dead_letters: DeadLetters,
+        gate: CircuitGate,
+        held: HeldKeys,
+        tally: Tally,
+        retries: Retries,
+        limits: Limits,
+    ) -> None:
+        self._server = server
+        self._pending = pending
+        self._refunds = refunds
+        self._dead_letters = dead_letters
+        self._gate = gate
+        self._held = held
+        self._tally = tally
+        self._retries = retries
+        self._limits = limits
+
+    async def settle(self, page: Page, judged: Judged) -> None:
+        """Settle a page. Each step may fail, and then the run ends; the order is what the promises need then.
+
+        Raises:
+            Exception: what Redis answered last, or what an entry failed with whose verdict is STOP.
+        """
+        page.is_settling = True
+        judged = await self._park(page, judged)
+        self._hold_back(judged.decisions)
+        self._charge(page, judged.decisions)
+        await self._acknowledge(page, judged.done)
+        await self._refund(page, judged.decisions)
+        await self._gate.tell(judged)
+        _stop_if_told(judged.decisions)
+
+    async def _park(self, page: Page, judged: Judged) -> Judged:
+        """Make dead letters. First, because an entry that cannot become one holds back others that are done (G2, G3).
+
+        They are made in ID order, so that a list of dead letters is in the order of the stream.
+        """
+        to_park = [decision for decision in judged.decisions if decision.verdict is Verdict.PARK]
+        if not to_park:
+            return judged
+        parkings = [_parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
+        dropped, unparked = await self._dead_letters.park(parkings, self._retries, self._limits.settle)
+        page.account.add(dead_letters_dropped=dropped)
+        return with_unparked(judged, unparked)
+
+    def _hold_back(self, decisions: Sequence[Decision]) -> None:
+        """Let entries that are not settled hold back later ones on the next pages (G3), before one of these begins."""
+        for decision in decisions:
+            if not decision.verdict.settles:
+                self._held.hold(decision.key, decision.entry)
+
+    def _charge(self, page: Page, decisions: Sequence[Decision]) -> None:
+        """Leave failed entries charged with their delivery (G5), also where a later step fails: they are not refunded.
+
+        Parked entries are gone from the pending list, so they leave the page here too.
+        """
+        charged = [decision for decision in decisions if not decision.verdict.refunds]
+        self._count(page, charged)
+        page.without({decision.entry.id for decision in charged})
+
+    async def _acknowledge(self, page: Page, done: Sequence[Keyed]) -> None:
+        """Acknowledge what is stored (G1), and see on the way whether the circuit was opened elsewhere (G4)."""
+        if not done:
+            return
+        ids = [entry.id for _, entry in done]
+        acknowledge, is_open = self._pending.acknowledge(ids), self._gate.is_open()
+        _, opened = await self._retries.call(self._limits.settle, lambda: self._server.ask(acknowledge, is_open))
+        self._gate.note(is_open=opened)
+        page.account.add(acknowledged=len(done))
+        page.without(set(ids))
+
+    async def _refund(self, page: Page, decisions: Sequence[Decision]) -> None:
+        """Give back what is left of the page: what is to be tried again, and what was not begun (G5).
+
+        From here on it is owed, also where it cannot be given back now: the next run does that first.
+        """
+        refunded = page.entries
+        if not refunded:
+            return
+        self._refunds.owe(refunded)
+        page.without({entry.id for entry in refunded})
+        decided = [decision for decision in decisions if decision.verdict.refunds]
+        self._count(page, decided)
+        page.account.add(given_back=len(refunded) - len(decided))
+        await self._retries.call(self._limits.settle, self._refunds.settle)
+
+    def _count(self, page: Page, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            self._tally.reasons.add(decision.reason)
+        page.account.add(**Counter(_COUNTED_AS[decision.verdict] for decision in decisions))
+
+
+def _stop_if_told(decisions: Sequence[Decision]) -> None:
+    """Raise the error of an entry that shows that no entry can be handled: credentials, or a missing permission."""
+    for decision in decisions:
+        if decision.verdict is Verdict.STOP and decision.error is not None:
+            raise decision.error
+
+
+def _parking(decision: Decision) -> Parking:
+    if decision.error is None:
+        return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
+    reason = Reason.FAILED if classify(decision.error) is Verdict.FAIL else Reason.BAD_ENTRY
+    return Parking(decision.entry, reason, decision.reason)

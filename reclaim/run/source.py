@@ -1,0 +1,157 @@
+"""Owns where a run's pages come from: it finds idle entries and claims them, from the start of the list to its end."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from redis.exceptions import RedisError
+
+from reclaim.errors import ServerError
+from reclaim.retry import Retries
+from reclaim.run.circuit_gate import CircuitGate
+from reclaim.run.claims import Claims, Page
+from reclaim.run.decisions import DeliveryBudget
+from reclaim.run.limits import Limits
+from reclaim.run.tally import Tally
+from reclaim.settings import Target
+from reclaim.state.claim import Claimed, Claimer
+from reclaim.state.find import START, Finder, Found
+from reclaim.state.page_size import PageSize
+from reclaim.state.pending import Row
+
+FOUND_SEC = 1.0  # for how long what was found is worth a claim
+
+
+@dataclass(frozen=True, slots=True)
+class _LookAhead:
+    """A look for idle entries from `start` on; its result says when the look was over, by the run's clock."""
+
+    start: bytes
+    task: asyncio.Task[tuple[Found, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """What one claim gave, and when it was sent."""
+
+    claimed: Claimed
+    asked_at: float
+
+
+class PageSource:
+    """Claims the pages of one run, in ID order.
+
+    An entry that a run of ours may have died of, a suspect, is a page of its own and never claimed ahead: dying of it
+    again costs no other entry a delivery (G4).
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        finder: Finder,
+        claimer: Claimer,
+        claims: Claims,
+        gate: CircuitGate,
+        budget: DeliveryBudget,
+        page_size: PageSize,
+        tally: Tally,
+        retries: Retries,
+        limits: Limits,
+        looks_ahead: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._consumer = target.consumer.encode()
+        self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
+        self._finder = finder
+        self._claimer = claimer
+        self._claims = claims
+        self._gate = gate
+        self._budget = budget
+        self._page_size = page_size
+        self._tally = tally
+        self._retries = retries
+        self._limits = limits
+        self._looks_ahead = looks_ahead
+        self._clock = clock
+        self._at: bytes | None = START
+        self._sought: _LookAhead | None = None
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the end of the list is reached."""
+        return self._at is None
+
+    async def next(self, total: int, *, ahead: bool) -> Page | None:
+        """Claim the next page that has any entries; None at the end of the list.
+
+        None also where a suspect is next and the claim would be `ahead`, while other pages are in work. `total` is
+        about how many entries are pending.
+        """
+        while (start := self._at) is not None:
+            claim = await self._retries.call(self._limits.settle, partial(self._claim, start, total, ahead=ahead))
+            if claim is None:
+                return None
+            self._at = claim.claimed.after
+            self._tally.add(lost=len(claim.claimed.lost))
+            if claim.claimed.unrecorded is not None:
+                why = f"lost entries that could not be recorded are pending still: {claim.claimed.unrecorded}"
+                self._tally.reasons.add(why)
+            if claim.claimed.entries:
+                return self._claims.add(claim.claimed.entries, claim.asked_at)
+        return None
+
+    def may_claim_ahead_of(self, page: Page) -> bool:
+        """Whether the next page would be handled soon, and not only wait, if it is claimed while this is in work."""
+        return self._page_size.is_quick and not self._gate.probing and not self._budget.is_last(page.entries[0])
+
+    async def close(self) -> None:
+        """End a look ahead that nobody waits for."""
+        sought, self._sought = self._sought, None
+        if sought is not None:
+            sought.task.cancel()
+            await asyncio.gather(sought.task, return_exceptions=True)
+
+    async def _claim(self, start: bytes, total: int, *, ahead: bool) -> _Claimed | None:
+        """Claim entries up to a suspect, or a suspect alone; None where a suspect would be claimed ahead."""
+        found = await self._find(start, total)
+        suspect = self._first_suspect(found.rows)
+        if suspect is not None:
+            if suspect == 0 and ahead:
+                return None
+            found = found.first(max(suspect, 1))
+        if not found.rows:
+            return _Claimed(Claimed((), (), found.after), self._clock())
+        self._look_ahead(found.after, total)
+        asked_at = self._clock()
+        return _Claimed(await self._claimer.claim(found), asked_at)
+
+    async def _find(self, start: bytes, total: int) -> Found:
+        """The next idle entries: those of the look ahead, if it was over a moment ago."""
+        count = self._gate.at_most(self._page_size.count)
+        sought = self._sought
+        if sought is not None and sought.start == start:
+            self._sought = None
+            with suppress(RedisError, ServerError, OSError):  # looking again says what is wrong
+                found, at = await sought.task
+                if not found.rows or self._clock() - at < self._found_sec:
+                    return found if len(found.rows) <= count else found.first(count)
+        await self.close()
+        return await self._finder.find(start, count, total)
+
+    def _look_ahead(self, start: bytes | None, total: int) -> None:
+        """Look for the next entries while these are claimed, if they are likely to be claimed soon."""
+        if start is not None and self._looks_ahead and self._page_size.is_quick and not self._gate.probing:
+            self._sought = _LookAhead(start, asyncio.create_task(self._look(start, total)))
+
+    async def _look(self, start: bytes, total: int) -> tuple[Found, float]:
+        return await self._finder.find(start, self._page_size.count, total), self._clock()
+
+    def _first_suspect(self, rows: Sequence[Row]) -> int | None:
+        """Where the first entry is that a run of ours may have died of."""
+        for at, row in enumerate(rows):
+            if row.consumer == self._consumer and self._budget.may_have_killed(row.deliveries):
+                return at
+        return None
