@@ -1,4 +1,7 @@
-"""Owns the replay: has dead letters handled once more, in entry ID order for each order key."""
+"""Owns the replay: has dead letters handled once more, in entry ID order for each order key.
+
+A replay plans and stores as a run does; its entries come from the dead letters, and are settled there.
+"""
 
 import asyncio
 import logging
@@ -7,22 +10,30 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from reclaim.entry import id_number
 from reclaim.errors import LeaseHeld, MissingField, OutOfTime, describe
-from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
+from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.attempts import Storing
+from reclaim.run.decisions import UNLIMITED, Decision, Judged, decide, judge, plan
+from reclaim.run.lanes import Lanes
+from reclaim.run.order import HeldKeys, rounds
 from reclaim.run.tally import Reasons
+from reclaim.run.turn import Turn
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.state.lease import Lease
 from reclaim.state.page_size import FIRST_PAGE, PageSize
 from reclaim.times import Deadline
-from reclaim.verdicts import Verdict, classify
+from reclaim.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 logger = logging.getLogger("reclaim")
 
@@ -55,9 +66,16 @@ class ReplayReport:
     missing: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
 
+    def __add__(self, more: "ReplayReport") -> "ReplayReport":
+        counts = {name: getattr(self, name) + getattr(more, name) for name in _COUNTS}
+        return ReplayReport(**counts, reasons=Reasons(self.reasons).plus(more.reasons))
+
+
+_COUNTS = tuple(one.name for one in fields(ReplayReport) if one.name != "reasons")
+
 
 class Replay:
-    """Replays dead letters of one target. It holds the target's lease meanwhile, so that no run gets in between."""
+    """Replays dead letters of one target. It has the target's lease meanwhile, so that no run gets in between."""
 
     def __init__(
         self,
@@ -112,36 +130,9 @@ class Replay:
         report = ReplayReport(chosen=len(chosen), missing=missing)
         if dry_run or not chosen:
             return report
-        lease = Lease(self._server, self._target.keys.lease, f"replay-{secrets.token_hex(6)}")
-        await self._take(lease, deadline)
-        keeper = asyncio.create_task(lease.keep())
-        storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
-        pace = PageSize(PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS)
-        held = {} if upto is None else await self._after(upto)
-        left = deque(chosen)
-        try:
-            while left and not deadline.passed() and not lease.lost:
-                ids = [left.popleft() for _ in range(min(pace.count, len(left)))]
-                due = Deadline(len(ids) / per_second if per_second else 0, self._clock)
-                letters = [letter for letter in await self._letters.show(ids) if letter is not None]
-                pace.learn([letter.entry for letter in letters], 0)
-                report = replace(report, missing=report.missing + len(ids) - len(letters))
-                report = await self._page(letters, report, held, storing)
-                progress(report)
-                if left:
-                    await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
-            return replace(report, left=report.left + len(left))
-        finally:
-            keeper.cancel()
-            await asyncio.wait([keeper])
-            await self._give_back(lease)
-
-    async def _give_back(self, lease: Lease) -> None:
-        """Release the lease; where that fails it ends by itself, and what was done stays done."""
-        try:
-            await self._server.ask(lease.release())
-        except Exception as exc:  # noqa: BLE001  # the lease ends by itself
-            logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, exc)
+        async with self._lease(deadline) as lease:
+            held = HeldKeys() if upto is None else await self._held_after(upto)
+            return await self._replay(chosen, report, held, lease, deadline, per_second, progress)
 
     async def _choose(
         self, ids: Sequence[bytes] | None, upto: bytes | None, limit: int | None
@@ -152,32 +143,44 @@ class Replay:
         if ids is None:
             async for some in self._letters.ids(upto):
                 places += ((id_number(entry_id), letter_id) for letter_id, entry_id in some)
-        pace, named = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS), deque(dict.fromkeys(ids or ()))
+        page_size, named = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS), deque(dict.fromkeys(ids or ()))
         while named:
-            letters = await self._letters.show([named.popleft() for _ in range(min(pace.count, len(named)))])
+            letters = await self._letters.show(_first(named, page_size.count))
             there = [letter for letter in letters if letter is not None]
-            pace.learn([letter.entry for letter in there], 0)
+            page_size.learn([letter.entry for letter in there], 0)
             missing += len(letters) - len(there)
             places += ((id_number(letter.entry.id), letter.id) for letter in there)
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
 
-    async def _after(self, last: bytes) -> dict[bytes, int]:
-        """The order keys of the dead letters after this one, each with its smallest entry ID: it holds back later ones.
+    async def _held_after(self, last: bytes) -> HeldKeys:
+        """The order keys held back by the dead letters after this one (G3).
 
         One that failed in a replay of those up to the same place is among them.
         """
-        held: dict[bytes, int] = {}
-        pace = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS)
-        while some := await self._letters.list(last, pace.count):
+        held = HeldKeys()
+        page_size = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS)
+        while some := await self._letters.list(last, page_size.count):
             for letter in some:
                 with suppress(MissingField):
-                    _hold(held, self._handler.order_key(letter.entry), letter)
-            pace.learn([letter.entry for letter in some], 0)
+                    held.hold(self._handler.order_key(letter.entry), letter.entry)
+            page_size.learn([letter.entry for letter in some], 0)
             last = some[-1].id
         return held
 
+    @asynccontextmanager
+    async def _lease(self, deadline: Deadline) -> "AsyncIterator[Lease]":
+        """The lease, as soon as the run that may have it is over; renewed until the replay is over."""
+        lease = Lease(self._server, self._target.keys.lease, f"replay-{secrets.token_hex(6)}")
+        await self._take(lease, deadline)
+        keeper = asyncio.create_task(lease.keep())
+        try:
+            yield lease
+        finally:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+            await self._release(lease)
+
     async def _take(self, lease: Lease, deadline: Deadline) -> None:
-        """Take the lease, as soon as the run that may have it is over."""
         while True:
             (holder,) = await self._server.ask(lease.take())
             if holder is None:
@@ -186,65 +189,101 @@ class Replay:
                 raise LeaseHeld(f"{self._target.name}: {holder}")
             await self._sleep(WAIT_FOR_LEASE_SEC)
 
-    async def _page(
-        self, letters: Sequence[DeadLetter], report: ReplayReport, held: dict[bytes, int], storing: Storing
-    ) -> ReplayReport:
-        """Replay these, at most one of each order key at a time.
+    async def _release(self, lease: Lease) -> None:
+        """Release the lease; where that fails it ends by itself, and what was done stays done."""
+        try:
+            await self._server.ask(lease.release())
+        except Exception as exc:  # noqa: BLE001  # the lease ends by itself
+            logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, exc)
 
-        `held` are the keys of which one is not stored, with its entry ID as a number: it holds back those after it.
-        """
-        chains: dict[bytes, list[DeadLetter]] = {}
+    async def _replay(
+        self,
+        chosen: Sequence[bytes],
+        report: ReplayReport,
+        held: HeldKeys,
+        lease: Lease,
+        deadline: Deadline,
+        per_second: float | None,
+        progress: Callable[[ReplayReport], None],
+    ) -> ReplayReport:
+        """Replay page after page, until the time is up."""
+        storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
+        pages = _Pages(self._letters, self._handler, storing, held, self._target.lanes)
+        page_size = PageSize(
+            PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS
+        )
+        left = deque(chosen)
+        while left and not deadline.passed() and not lease.lost:
+            page = _first(left, page_size.count)
+            due = Deadline(len(page) / per_second if per_second else 0, self._clock)
+            letters = [letter for letter in await self._letters.show(page) if letter is not None]
+            page_size.learn([letter.entry for letter in letters], 0)
+            report += ReplayReport(missing=len(page) - len(letters))
+            report += await pages.handle(letters)
+            progress(report)
+            if left:
+                await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
+        return report + ReplayReport(left=len(left))
+
+
+class _Pages:
+    """What one replay does with each page of dead letters."""
+
+    def __init__(self, letters: DeadLetters, handler: Handler, storing: Storing, held: HeldKeys, lanes: int) -> None:
+        self._letters = letters
+        self._order_key = handler.order_key
+        self._storing = storing
+        self._held = held
+        self._lanes = Lanes(lanes, at_once=handler.at_once)
+
+    async def handle(self, letters: Sequence[DeadLetter]) -> ReplayReport:
+        """Replay these dead letters, at most one of each order key at a time; each round is settled before the next."""
+        report = ReplayReport()
+        of_entry = {id(letter.entry): letter for letter in letters}  # two of them may be of the same entry ID
+        keyed: list[Keyed] = []
         for letter in letters:
             try:
-                chains.setdefault(self._handler.order_key(letter.entry), []).append(letter)
-            except MissingField as exc:
-                report = await self._missed(letter, exc, report)
-        while chains:
-            ready = [(key, chain.pop(0)) for key, chain in chains.items()]
-            chains = {key: chain for key, chain in chains.items() if chain}
-            free = [(key, letter) for key, letter in ready if id_number(letter.entry.id) < held.get(key, math.inf)]
-            report = replace(report, held=report.held + len(ready) - len(free))
-            ready = free
-            stored = await self._store([(key, letter.entry) for key, letter in ready], storing)
-            pairs = list(zip(ready, stored, strict=True))
-            done = [letter.id for (_, letter), outcome in pairs if not isinstance(outcome, Failed)]
-            report = replace(report, replayed=report.replayed + await self._letters.discard(done))
-            for (key, letter), outcome in pairs:
-                if isinstance(outcome, Failed):
-                    _hold(held, key, letter)
-                    report = await self._missed(letter, outcome.error, report)
+                keyed.append((self._order_key(letter.entry), letter.entry))
+            except MissingField as exc:  # it has no order key, and so holds nothing back
+                report += await self._keep(letter, judge(b"", letter.entry, exc, UNLIMITED))
+        for some in rounds(keyed):
+            report += await self._settle(await self._store(some), of_entry)
         return report
 
-    async def _store(self, keyed: Sequence[Keyed], storing: Storing) -> Sequence[Handled]:
-        if self._handler.at_once:
-            return await storing.store(keyed) if keyed else []
-        free = asyncio.Semaphore(self._target.lanes)
+    async def _store(self, keyed: Sequence[Keyed]) -> Judged:
+        planned = plan(keyed, self._held, UNLIMITED)
+        judged = await self._lanes.store(self._lanes.split(planned.to_store), self._attempt, Turn(keyed, ()))
+        return Judged.joined([Judged(decisions=planned.decided), judged])
 
-        async def store_one(one: Keyed) -> Handled:
-            async with free:
-                return (await storing.store([one]))[0]
+    async def _attempt(self, some: Sequence[Keyed]) -> Judged:
+        return decide(some, await self._storing.store(some), UNLIMITED)
 
-        return await asyncio.gather(*map(store_one, keyed))
+    async def _settle(self, judged: Judged, of_entry: Mapping[int, DeadLetter]) -> ReplayReport:
+        """Remove what is stored, and only that (G1); let what is not hold back later ones (G3); write down why."""
+        done = [of_entry[id(entry)].id for _, entry in judged.done]
+        report = ReplayReport(replayed=await self._letters.discard(done))
+        for decision in judged.decisions:
+            self._held.hold(decision.key, decision.entry)
+        for decision in judged.decisions:
+            report += await self._keep(of_entry[id(decision.entry)], decision)
+        return report
 
-    async def _missed(self, letter: DeadLetter, error: Exception, report: ReplayReport) -> ReplayReport:
-        """Write down why a dead letter could not be stored, if it is to blame itself."""
+    async def _keep(self, letter: DeadLetter, decision: Decision) -> ReplayReport:
+        """Keep a dead letter that was not stored; with its new error, if it is to blame itself."""
+        error = decision.error
+        if error is None:
+            return ReplayReport(held=1)
         if isinstance(error, OutOfTime):
-            return replace(report, left=report.left + 1)
-        match classify(error):
-            case Verdict.STOP:
-                raise error
-            case Verdict.RETRY:
-                return replace(report, retried=report.retried + 1, reasons=_with(report.reasons, describe(error)))
-            case _:
-                await self._letters.amend(letter, describe(error))
-                return replace(report, failed=report.failed + 1, reasons=_with(report.reasons, describe(error)))
+            return ReplayReport(left=1)
+        if decision.verdict is Verdict.STOP:
+            raise error
+        reasons = {decision.reason: 1}
+        if decision.verdict is Verdict.RETRY:
+            return ReplayReport(retried=1, reasons=reasons)
+        await self._letters.amend(letter, describe(error))
+        return ReplayReport(failed=1, reasons=reasons)
 
 
-def _hold(held: dict[bytes, int], key: bytes, letter: DeadLetter) -> None:
-    number = id_number(letter.entry.id)
-    held[key] = min(held.get(key, number), number)
-
-
-def _with(reasons: Mapping[str, int], reason: str) -> Mapping[str, int]:
-    """The reasons, with one more."""
-    return Reasons(reasons).plus({reason: 1})
+def _first(ids: deque[bytes], count: int) -> list[bytes]:
+    """Take the first so many."""
+    return [ids.popleft() for _ in range(min(count, len(ids)))]
