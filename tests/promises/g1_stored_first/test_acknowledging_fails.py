@@ -6,7 +6,7 @@ from dev.proxy import Action, ErrorReply, Fault, Proxy
 from reclaim.observe.alerts import Kind, alerts_of
 from reclaim.run.report import Outcome
 from tests.faults import LOADING, dead_letter, pending
-from tests.support import Client, Endpoint, Held, State, a_target, given, held, run, state, stored, tweet
+from tests.support import Client, Held, State, a_target, given, held, run, state, stored, tweet
 
 pytestmark = pytest.mark.G1
 
@@ -23,16 +23,15 @@ KINDS = {Kind.DEAD_LETTERED, Kind.RUN_FAILED}
     ids=["cut", "loading", "refused"],
 )
 async def test_dead_letters_are_counted_and_told_though_the_acknowledgement_fails(
-    client: Client, server: Endpoint, proxy: Proxy, fault: Action
+    client: Client, embedded_proxy: Proxy, fault: Action
 ) -> None:
     """One entry is parked; the good ones are stored, not acknowledged, and given back."""
     target = a_target()
     given(client, target, *GOOD, Held(BAD))
-    proxy.when("XACK", fault, args=lambda words: b"1-0" in words, times=None)
+    embedded_proxy.when("XACK", fault, args=lambda words: b"1-0" in words, times=None)
 
-    report = await run(proxy, target)
+    report = await run(embedded_proxy, target)
 
-    assert server.port
     assert (report.outcome, report.parked, report.acknowledged, report.given_back) == (Outcome.FAILED, 1, 0, 3)
     assert {alert.kind for alert in alerts_of(report, target)} == KINDS
     assert state(client, target) == State(
@@ -43,17 +42,14 @@ async def test_dead_letters_are_counted_and_told_though_the_acknowledgement_fail
     )
 
 
-async def test_what_was_acknowledged_unheard_is_not_called_given_back(
-    client: Client, server: Endpoint, proxy: Proxy
-) -> None:
+async def test_what_was_acknowledged_unheard_is_not_called_given_back(client: Client, embedded_proxy: Proxy) -> None:
     """Every XACK takes effect, and its reply is lost."""
     target = a_target()
     given(client, target, *GOOD, Held(BAD))
-    proxy.when("XACK", Fault.CUT_AFTER, args=lambda words: b"1-0" in words, times=None)
+    embedded_proxy.when("XACK", Fault.CUT_AFTER, args=lambda words: b"1-0" in words, times=None)
 
-    report = await run(proxy, target)
+    report = await run(embedded_proxy, target)
 
-    assert server.port
     assert (report.outcome, report.parked, report.given_back) == (Outcome.FAILED, 1, 0)
     assert {alert.kind for alert in alerts_of(report, target)} == KINDS
     assert state(client, target) == State(
@@ -61,7 +57,7 @@ async def test_what_was_acknowledged_unheard_is_not_called_given_back(
     )
 
 
-async def test_what_somebody_else_took_is_not_called_given_back(client: Client, server: Endpoint, proxy: Proxy) -> None:
+async def test_what_somebody_else_took_is_not_called_given_back(client: Client, embedded_proxy: Proxy) -> None:
     """Another consumer had claimed two of the three entries when the acknowledgement failed."""
     target = a_target()
     given(client, target, *GOOD)
@@ -73,10 +69,9 @@ async def test_what_somebody_else_took_is_not_called_given_back(client: Client, 
             taken.extend(client.execute_command("XCLAIM", "s", "g", "other", 0, "1-0", "2-0"))
         return b"1-0" in words
 
-    proxy.when("XACK", ErrorReply(LOADING), args=is_due, times=None)
-    report = await run(proxy, target)
+    embedded_proxy.when("XACK", ErrorReply(LOADING), args=is_due, times=None)
+    report = await run(embedded_proxy, target)
 
-    assert server.port
     assert (report.outcome, report.acknowledged) == (Outcome.FAILED, 0)
     assert report.given_back == 1
     assert state(client, target) == State(
@@ -87,16 +82,15 @@ async def test_what_somebody_else_took_is_not_called_given_back(client: Client, 
 
 
 async def test_a_later_page_that_fails_does_not_undo_the_account_of_an_earlier_one(
-    client: Client, server: Endpoint, proxy: Proxy
+    client: Client, embedded_proxy: Proxy
 ) -> None:
     """The first page is parked and acknowledged; the second one's XACK fails."""
     target = a_target(page_size=2)
     given(client, target, Held(tweet(1)), Held(BAD), Held(tweet(3)), Held(BAD))
-    proxy.when("XACK", Fault.CUT_BEFORE, args=lambda words: b"3-0" in words, times=None)
+    embedded_proxy.when("XACK", Fault.CUT_BEFORE, args=lambda words: b"3-0" in words, times=None)
 
-    report = await run(proxy, target)
+    report = await run(embedded_proxy, target)
 
-    assert server.port
     assert (report.outcome, report.acknowledged, report.parked) == (Outcome.FAILED, 1, 2)
     assert report.given_back == 1
     assert state(client, target) == State(

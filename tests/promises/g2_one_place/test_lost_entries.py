@@ -76,9 +76,7 @@ async def test_a_deleted_entry_that_is_not_idle_is_left_to_its_consumer(server: 
     assert state(client, target) == State(hashes=stored(tweet(1)), length=1, pending=pending(2, age="fresh"))
 
 
-async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(
-    server: Endpoint, client: Client, proxy: Proxy
-) -> None:
+async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(client: Client, proxy: Proxy) -> None:
     """The entry was there when the run found it, and gone when the run claimed it."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
@@ -86,7 +84,6 @@ async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(
 
     report = await run(proxy, target)
 
-    assert server.kind
     assert report.lost == 1
     assert state(client, target) == State(hashes=stored(tweet(1), tweet(3)), length=2, lost=[lost_line(2)])
 
@@ -100,7 +97,7 @@ async def test_an_entry_deleted_between_find_and_claim_is_in_the_ledger(
     ],
 )
 async def test_an_entry_acknowledged_between_find_and_claim_is_not_lost(
-    server: Endpoint, client: Client, proxy: Proxy, what_happens: str
+    client: Client, proxy: Proxy, what_happens: str
 ) -> None:
     """A live consumer acknowledged it after all, and somebody deleted it: it is not recorded, and not handled twice."""
     target = a_target()
@@ -110,15 +107,12 @@ async def test_an_entry_acknowledged_between_find_and_claim_is_not_lost(
 
     report = await run(proxy, target)
 
-    assert server.kind
     assert (report.lost, report.claimed, report.acknowledged) == (0, 1, 1)
     after = state(client, target)
     assert (after.lost, after.pending, after.hashes) == ([], {}, stored(ENTRIES[4]))
 
 
-async def test_an_entry_taken_between_find_and_claim_is_left_to_the_taker(
-    server: Endpoint, client: Client, proxy: Proxy
-) -> None:
+async def test_an_entry_taken_between_find_and_claim_is_left_to_the_taker(client: Client, proxy: Proxy) -> None:
     """XCLAIM's least idle time decides: the entry stays with the other consumer, and the run does not handle it."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
@@ -126,16 +120,13 @@ async def test_an_entry_taken_between_find_and_claim_is_left_to_the_taker(
 
     report = await run(proxy, target)
 
-    assert server.kind
     assert (report.lost, report.claimed) == (0, 2)
     assert state(client, target) == State(
         hashes=stored(tweet(1), tweet(3)), length=3, pending=pending(2, consumer="other", deliveries=2, age="fresh")
     )
 
 
-async def test_an_entry_deleted_after_its_claim_is_handled_all_the_same(
-    server: Endpoint, client: Client, proxy: Proxy
-) -> None:
+async def test_an_entry_deleted_after_its_claim_is_handled_all_the_same(client: Client, proxy: Proxy) -> None:
     """The run has its fields already: it is stored and acknowledged, and nothing is lost."""
     target = a_target()
     given(client, target, *ENTRIES[:3])
@@ -143,13 +134,12 @@ async def test_an_entry_deleted_after_its_claim_is_handled_all_the_same(
 
     report = await run(proxy, target)
 
-    assert server.kind
     assert (report.lost, report.acknowledged) == (0, 3)
     assert state(client, target) == State(hashes=stored(*ENTRIES[:3]), length=2)
 
 
 async def test_an_entry_deleted_in_our_hands_that_is_given_back_is_in_the_ledger_in_the_end(
-    server: Endpoint, client: Client, proxy: Proxy
+    client: Client, proxy: Proxy
 ) -> None:
     """The refund must not drop it unrecorded (as XCLAIM does from Redis 7 on): pending still, then lost."""
     target = a_target(min_idle_ms=1, retry_attempts=1)
@@ -162,7 +152,6 @@ async def test_an_entry_deleted_in_our_hands_that_is_given_back_is_in_the_ledger
     given_back = state(client, target)
     report = await run(proxy, target)
 
-    assert server.kind
     assert given_back.pending.keys() == {b"1-0", b"2-0", b"3-0"}
     assert report.lost == 1
     after = state(client, target)

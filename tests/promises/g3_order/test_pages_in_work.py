@@ -54,7 +54,7 @@ class Begun:
         return self._events.setdefault(number, asyncio.Event())
 
 
-async def test_a_free_lane_goes_on_to_the_next_page(server: Endpoint, client: Client) -> None:
+async def test_a_free_lane_goes_on_to_the_next_page(embedded: Endpoint, client: Client) -> None:
     """While one entry takes long the other lane handles page after page; three pages are never in work."""
     target = a_target(lanes=2, page_size=2)
     given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 9)))
@@ -64,14 +64,14 @@ async def test_a_free_lane_goes_on_to_the_next_page(server: Endpoint, client: Cl
         if begun.note(entry) == 3:
             await begun.wait_for(6)
 
-    report = await run(server, target, by_function(handle))
+    report = await run(embedded, target, by_function(handle))
 
     assert (report.outcome, report.acknowledged) == (Outcome.COMPLETED, 8)
     assert begun.numbers == list(range(1, 9))
     assert state(client, target) == State(length=8)
 
 
-async def test_no_more_entries_are_handled_at_once_than_there_are_lanes(server: Endpoint, client: Client) -> None:
+async def test_no_more_entries_are_handled_at_once_than_there_are_lanes(embedded: Endpoint, client: Client) -> None:
     """Whichever pages they are of."""
     target = a_target(lanes=3, page_size=4)
     given(client, target, *(of_user(number, f"user_{number % 11}") for number in range(1, 61)))
@@ -84,12 +84,12 @@ async def test_no_more_entries_are_handled_at_once_than_there_are_lanes(server: 
         await asyncio.sleep(0.001 * (len(entry.id) % 2))
         at_work -= 1
 
-    report = await run(server, target, by_function(handle))
+    report = await run(embedded, target, by_function(handle))
 
     assert (report.acknowledged, most) == (60, 3)
 
 
-async def test_an_order_key_waits_until_its_entries_before_are_settled(server: Endpoint, client: Client) -> None:
+async def test_an_order_key_waits_until_its_entries_before_are_settled(embedded: Endpoint, client: Client) -> None:
     """It is begun when they have been acknowledged, and not only handled; other keys of its page are begun before."""
     target = a_target(lanes=2, page_size=2)
     users = ["x", "y", "a", "b", "a", "c"]
@@ -104,14 +104,14 @@ async def test_an_order_key_waits_until_its_entries_before_are_settled(server: E
         if number == 5:
             still_pending.extend(row[0] for row in pending_rows(client, target))
 
-    report = await run(server, target, by_function(handle))
+    report = await run(embedded, target, by_function(handle))
 
     assert report.acknowledged == 6
     assert begun.numbers == [1, 2, 3, 4, 6, 5]
     assert still_pending == [b"5-0", b"6-0"]
 
 
-async def test_an_order_key_is_held_if_its_entry_before_fails(server: Endpoint, client: Client) -> None:
+async def test_an_order_key_is_held_if_its_entry_before_fails(embedded: Endpoint, client: Client) -> None:
     """Its page was in work already."""
     target = a_target(lanes=2, page_size=2)
     users = ["x", "y", "a", "b", "a", "c"]
@@ -123,7 +123,7 @@ async def test_an_order_key_is_held_if_its_entry_before_fails(server: Endpoint, 
             await begun.wait_for(6)
             raise ValueError("no")
 
-    report = await run(server, target, by_function(handle))
+    report = await run(embedded, target, by_function(handle))
 
     assert (report.acknowledged, report.failed, report.held) == (4, 1, 1)
     assert begun.numbers == [1, 2, 3, 4, 6]
@@ -134,7 +134,7 @@ async def test_an_order_key_is_held_if_its_entry_before_fails(server: Endpoint, 
     )
 
 
-async def test_after_a_failure_the_next_page_begins_nothing_more(server: Endpoint, client: Client) -> None:
+async def test_after_a_failure_the_next_page_begins_nothing_more(embedded: Endpoint, client: Client) -> None:
     """The failure opens the circuit: of the next page only the entries that had been begun are handled."""
     target = a_target(lanes=3, page_size=3, circuit_failures=1)
     given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 10)))
@@ -151,7 +151,7 @@ async def test_after_a_failure_the_next_page_begins_nothing_more(server: Endpoin
         if number == 7:
             await asyncio.sleep(0.02)
 
-    report = await run(server, target, by_function(handle))
+    report = await run(embedded, target, by_function(handle))
 
     assert report.outcome is Outcome.CIRCUIT_OPEN
     assert begun.numbers == [1, 2, 3, 4, 5, 6, 7]
@@ -217,7 +217,7 @@ async def test_an_error_of_one_page_gives_back_all_that_is_in_hand(client: Clien
 
 
 async def test_nothing_is_parked_unhandled_before_an_earlier_entry_of_its_key_that_was_not_begun(
-    server: Endpoint, client: Client
+    embedded: Endpoint, client: Client
 ) -> None:
     """The run is asked to stop: 5 was not begun, so 7, delivered too often, stays behind it, though in work already."""
     target = a_target(lanes=2, page_size=3)
@@ -232,7 +232,7 @@ async def test_nothing_is_parked_unhandled_before_an_earlier_entry_of_its_key_th
             await begun.wait_for(8)
             stop.set()
 
-    async with a_runner(server, target, by_function(handle)) as runner:
+    async with a_runner(embedded, target, by_function(handle)) as runner:
         report = await runner.run(30, stop)
 
     assert (report.outcome, report.parked) == (Outcome.STOPPED, 0)

@@ -61,7 +61,7 @@ def roomy(client: Client) -> None:
 
 @pytest.mark.parametrize("version_field", [None, "version"])
 async def test_a_store_that_fills_up_costs_no_delivery_and_nothing_is_dead(
-    own: Server, direct: Client, wire: Proxy, version_field: str | None
+    direct: Client, wire: Proxy, version_field: str | None
 ) -> None:
     """Memory is full from the first store on, for more runs than there are deliveries; then there is room again."""
     target = a_target(page_size=4, max_deliveries=3, retry_attempts=2, hash_version_field=version_field)
@@ -80,14 +80,11 @@ async def test_a_store_that_fills_up_costs_no_delivery_and_nothing_is_dead(
 
         report = await runner.run(30)
 
-    assert own.port
     assert report.outcome is Outcome.COMPLETED
     assert without_versions(state(direct, target)) == ALL_DONE
 
 
-async def test_a_store_that_is_full_from_the_start_is_an_error_that_says_so(
-    own: Server, direct: Client, wire: Proxy
-) -> None:
+async def test_a_store_that_is_full_from_the_start_is_an_error_that_says_so(direct: Client, wire: Proxy) -> None:
     """Not even the lease can be written: the run fails with the server's own word, and touches nothing."""
     target = a_target(retry_attempts=2)
     given(direct, target, *ENTRIES)
@@ -97,13 +94,12 @@ async def test_a_store_that_is_full_from_the_start_is_an_error_that_says_so(
     report = await run(wire, target)
 
     roomy(direct)
-    assert own.port
     assert report.outcome is Outcome.FAILED
     assert "maxmemory" in report.reason
     assert state(direct, target) == before
 
 
-async def test_a_dead_letter_that_finds_no_room_waits(own: Server, direct: Client, wire: Proxy) -> None:
+async def test_a_dead_letter_that_finds_no_room_waits(direct: Client, wire: Proxy) -> None:
     """The good entry is done, the bad one stays pending, uncharged, and is parked when there is room."""
     target = a_target(retry_attempts=2)
     bad = [b"user", b"nobody"]
@@ -117,7 +113,6 @@ async def test_a_dead_letter_that_finds_no_room_waits(own: Server, direct: Clien
     hurt = state(direct, target)
     report = await run(wire, target)
 
-    assert own.port
     assert hurt == State(hashes=stored(tweet(1)), length=2, pending=pending(2, consumer="monitoring_app"))
     assert report.parked == 1
     assert state(direct, target) == State(
@@ -206,9 +201,7 @@ async def test_a_ledger_that_cannot_be_kept_loses_nothing(server: Endpoint, clie
 
 
 @pytest.mark.parametrize("version_field", [None, "version"])
-async def test_a_master_demoted_mid_run_costs_nothing(
-    own: Server, direct: Client, wire: Proxy, version_field: str | None
-) -> None:
+async def test_a_master_demoted_mid_run_costs_nothing(direct: Client, wire: Proxy, version_field: str | None) -> None:
     """From the first store on the server is a replica: nothing is charged. When it is a master again, all is done."""
     target = a_target(page_size=4, retry_attempts=2, max_deliveries=3, hash_version_field=version_field)
     given(direct, target, *ENTRIES)
@@ -223,14 +216,11 @@ async def test_a_master_demoted_mid_run_costs_nothing(
 
         report = await runner.run(30)
 
-    assert own.port
     assert report.outcome is Outcome.COMPLETED
     assert without_versions(state(direct, target)) == ALL_DONE
 
 
-async def test_a_master_demoted_between_store_and_acknowledgement_costs_nothing(
-    own: Server, direct: Client, wire: Proxy
-) -> None:
+async def test_a_master_demoted_between_store_and_acknowledgement_costs_nothing(direct: Client, wire: Proxy) -> None:
     """Stored, but not acknowledged: pending until the server takes writes again."""
     target = a_target(retry_attempts=2)
     given(direct, target, *ENTRIES)
@@ -243,13 +233,12 @@ async def test_a_master_demoted_between_store_and_acknowledgement_costs_nothing(
         drop_lease(direct, target)
         await runner.run(30)
 
-    assert own.port
     assert (hurt.outcome, hurt.acknowledged, still_pending) == (Outcome.FAILED, 0, 6)
     assert "read only" in hurt.reason
     assert state(direct, target) == ALL_DONE
 
 
-async def test_a_replica_promoted_mid_run_is_worked_on_by_that_run(own: Server, direct: Client, wire: Proxy) -> None:
+async def test_a_replica_promoted_mid_run_is_worked_on_by_that_run(direct: Client, wire: Proxy) -> None:
     """The first attempts meet a replica, the next a master: the run goes on."""
     target = a_target()
     given(direct, target, *ENTRIES)
@@ -258,7 +247,6 @@ async def test_a_replica_promoted_mid_run_is_worked_on_by_that_run(own: Server, 
 
     report = await run(wire, target)
 
-    assert own.port
     assert report.outcome is Outcome.COMPLETED
     assert state(direct, target) == ALL_DONE
 
@@ -273,7 +261,6 @@ async def test_a_short_pause_is_waited_out(own: Server, direct: Client, wire: Pr
 
     report = await run(wire, target)
 
-    assert own.port
     assert (report.outcome, report.retried) == (Outcome.COMPLETED, 0)
     assert state(direct, target) == ALL_DONE
 
@@ -292,7 +279,6 @@ async def test_a_long_pause_costs_nothing(own: Server, direct: Client, wire: Pro
         drop_lease(direct, target)
         await runner.run(30)
 
-    assert own.port
     assert state(direct, target) == ALL_DONE
 
 
@@ -310,7 +296,6 @@ async def test_connections_killed_by_the_server_are_made_again(
     report = await run(wire, target)
 
     drop_lease(direct, target)
-    assert own.port
     assert (rule.hits, report.outcome) == (1, Outcome.COMPLETED)
     assert state(direct, target) == ALL_DONE
 
@@ -357,9 +342,7 @@ async def test_a_restart_of_a_server_that_writes_nothing_down_is_reported(kind: 
     assert "s" in report.reason
 
 
-async def test_scripts_flushed_between_two_stores_are_sent_again(
-    server: Endpoint, client: Client, proxy: Proxy
-) -> None:
+async def test_scripts_flushed_between_two_stores_are_sent_again(client: Client, proxy: Proxy) -> None:
     """SCRIPT FLUSH in the middle of a page's stores: the rest is stored by the same run."""
     target = a_target(hash_version_field="version", lanes=1)
     given(client, target, *ENTRIES)
@@ -367,7 +350,6 @@ async def test_scripts_flushed_between_two_stores_are_sent_again(
 
     report = await run(proxy, target)
 
-    assert server.port
     assert (rule.hits, report.outcome, report.acknowledged) == (1, Outcome.COMPLETED, 6)
     versions = {
         key: {**fields, b"version": b"%d-0" % number}
@@ -376,9 +358,7 @@ async def test_scripts_flushed_between_two_stores_are_sent_again(
     assert state(client, target) == State(hashes=versions, length=6)
 
 
-async def test_a_connection_cut_among_the_stores_stores_every_entry(
-    server: Endpoint, client: Client, proxy: Proxy
-) -> None:
+async def test_a_connection_cut_among_the_stores_stores_every_entry(client: Client, proxy: Proxy) -> None:
     """Half of a page is stored when the connection breaks: nothing is acknowledged until the other half is (G1)."""
     target = a_target(lanes=1, retry_attempts=1)
     given(client, target, *ENTRIES)
@@ -389,14 +369,13 @@ async def test_a_connection_cut_among_the_stores_stores_every_entry(
         half = state(client, target)
         await runner.run(30)
 
-    assert server.port
     assert half.hashes == stored(*ENTRIES[:3])
     assert half.pending == pending(*range(1, 7), consumer="monitoring_app")
     assert state(client, target) == ALL_DONE
 
 
 @pytest.mark.G1
-async def test_nothing_is_acknowledged_before_it_is_stored(server: Endpoint, client: Client, proxy: Proxy) -> None:
+async def test_nothing_is_acknowledged_before_it_is_stored(client: Client, proxy: Proxy) -> None:
     """At the moment of the acknowledgement every hash is there already (G1)."""
     target = a_target(page_size=3)
     given(client, target, *ENTRIES)
@@ -409,7 +388,6 @@ async def test_nothing_is_acknowledged_before_it_is_stored(server: Endpoint, cli
 
     await run(proxy, target)
 
-    assert server.port
     assert len(seen) == 2
     assert all(stored_by_now >= 6 - still_pending + 3 for stored_by_now, still_pending in seen)
     assert state(client, target) == ALL_DONE

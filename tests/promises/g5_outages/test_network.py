@@ -176,7 +176,7 @@ async def test_a_fault_while_the_run_is_closed_costs_the_lease_at_most(
     assert state(client, target) == ALL_DONE
 
 
-async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client, proxy: Proxy) -> None:
+async def test_a_slow_network_only_takes_longer(client: Client, proxy: Proxy) -> None:
     """Latency in both directions is no fault."""
     target = a_target(page_size=2)
     given(client, target, *ENTRIES)
@@ -184,12 +184,11 @@ async def test_a_slow_network_only_takes_longer(server: Endpoint, client: Client
 
     report = await run(proxy, target)
 
-    assert server.kind
     assert report.outcome is Outcome.COMPLETED
     assert state(client, target) == ALL_DONE
 
 
-async def test_connections_cut_again_and_again_lose_nothing(server: Endpoint, client: Client, proxy: Proxy) -> None:
+async def test_connections_cut_again_and_again_lose_nothing(client: Client, proxy: Proxy) -> None:
     """Every seventh command loses its connection, for many runs: in the end all is stored and nothing is dead."""
     target = a_target(page_size=10, retry_attempts=2, circuit_failures=10_000)
     entries = held(range(1, 61))
@@ -206,7 +205,6 @@ async def test_connections_cut_again_and_again_lose_nothing(server: Endpoint, cl
             await runner.run(30)
             drop_lease(client, target)
 
-    assert server.kind
     assert state(client, target) == State(hashes=stored(*entries), length=60)
 
 
