@@ -178,7 +178,7 @@ function bodyOf(letter) {
   const about = el(
     "p",
     { class: "small soft" },
-    `dead letter ${letter.id}, held before by `,
+    `dead letter ${letter.id}, of the consumer `,
     el("bdi", {}, letter.consumer || "nobody"),
     `, ${many(letter.deliveries, "delivery", "deliveries")}`,
   );

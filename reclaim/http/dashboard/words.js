@@ -138,7 +138,7 @@ export function tiles(target, now) {
  */
 function pendingTile(pending) {
   if (!pending) return { figure: "–", more: "could not be read", health: "" };
-  const more = pending.total ? `held by ${many(pending.consumers, "consumer")}` : "nothing waits";
+  const more = pending.total ? `for ${many(pending.consumers, "consumer")}` : "nothing waits";
   return { figure: count(pending.total), more, health: "" };
 }
 
@@ -286,13 +286,13 @@ function runCounts(report) {
 export function lostSentence(lost, shown) {
   if (!lost) return "Could not be read.";
   if (lost.count === 0)
-    return "There are none: nothing was trimmed or deleted while somebody held it.";
-  const [them, they] = lost.count === 1 ? ["it", "it"] : ["them", "they"];
+    return "There are none: no entry was trimmed or deleted while it was pending.";
   const entries = many(lost.count, "entry was", "entries were");
+  const pending = lost.count === 1 ? "it was pending; its" : "they were pending; their";
   const latest = lost.count > shown ? ` The latest ${count(shown)}:` : "";
   return (
-    `${entries} trimmed from the stream or deleted while somebody held ${them}; what ${they} said is gone.` +
-    ` A longer stream (MAXLEN) or a quicker consumer prevents that.${latest}`
+    `${entries} trimmed from the stream or deleted while ${pending} fields are gone.` +
+    ` A longer stream (MAXLEN) or faster consumers prevent that.${latest}`
   );
 }
 

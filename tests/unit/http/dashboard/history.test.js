@@ -116,6 +116,14 @@ test("the table has a row for each of twelve consumers, and one for the rest", (
   assert.deepEqual(rows.at(-1), { consumer: "1,000 other consumers", pending: 76, idle_ms: null });
 });
 
+test("of a consumer with a colour that is among those not named, it is not known how much is pending", () => {
+  const rows = consumerRows(pendingFor({ b: 1 }, { total: 5, consumers: 3 }), ["a", "b"]);
+  assert.deepEqual(rows.slice(1), [
+    { consumer: "a", pending: null, idle_ms: null },
+    { consumer: "2 other consumers", pending: 4, idle_ms: null },
+  ]);
+});
+
 test("a consumer with a colour keeps its row when nothing is pending for it any more", () => {
   assert.deepEqual(consumerRows(pendingFor({}), ["a"]), [
     { consumer: "a", pending: 0, idle_ms: null },

@@ -98,6 +98,11 @@ const RUNS = [
     "Nothing was taken over: the circuit is open (a test).",
   ],
   [
+    "that opened the circuit",
+    { outcome: "circuit_open", claimed: 2, failed: 2, reason: "it is down" },
+    "The run: circuit open, 2 claimed, 2 left pending, 0.5 s (it is down).",
+  ],
+  [
     "that failed",
     { outcome: "failed", reason: "gone" },
     "The run: failed, nothing was taken over, 0.5 s (gone).",
@@ -116,7 +121,7 @@ test("the tiles have figures, and a health where a person should look", () => {
     dead_letters: 1000,
   });
   assert.deepEqual(tiles(target, NOW), {
-    pending: { figure: "1,234", more: "held by 2 consumers", health: "" },
+    pending: { figure: "1,234", more: "for 2 consumers", health: "" },
     oldest: { figure: "90 s", more: "1 delivery, nobody", health: "" },
     circuit: { figure: "Half open", more: "50 of 50 failures in 30 s", health: "warn" },
     run: { figure: "60 s ago", more: "failed, 0.5 s", health: "fail" },
@@ -188,11 +193,11 @@ test("lost entries are counted, and the list says that it is only of the latest"
   assert.match(lostSentence({ count: 0, latest: [] }, 0), /^There are none/);
   assert.match(
     lostSentence({ count: 1, latest: lostEntries("1-0") }, 1),
-    /^1 entry was .* held it; .*prevents that\.$/,
+    /^1 entry was .* it was pending; its fields .*prevent that\.$/,
   );
   assert.match(
     lostSentence({ count: 30, latest: [] }, 20),
-    /^30 entries were .* held them; .* The latest 20:$/,
+    /^30 entries were .* they were pending; their .* The latest 20:$/,
   );
   assert.equal(lostSentence(null, 0), "Could not be read.");
 });
