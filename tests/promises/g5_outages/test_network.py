@@ -53,7 +53,7 @@ async def test_a_fault_at_any_command_is_mended_within_the_run(
     server: Endpoint, client: Client, proxy: Proxy, at: str, fault: str
 ) -> None:
     """One fault at one command, before or after it took effect: the run still brings every entry to its end, once."""
-    await check_a_fault_is_mended(server, client, proxy, at, fault)
+    await check_a_fault_is_mended(server, client, proxy, at, fault, timeout_sec=5.0)
 
 
 @pytest.mark.parametrize("fault", SILENT)
@@ -62,16 +62,18 @@ async def test_silence_at_any_command_is_mended_within_the_run(
     embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
 ) -> None:
     """As above, for faults that show only because no answer comes."""
-    await check_a_fault_is_mended(embedded, client, embedded_proxy, at, fault)
+    await check_a_fault_is_mended(embedded, client, embedded_proxy, at, fault, timeout_sec=TIMEOUT_SEC)
 
 
-async def check_a_fault_is_mended(server: Endpoint, client: Client, proxy: Proxy, at: str, fault: str) -> None:
+async def check_a_fault_is_mended(
+    server: Endpoint, client: Client, proxy: Proxy, at: str, fault: str, *, timeout_sec: float
+) -> None:
     target = a_target(page_size=4)
     given(client, target, *ENTRIES)
     name, args = step(at, server.kind)
     rule = proxy.when(name, FAULTS[fault], args=args)
 
-    report = await run(proxy, target, timeout_sec=TIMEOUT_SEC)
+    report = await run(proxy, target, timeout_sec=timeout_sec)
 
     assert (rule.hits, report.outcome, report.acknowledged, report.parked) == (1, Outcome.COMPLETED, 6, 1)
     assert state(client, target) == ALL_DONE
