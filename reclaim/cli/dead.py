@@ -54,9 +54,9 @@ def show_dead(
 ) -> None:
     """Show dead letters with all their fields.
 
-    A terminal gets the beginning of a very long value, a pipe all of it.
+    In a terminal a very long value is cut; in a pipe it is whole.
 
-    Exit codes: 0 all of them are shown, 1 one is not there, 2 the settings or the arguments are bad.
+    Exit codes: 0 all of them are shown, 1 one of them is not there, 2 the settings or the arguments are bad.
 
     Example: python -m reclaim dead show 1700000000000-0
     """
@@ -84,7 +84,7 @@ def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
 @commands.command()
 def replay(
     ids: IdsArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Replay all there are.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Replay all of them.")] = False,
     target: TargetOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Replay at most so many.")] = None,
     per_second: Annotated[
@@ -92,7 +92,7 @@ def replay(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would be replayed.")] = False,
     budget_sec: Annotated[
-        float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after so long.")
+        float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after so many seconds.")
     ] = 600.0,
     even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay although the circuit is open.")] = False,
     as_json: JsonOption = False,
@@ -147,16 +147,17 @@ def _replay_sentence(report: ReplayReport, *, dry_run: bool) -> str:
 @commands.command()
 def discard(
     ids: IdsArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Discard all there are.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Discard all of them.")] = False,
     target: TargetOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove dead letters for good.
 
-    It asks first; where nobody can be asked, --yes is needed.
+    It asks first. Where nobody can be asked, --yes is needed.
 
-    Exit codes: 0 they are gone, 1 it failed, one was not there or you said no, 2 the settings or the arguments are bad.
+    Exit codes: 0 they are removed, 1 it failed, one was not there or you said no, 2 the settings or the arguments are
+    bad.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Owns the command line: its main commands, and where the others hang."""
+"""Owns the command line: its main commands, and the groups of commands below it."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from reclaim.settings import Settings
 
 
 class Commands(TyperGroup):
-    """All commands; what they print, and their help, comes through any encoding."""
+    """All commands. What they print, and their help, can be written in any encoding."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         use_any_encoding()
@@ -45,7 +45,7 @@ cli.add_typer(cli_dead.commands, name="dead", help="List, show, replay and disca
 cli.add_typer(cli_circuit.commands, name="circuit", help="Show, open and close the circuit.")
 
 
-def _show_version(asked: bool) -> None:  # noqa: FBT001  # as Typer calls it
+def _show_version(asked: bool) -> None:  # noqa: FBT001  # Typer calls it so
     if asked:
         show_line(f"reclaim {__version__}")
         raise typer.Exit
@@ -57,7 +57,7 @@ VersionOption = Annotated[
 
 
 @cli.callback()
-def main(version: VersionOption = False) -> None:  # its callback has seen to it
+def main(version: VersionOption = False) -> None:  # the option's callback does it
     """Take over Redis Streams entries that a consumer read and never acknowledged.
 
     Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
@@ -82,17 +82,24 @@ def run(
         str | None, typer.Option("--target", metavar="STREAM/GROUP", help="Only this target; without it, all.")
     ] = None,
     budget_sec: Annotated[
-        float, typer.Option("--budget-sec", min=1, max=3600, help="End each run in so long, or in RUN_BUDGET_SEC.")
+        float,
+        typer.Option(
+            "--budget-sec",
+            min=1,
+            max=3600,
+            help="End each run after so many seconds, or RUN_BUDGET_SEC if that is less.",
+        ),
     ] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
-    """Reclaim now, or again and again by the schedule.
+    """Run now, or again and again by the schedule.
 
-    It says what became of each target, also of one whose run failed. With --watch the log says it, and --json too.
+    It prints one line for each target, also for a target whose run failed. With --watch the reports go to the log; add
+    --json to have them printed too.
 
-    Exit codes: 0 the runs went well (also if there was nothing to do), 1 one failed, 2 the settings are bad.
-    With --watch a failed run is logged and tried again at the next tick; SIGINT and SIGTERM end it after what is in
-    work, with 0.
+    Exit codes: 0 the runs went well (also if there was nothing to do), 1 a run failed, 2 the settings or the arguments
+    are bad. With --watch a failed run is logged, and the next tick tries again. SIGINT and SIGTERM let the run finish
+    the entries in work, and end the command with 0.
 
     \b
     Examples:
@@ -121,15 +128,15 @@ def _show_as_json(report: RunReport) -> None:
 
 
 def _show_nothing(_: RunReport) -> None:
-    """Without --json the log says it all."""
+    """Without --json a report is in the log alone."""
 
 
 @cli.command("status")
 def show_status(target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Say how each target is.
 
-    It tells what is pending, the circuit, dead letters, lost entries and the latest runs, and what the doctor found: in
-    a pipe only what fails, on standard error.
+    It shows pending entries, the circuit, dead letters, lost entries, the latest runs, and what the doctor found wrong.
+    In a pipe, what the doctor found failing goes to standard error, and the rest of its findings is left out.
 
     Exit codes: 0 ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
 
@@ -158,7 +165,7 @@ def list_runs(
 ) -> None:
     """List the reports of runs, the latest first.
 
-    About 2,000 are kept; of runs that found nothing one every five minutes.
+    About 2,000 reports are kept. Of the runs that found nothing, one is kept every five minutes.
 
     Example: python -m reclaim runs --limit 10
     """
@@ -176,7 +183,7 @@ def list_lost(
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most so many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List lost entries: trimmed or deleted while they were pending. The one found last comes first.
+    """List lost entries: they were trimmed or deleted while they were pending. The one found last comes first.
 
     Example: python -m reclaim lost --limit 10
     """
@@ -192,7 +199,7 @@ def list_lost(
 def doctor(as_json: JsonOption = False) -> None:
     """Say what is wrong and what to do about it.
 
-    It looks at the settings, the server, permissions and targets, and changes nothing.
+    It checks the settings, the server, permissions and targets, and changes nothing.
 
     Exit codes: 0 ok or warn, 1 something fails, 2 the settings are bad.
 

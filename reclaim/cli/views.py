@@ -25,7 +25,7 @@ FINDING_COLUMNS = ("health", "about", "what", "what to do")
 
 
 def status_header(status: Mapping[str, Any]) -> Text:
-    """What is asked, in one line."""
+    """The server that is asked, in one line."""
     server = status["server"]
     name = f"{server['kind'].title()} {server['version']}" if server["kind"] else "a server of unknown version"
     tls = "with TLS" if server["tls"] else "without TLS"
@@ -35,7 +35,7 @@ def status_header(status: Mapping[str, Any]) -> Text:
 
 
 def status_checks(status: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """What the doctor found that is not well, if anything."""
+    """What the doctor found wrong, if anything."""
     bad = [one for one in status["doctor"]["findings"] if one["health"] != Health.OK.value]
     if bad:
         yield Text()
@@ -114,7 +114,7 @@ def _consumers(pending: Mapping[str, Any]) -> RenderableType:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Runs among other facts: the sentence tells the reasons that matter."""
+    """Runs without their reasons: the target's sentence names the reasons that matter."""
     return table(RUN_COLUMNS[:-1], [run_row(run)[:-1] for run in runs])
 
 
@@ -124,7 +124,7 @@ def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def circuit_sentence(circuit: Mapping[str, Any]) -> str:
-    """The circuit in words."""
+    """The circuit in one sentence."""
     window = f"{circuit['failures']} failures in the last {circuit['window_sec']:g} s, {circuit['limit']} open it"
     if circuit["since"] is None:
         return f"{circuit['state']}; {window}"
@@ -145,7 +145,7 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
 
 
 def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
-    """All of a dead letter: what is known about it, then its fields."""
+    """A whole dead letter: what is known about it, then its fields."""
     about = list(zip(LETTER_COLUMNS, letter_row(letter), strict=True))
     fields = letter.entry.fields
     return about + [
@@ -154,7 +154,7 @@ def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
 
 
 def shortened(value: Any) -> str:
-    """A value as a person can take it in."""
+    """A value, cut where it is too long to be read."""
     if not isinstance(value, bytes):
         return str(value)
     text = for_a_terminal(value)
@@ -167,17 +167,17 @@ def finding_row(finding: Mapping[str, str]) -> Sequence[str]:
 
 
 def finding_line(finding: Mapping[str, str]) -> str:
-    """A finding as a person is told it beside something else."""
+    """A finding in one sentence, for standard error."""
     return f"{finding['health']}: {finding['about']}: {_found(finding)}"
 
 
 def finding_view(findings: Sequence[Mapping[str, str]]) -> RenderableType:
-    """Findings for a person, what to do under what was found."""
+    """Findings for a person, each with what to do about it."""
     return table(None, [(one["health"], one["about"], _found(one)) for one in findings])
 
 
 def _found(finding: Mapping[str, str]) -> str:
-    """What was found, which may end as a sentence does, and what to do about it."""
+    """What was found and what to do about it; what was found may end with a full stop of its own."""
     if not finding["todo"]:
         return finding["what"]
     return f"{finding['what'].rstrip('.')}. To do: {finding['todo']}."
