@@ -153,7 +153,7 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
         show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
         for one in found["doctor"]["findings"]:
             if one["health"] == Health.FAIL.value:
-                say(f"the doctor found {views.finding_line(one)}")
+                say(f"the doctor found {views.check_line(one)}")
     exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
 
 
@@ -205,15 +205,15 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Example: python -m reclaim doctor
     """
-    findings = asyncio.run(doctors.doctor(os.environ))
-    found = [one.to_dict() for one in findings]
+    checks = asyncio.run(doctors.doctor(os.environ))
+    found = [one.to_dict() for one in checks]
     if as_json:
         show_json(found)
     elif is_for_a_person():
-        show(views.finding_view(found))
+        show(views.check_view(found))
     else:
-        show_table(views.FINDING_COLUMNS, [views.finding_row(one) for one in found])
-    failed = [one for one in findings if one.health is Health.FAIL]
+        show_table(views.CHECK_COLUMNS, [views.check_row(one) for one in found])
+    failed = [one for one in checks if one.health is Health.FAIL]
     if any(one.about == doctors.SETTINGS for one in failed):
         raise typer.Exit(BAD_USAGE)
     exit_if(bool(failed))

@@ -1,4 +1,4 @@
-"""Owns what a person sees of the status, the circuit, dead letters, lost entries and findings."""
+"""Owns what a person sees of the status, the circuit, dead letters, lost entries and checks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
 RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
-FINDING_COLUMNS = ("health", "about", "what", "what to do")
+CHECK_COLUMNS = ("health", "about", "what", "what to do")
 
 
 def status_header(status: Mapping[str, Any]) -> Text:
@@ -39,7 +39,7 @@ def status_checks(status: Mapping[str, Any]) -> Iterator[RenderableType]:
     bad = [one for one in status["doctor"]["findings"] if one["health"] != Health.OK.value]
     if bad:
         yield Text()
-        yield finding_view(bad)
+        yield check_view(bad)
 
 
 def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
@@ -161,23 +161,23 @@ def shortened(value: Any) -> str:
     return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(value):,} bytes)"
 
 
-def finding_row(finding: Mapping[str, str]) -> Sequence[str]:
-    """A finding in one line, under FINDING_COLUMNS."""
-    return finding["health"], finding["about"], finding["what"], finding["todo"]
+def check_row(check: Mapping[str, str]) -> Sequence[str]:
+    """A check in one line, under CHECK_COLUMNS."""
+    return check["health"], check["about"], check["what"], check["todo"]
 
 
-def finding_line(finding: Mapping[str, str]) -> str:
-    """A finding in one sentence, for standard error."""
-    return f"{finding['health']}: {finding['about']}: {_found(finding)}"
+def check_line(check: Mapping[str, str]) -> str:
+    """A check in one sentence, for standard error."""
+    return f"{check['health']}: {check['about']}: {_found(check)}"
 
 
-def finding_view(findings: Sequence[Mapping[str, str]]) -> RenderableType:
-    """Findings for a person, each with what to do about it."""
-    return table(None, [(one["health"], one["about"], _found(one)) for one in findings])
+def check_view(checks: Sequence[Mapping[str, str]]) -> RenderableType:
+    """Checks for a person, each with what to do about it."""
+    return table(None, [(one["health"], one["about"], _found(one)) for one in checks])
 
 
-def _found(finding: Mapping[str, str]) -> str:
+def _found(check: Mapping[str, str]) -> str:
     """What was found and what to do about it; what was found may end with a full stop of its own."""
-    if not finding["todo"]:
-        return finding["what"]
-    return f"{finding['what'].rstrip('.')}. To do: {finding['todo']}."
+    if not check["todo"]:
+        return check["what"]
+    return f"{check['what'].rstrip('.')}. To do: {check['todo']}."

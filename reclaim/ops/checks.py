@@ -1,4 +1,4 @@
-"""Owns the finding: one thing that the doctor looked at."""
+"""Owns the check: one thing that the doctor looked at, and what was found. The JSON calls it a finding."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from reclaim.ops.health import Health
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at.
+class Check:
+    """One thing that the doctor looked at.
 
     Attributes:
         health: ok, warn or fail.
@@ -26,13 +26,13 @@ class Finding:
         return {"health": self.health.value, "about": self.about, "what": self.what, "todo": self.todo}
 
 
-def ok(about: str, what: str) -> Finding:
-    return Finding(Health.OK, about, what)
+def ok(about: str, what: str) -> Check:
+    return Check(Health.OK, about, what)
 
 
-def warn(about: str, what: str, todo: str) -> Finding:
-    return Finding(Health.WARN, about, what, todo)
+def warn(about: str, what: str, todo: str) -> Check:
+    return Check(Health.WARN, about, what, todo)
 
 
-def fail(about: str, what: str, todo: str) -> Finding:
-    return Finding(Health.FAIL, about, what, todo)
+def fail(about: str, what: str, todo: str) -> Check:
+    return Check(Health.FAIL, about, what, todo)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from reclaim import handlers
 from reclaim.entry import readable
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, describe
-from reclaim.ops.checks import Finding, fail, ok, warn
+from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.health import Health
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.target_checks import examine
@@ -28,7 +28,7 @@ KEPT_SEC, BAD_KEPT_SEC = 60.0, 10.0  # findings of which none failed; of which o
 SETTINGS = "settings"  # what a finding about the settings is about
 
 
-async def doctor(env: Mapping[str, str]) -> list[Finding]:
+async def doctor(env: Mapping[str, str]) -> list[Check]:
     """Everything that can be found out without changing anything; it does not raise for what is wrong."""
     try:
         settings = Settings.from_env(env)
@@ -51,10 +51,10 @@ class Checkup:
         self._clock = clock
         self._due = -math.inf
         self._looking = asyncio.Lock()
-        self._findings: list[Finding] = []
+        self._findings: list[Check] = []
         self.at = datetime.now(UTC)
 
-    async def findings(self, env: Mapping[str, str]) -> list[Finding]:
+    async def findings(self, env: Mapping[str, str]) -> list[Check]:
         """What was found, at the moment `at`; looked for again where that is too long ago. It does not raise."""
         async with self._looking:
             if self._clock() >= self._due:
@@ -71,9 +71,9 @@ class Checkup:
         return self._findings
 
 
-async def _look(server: Server, settings: Settings) -> list[Finding]:
+async def _look(server: Server, settings: Settings) -> list[Check]:
     """What is found out by asking the server: a number of round trips that does not depend on the backlog."""
-    found: list[Finding] = []
+    found: list[Check] = []
     try:
         found += await _connection(server, settings)
         found += await _server(server)
@@ -98,11 +98,11 @@ def _shown(env: Mapping[str, str]) -> str:
     return ", ".join(f"{row.name}={row.kind.show(env[row.name])}" for row in given)
 
 
-def _given(env: Mapping[str, str]) -> list[Finding]:
+def _given(env: Mapping[str, str]) -> list[Check]:
     return [ok(SETTINGS, _shown(env)), *_misspelt(env)]
 
 
-def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:
+def _misspelt(env: Mapping[str, str]) -> Iterator[Check]:
     """Names in the environment that are nearly those of settings."""
     names = {row.name for row in TABLE}
     for name in sorted(env.keys() - names):
@@ -110,7 +110,7 @@ def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:
             yield warn(SETTINGS, f"{name} is no setting of ours", f"if {meant} is meant, call it that")
 
 
-def _handler(server: Server, target: Target) -> Iterator[Finding]:
+def _handler(server: Server, target: Target) -> Iterator[Check]:
     if target.handler is None:
         return
     try:
@@ -124,7 +124,7 @@ def _handler(server: Server, target: Target) -> Iterator[Finding]:
 # --- connection and server -------------------------------------------------------------------------------------------
 
 
-async def _connection(server: Server, settings: Settings) -> list[Finding]:
+async def _connection(server: Server, settings: Settings) -> list[Check]:
     """Whether it is reached, with which encryption, and as whom."""
     tls = await server.tls_version()
     began = time.perf_counter()
@@ -146,7 +146,7 @@ async def _connection(server: Server, settings: Settings) -> list[Finding]:
     return found
 
 
-async def _server(server: Server) -> list[Finding]:
+async def _server(server: Server) -> list[Check]:
     before = time.time()
     facts, script, server_time = await patiently(
         server,
@@ -177,7 +177,7 @@ def _seconds(reply: Reply) -> float:
     return seconds + microseconds / 1e6
 
 
-def _version(facts: Mapping[str, str]) -> Iterator[Finding]:
+def _version(facts: Mapping[str, str]) -> Iterator[Check]:
     kind, version = kind_and_version(facts)
     name = f"{kind.title()} {version}"
     # Valkey's own count began at 7.2, so that the same comparison holds for both.
@@ -187,7 +187,7 @@ def _version(facts: Mapping[str, str]) -> Iterator[Finding]:
         yield ok("server", name)
 
 
-def _role(facts: Mapping[str, str]) -> Iterator[Finding]:
+def _role(facts: Mapping[str, str]) -> Iterator[Check]:
     if facts.get("role") == "slave":
         what = f"a replica of {facts.get('master_host')}:{facts.get('master_port')}, which takes no writes"
         yield fail("server", what, "let REDIS_HOST name the primary")
@@ -198,7 +198,7 @@ def _role(facts: Mapping[str, str]) -> Iterator[Finding]:
         yield warn("server", "it is a node of a cluster", todo)
 
 
-def _memory(facts: Mapping[str, str]) -> Finding:
+def _memory(facts: Mapping[str, str]) -> Check:
     most, used = int(facts.get("maxmemory", 0)), int(facts.get("used_memory", 0))
     policy = facts.get("maxmemory_policy", "noeviction")
     if not most:
@@ -215,7 +215,7 @@ def _memory(facts: Mapping[str, str]) -> Finding:
     return ok("memory", what)
 
 
-def _clock(server_time: float, before: float, after: float) -> Finding:
+def _clock(server_time: float, before: float, after: float) -> Check:
     """How far the clocks are apart; the server's was read at some time between ours."""
     apart = max(before - server_time, server_time - after, 0.0)
     if apart <= MAX_CLOCK_DIFFERENCE_SEC:

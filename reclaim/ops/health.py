@@ -1,4 +1,4 @@
-"""Owns the verdict on a target: from what is known of it, whether all is well, in one sentence. Pure functions."""
+"""Owns the health of a target: an assessment of what is known of it, in one sentence. Pure functions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,10 +24,10 @@ class Health(Enum):
     FAIL = "fail"
 
 
-Judgement = tuple[Health, str]
+Assessment = tuple[Health, str]
 
 
-def judge(facts: Facts, now: datetime, failing: str | None = None) -> Judgement:
+def assess(facts: Facts, now: datetime, failing: str | None = None) -> Assessment:
     """How the target is, and one sentence that says so: the worst first, and all else that wants a look.
 
     `failing` is what the doctor found that fails, told where all else is well: what else is not is mostly its effect.
@@ -35,13 +35,13 @@ def judge(facts: Facts, now: datetime, failing: str | None = None) -> Judgement:
     if facts.error is not None and facts.pending is None:
         return Health.FAIL, _sentence([facts.error])
     checks = (_group, _circuit, _last_run, _backlog, _timer, _dead_letters, _lost, _partly_read)
-    judgements = [found for check in checks if (found := check(facts, now)) is not None]
-    if not judgements and failing is not None:
+    assessments = [found for check in checks if (found := check(facts, now)) is not None]
+    if not assessments and failing is not None:
         return Health.WARN, _sentence([f"nothing is amiss yet, but a check fails: {failing}"])
-    if not judgements:
+    if not assessments:
         return Health.OK, _sentence([_all_is_well(facts)])
-    judgements.sort(key=lambda found: _SEVERITY[found[0]])
-    return judgements[0][0], _sentence([clause for _, clause in judgements])
+    assessments.sort(key=lambda found: _SEVERITY[found[0]])
+    return assessments[0][0], _sentence([clause for _, clause in assessments])
 
 
 def worst(found: Sequence[Health]) -> Health:
@@ -62,7 +62,7 @@ def _forgotten_sec(facts: Facts) -> float:
     return facts.min_idle_ms / 1000 + FORGOTTEN_TICKS * facts.tick_sec + GRACE_SEC
 
 
-def _group(facts: Facts, _: datetime) -> Judgement | None:
+def _group(facts: Facts, _: datetime) -> Assessment | None:
     if not facts.group_missing:
         return None
     return (
@@ -71,7 +71,7 @@ def _group(facts: Facts, _: datetime) -> Judgement | None:
     )
 
 
-def _circuit(facts: Facts, now: datetime) -> Judgement | None:
+def _circuit(facts: Facts, now: datetime) -> Assessment | None:
     circuit = facts.circuit
     if circuit is None or circuit.state is State.CLOSED:
         return None
@@ -89,7 +89,7 @@ def _circuit(facts: Facts, now: datetime) -> Judgement | None:
     return Health.FAIL, f"the circuit has been open{lasted} ({why}) and nothing is taken over {then}"
 
 
-def _last_run(facts: Facts, now: datetime) -> Judgement | None:
+def _last_run(facts: Facts, now: datetime) -> Assessment | None:
     outcomes = [run for run in facts.runs if run.get("outcome") != Outcome.LEASE_HELD.value]
     streak = next((at for at, run in enumerate(outcomes) if not _failed(run)), len(outcomes))
     if not streak:
@@ -100,7 +100,7 @@ def _last_run(facts: Facts, now: datetime) -> Judgement | None:
     return Health.FAIL, f"{runs}: {_cut(outcomes[0].get('reason'))}"
 
 
-def _backlog(facts: Facts, now: datetime) -> Judgement | None:
+def _backlog(facts: Facts, now: datetime) -> Assessment | None:
     """Entries that a run should have taken over long ago."""
     if facts.pending is None or facts.pending.oldest is None or not _has_forgotten_entries(facts, now):
         return None
@@ -115,7 +115,7 @@ def _backlog(facts: Facts, now: datetime) -> Judgement | None:
     return Health.WARN, f"{there}, though runs end well" + (f" ({_cut(reasons)})" if reasons else "")
 
 
-def _timer(facts: Facts, now: datetime) -> Judgement | None:
+def _timer(facts: Facts, now: datetime) -> Assessment | None:
     """Whether runs come at all; a run that finds nothing is on record every five minutes."""
     timer_is_blamed = _has_forgotten_entries(facts, now) and not _ended_well_lately(facts, now)
     if facts.lease is not None or facts.group_missing or timer_is_blamed:
@@ -128,7 +128,7 @@ def _timer(facts: Facts, now: datetime) -> Judgement | None:
     return Health.WARN, f"no run is on record for the last {span(ago)}: check the timer"
 
 
-def _dead_letters(facts: Facts, _: datetime) -> Judgement | None:
+def _dead_letters(facts: Facts, _: datetime) -> Assessment | None:
     count, most = facts.dead_letters, facts.dead_letter_maxlen
     if not count:
         return None
@@ -141,7 +141,7 @@ def _dead_letters(facts: Facts, _: datetime) -> Judgement | None:
     return Health.WARN, f"{count:,} {wait} for somebody to replay or discard"
 
 
-def _lost(facts: Facts, now: datetime) -> Judgement | None:
+def _lost(facts: Facts, now: datetime) -> Assessment | None:
     if facts.lost is None or not facts.lost.latest:
         return None
     ages = [age for entry in facts.lost.latest if (age := _seconds_since(entry.at, now)) is not None]
@@ -153,7 +153,7 @@ def _lost(facts: Facts, now: datetime) -> Judgement | None:
     return Health.WARN, f"{count} trimmed or deleted while pending, the latest {span(min(recent))} ago"
 
 
-def _partly_read(facts: Facts, _: datetime) -> Judgement | None:
+def _partly_read(facts: Facts, _: datetime) -> Assessment | None:
     return None if facts.error is None else (Health.WARN, f"not all could be read: {facts.error}")
 
 

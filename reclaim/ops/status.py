@@ -16,7 +16,7 @@ from reclaim.entry import by_name, readable
 from reclaim.errors import ServerError
 from reclaim.ops.doctor import Checkup
 from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
-from reclaim.ops.health import Health, judge, worst
+from reclaim.ops.health import Health, assess, worst
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.run.history import History
 from reclaim.run.report import MAX_CONSUMERS
@@ -59,7 +59,7 @@ async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
     targets = []
     for one in facts:
         others = app.units.keys() - {one.target}
-        targets.append(_judged(one, now, next((what for about, what in failing if about not in others), None)))
+        targets.append(_assessed(one, now, next((what for about, what in failing if about not in others), None)))
     health = Health.FAIL if error else worst([Health(one["health"]) for one in targets])
     found = {
         "version": __version__,
@@ -93,8 +93,8 @@ async def _doctor(app: App) -> dict[str, Any]:
     return {"at": checkup.at.isoformat(timespec="milliseconds"), "findings": findings}
 
 
-def _judged(facts: Facts, now: datetime, failing: str | None) -> dict[str, Any]:
-    health, sentence = judge(facts, now, failing)
+def _assessed(facts: Facts, now: datetime, failing: str | None) -> dict[str, Any]:
+    health, sentence = assess(facts, now, failing)
     return asdict(facts) | {"health": health.value, "sentence": sentence}
 
 

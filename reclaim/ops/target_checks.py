@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField
 from reclaim.keys import Template
-from reclaim.ops.checks import Finding, fail, ok, warn
+from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.permissions import Refusal, refusals, rule
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, plain
@@ -19,7 +19,7 @@ from reclaim.state.patience import patiently
 from reclaim.verdicts import error_code
 
 
-async def examine(server: Server, target: Target) -> list[Finding]:
+async def examine(server: Server, target: Target) -> list[Check]:
     """Everything about one target.
 
     Raises:
@@ -45,7 +45,7 @@ async def examine(server: Server, target: Target) -> list[Finding]:
     ]
 
 
-def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, summary: Reply) -> Iterator[Finding]:
+def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, summary: Reply) -> Iterator[Check]:
     about = target.name
     if isinstance(stream, ResponseError) and "no such key" in str(stream):
         todo = f"check STREAM_NAME; or make it: XGROUP CREATE {target.stream} {target.group} 0 MKSTREAM"
@@ -63,7 +63,7 @@ def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, s
         yield ok(about, f"the stream has {stream[b'length']:,} entries, the group {summary[0]:,} pending")
 
 
-def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Finding]:
+def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Check]:
     """Whether entries are pending that the stream has no more."""
     if isinstance(summary, Exception) or not summary[0]:
         return
@@ -72,7 +72,7 @@ def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Finding]:
         yield warn(target.name, f"entries from {readable(summary[1])} on are pending but trimmed or deleted", todo)
 
 
-def _path(target: Target, idle: Reply) -> Iterator[Finding]:
+def _path(target: Target, idle: Reply) -> Iterator[Check]:
     if not isinstance(idle, Exception) or error_code(idle) == "NOGROUP":
         what = f"idle entries are found with XPENDING IDLE, and above {NATIVE_UP_TO:,} pending with a script"
         yield ok(target.name, what)
@@ -80,7 +80,7 @@ def _path(target: Target, idle: Reply) -> Iterator[Finding]:
         yield ok(target.name, "idle entries are found with a script, as this server has no XPENDING IDLE")
 
 
-def _hash_key(target: Target, newest: Reply) -> Iterator[Finding]:
+def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
     if target.handler is not None or not newest:
         return
     try:
@@ -92,7 +92,7 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Finding]:
         yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {readable(key)}")
 
 
-async def _permissions(server: Server, target: Target, newest: Reply) -> list[Finding]:
+async def _permissions(server: Server, target: Target, newest: Reply) -> list[Check]:
     try:
         refused = await refusals(server, target, _a_hash_key(target, newest))
     except ResponseError as exc:

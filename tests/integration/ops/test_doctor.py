@@ -11,7 +11,7 @@ import trustme
 from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import HOST, Server, available
 from reclaim.app import App
-from reclaim.ops.checks import Finding
+from reclaim.ops.checks import Check
 from reclaim.ops.doctor import _clock, doctor
 from reclaim.ops.health import Health
 from reclaim.ops.permissions import QUESTIONS, TRANSACTIONS, _uses
@@ -38,16 +38,16 @@ PACKAGE = Path(__file__).parents[3] / "reclaim"
 DOCS = PACKAGE.parent / "docs"
 
 
-async def findings(place: HasPort, **settings: str) -> list[Finding]:
+async def findings(place: HasPort, **settings: str) -> list[Check]:
     return await doctor(env_for(place, **settings))
 
 
-def of(found: list[Finding], about: str) -> list[tuple[str, str, str]]:
+def of(found: list[Check], about: str) -> list[tuple[str, str, str]]:
     """What was found about one thing."""
     return [(one.health.value, one.what, one.todo) for one in found if one.about == about]
 
 
-def wrong(found: list[Finding]) -> list[tuple[str, str, str]]:
+def wrong(found: list[Check]) -> list[tuple[str, str, str]]:
     """All that is not ok."""
     return [(one.about, one.what, one.todo) for one in found if one.health is not Health.OK]
 
@@ -116,7 +116,7 @@ async def test_bad_settings_are_all_found_and_nothing_is_connected_to(embedded_p
     assert "LANES is 'many'" in str(found)
     assert "STREAM_NAME is missing" in str(found)
     assert "s3cret" not in str(found)
-    assert found[-1] == Finding(
+    assert found[-1] == Check(
         Health.WARN, "settings", "REDIS_PASWORD is no setting of ours", "if REDIS_PASSWORD is meant, call it that"
     )
     assert embedded_proxy.commands == []

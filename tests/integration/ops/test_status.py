@@ -14,7 +14,7 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import Server
 from reclaim import __version__
 from reclaim.app import App
-from reclaim.ops.checks import Finding
+from reclaim.ops.checks import Check
 from reclaim.ops.doctor import BAD_KEPT_SEC, KEPT_SEC, Checkup
 from reclaim.ops.health import Health
 from reclaim.ops.status import status
@@ -238,7 +238,7 @@ async def test_findings_are_kept_for_a_while_and_shorter_if_something_fails(clie
     assert looked_again == ["the stream is there, but not its group g"]
 
 
-def wrong(findings: list[Finding]) -> list[str]:
+def wrong(findings: list[Check]) -> list[str]:
     """What is not well."""
     return [one.what for one in findings if one.health is not Health.OK]
 

@@ -1,4 +1,4 @@
-"""The verdict on a target: facts, and the one sentence an operator reads at 3 a.m."""
+"""The health of a target: facts, and the one sentence an operator reads at 3 a.m."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
-from reclaim.ops.health import Health, judge, span, worst
+from reclaim.ops.health import Health, assess, span, worst
 from reclaim.state.circuit import CircuitState, State
 from reclaim.state.lost import LostEntry
 
@@ -206,7 +206,7 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
 )
 def test_one_sentence_says_how_it_is(facts: Facts, health: str, sentence: str) -> None:
     """The worst comes first; what explains something else is said alone."""
-    assert judge(facts, NOW) == (Health(health), sentence)
+    assert assess(facts, NOW) == (Health(health), sentence)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_one_sentence_says_how_it_is(facts: Facts, health: str, sentence: str) -
 )
 def test_a_report_of_another_version_is_no_error(run: dict[str, Any]) -> None:
     """Whatever stands in the history, the status comes."""
-    health, sentence = judge(replace(WELL, pending=TOO_OLD, runs=(run,)), NOW)
+    health, sentence = assess(replace(WELL, pending=TOO_OLD, runs=(run,)), NOW)
 
     assert health in {Health.WARN, Health.FAIL}
     assert sentence.startswith("1,234 entries are pending")
@@ -230,7 +230,7 @@ def test_a_reason_that_is_too_long_is_cut() -> None:
     """The sentence stays one that is read at a glance."""
     run = a_run(20, "failed", reason="x" * 5000)
 
-    assert len(judge(replace(WELL, runs=(run,)), NOW)[1]) < 300
+    assert len(assess(replace(WELL, runs=(run,)), NOW)[1]) < 300
 
 
 def test_worst_of_several() -> None:
