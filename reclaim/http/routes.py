@@ -105,6 +105,11 @@ def _file(req: func.HttpRequest, name: str) -> func.HttpResponse:
     if file is None:
         return _json(404, {"error": {"code": "not_found", "message": "the dashboard has no such file"}})
     headers = {**static.HEADERS, "ETag": file.etag}
-    if file.is_known_by(req.headers.get("If-None-Match", "")):
-        return func.HttpResponse(status_code=304, headers=headers)
-    return func.HttpResponse(file.content, headers=headers, mimetype=file.mimetype, charset="utf-8")
+    is_known = file.is_known_by(req.headers.get("If-None-Match", ""))
+    return func.HttpResponse(
+        None if is_known else file.content,
+        status_code=304 if is_known else 200,
+        headers=headers,
+        mimetype=file.mimetype,  # with a 304 too: a browser may take it over for the file that it keeps
+        charset="utf-8",
+    )
