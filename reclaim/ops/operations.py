@@ -25,7 +25,7 @@ from reclaim.ops.results import (
     Runs,
     ServerStatus,
 )
-from reclaim.ops.status import look
+from reclaim.ops.status import status
 from reclaim.run.replay import ReplayReport
 from reclaim.run.report import RunReport
 from reclaim.state.circuit import State
@@ -70,8 +70,8 @@ def the_unit(app: App, target: str | None) -> Unit:
 async def read_status(app: App, target: str | None = None) -> ServerStatus:
     """The status of all targets, or of the one that is named."""
     others = app.units.keys() - {unit.target.name for unit in named_units(app, target)}
-    found, error = await look(app)
-    return ServerStatus(without(others, found) if others else found, error)
+    whole = await status(app)
+    return replace(whole, found=without(others, whole.found)) if others else whole
 
 
 def without(others: Collection[str], found: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from reclaim.errors import ServerError
 from reclaim.ops.doctor import Checkup
 from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
 from reclaim.ops.health import Health, assess, worst
+from reclaim.ops.results import ServerStatus
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.run.history import History
 from reclaim.run.report import MAX_CONSUMERS
@@ -35,7 +36,7 @@ RUNS, LOST = 20, 20  # how many of the latest are shown
 T = TypeVar("T")
 
 
-async def status(app: App) -> dict[str, Any]:
+async def status(app: App) -> ServerStatus:
     r"""The whole status, ready for JSON. It changes nothing and does not raise for what is wrong with Redis.
 
     One round trip for the server and one for each target, all at the same time, whatever the backlog; and now and then
@@ -43,12 +44,6 @@ async def status(app: App) -> dict[str, Any]:
     explained in the target's `error`; the top-level `error` is set where the server itself could not be asked. Bytes
     that are not UTF-8 are shown as ``\xNN``.
     """
-    found, _ = await look(app)
-    return found
-
-
-async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
-    """The whole status, and why the server itself could not be asked."""
     now = datetime.now(UTC)
     (server, error), doctor, *facts = await asyncio.gather(
         _server(app),
@@ -70,7 +65,7 @@ async def look(app: App) -> tuple[dict[str, Any], ServerError | None]:
         "doctor": doctor,
         "targets": targets,
     }
-    return found, error
+    return ServerStatus(found, error)
 
 
 async def _server(app: App) -> tuple[dict[str, Any], ServerError | None]:

@@ -39,7 +39,7 @@ async def an_app(place: HasPort, *targets: Target, **changes: Any) -> AsyncItera
 async def status_of(settings: Settings) -> dict[str, Any]:
     app = App(settings)
     try:
-        return await status(app)
+        return (await status(app)).found
     finally:
         await app.aclose()
 
@@ -125,7 +125,7 @@ async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client
         (report,) = await app.run()
         await Circuit(app.server, target).open("the database is being moved", "ann")
         client.execute_command("SET", target.keys.lease, b"run 1 on host\xff", "PX", 60_000)
-        found = (await status(app))["targets"]
+        found = (await status(app)).found["targets"]
 
     (run,) = found[0].pop("runs")
     run_id = run.pop("id")
@@ -264,7 +264,7 @@ async def test_what_is_wrong_with_one_target_is_said_there(server: Endpoint, cli
     given(client, well)
     client.execute_command("SET", "a-string", "x")
     async with an_app(server, well, no_group, no_stream, no_such_type) as app:
-        found = (await status(app))["targets"]
+        found = (await status(app)).found["targets"]
 
     assert [(one["target"], one["health"], one["group_missing"]) for one in found] == [
         ("s/g", "warn", False),
@@ -333,7 +333,7 @@ async def test_a_connection_that_has_died_is_replaced(client: Client, embedded_p
         await status(app)
         embedded_proxy.cut()
 
-        found = await status(app)
+        found = (await status(app)).found
 
     assert found["error"] is None
     assert found["targets"][0]["error"] is None
@@ -344,7 +344,7 @@ async def test_one_answer_lost_is_asked_for_again(client: Client, embedded_proxy
     given(client, a_target())
     embedded_proxy.when("XINFO", Fault.CUT_AFTER)
     async with an_app(embedded_proxy) as app:
-        found = await status(app)
+        found = (await status(app)).found
 
     assert found["targets"][0]["error"] is None
 
@@ -357,7 +357,7 @@ async def test_what_the_user_may_not_ask_is_left_out(client: Client, embedded_pr
             name, ErrorReply(f"NOPERM this user has no permissions to run the '{name}' command"), times=None
         )
     async with an_app(embedded_proxy) as app:
-        found = await status(app)
+        found = (await status(app)).found
 
     assert (found["server"]["kind"], found["server"]["version"], found["error"]) == (None, None, None)
     assert found["targets"][0]["pending"]["by_consumer"] == [{"consumer": "worker", "pending": 2, "idle_ms": None}]
@@ -369,7 +369,7 @@ async def test_a_server_that_hangs_is_given_up_in_time(client: Client, embedded_
     async with an_app(embedded_proxy) as app:
         app.server._timeout_sec = 0.2
         embedded_proxy.when("XPENDING", Fault.HANG, times=None)
-        found = await status(app)
+        found = (await status(app)).found
 
     assert found["error"] is None
     assert "did not answer within" in found["targets"][0]["error"]
@@ -387,6 +387,6 @@ async def test_on_a_replica_that_takes_no_writes(client: Client, embedded: Endpo
     with Server("valkey-9", replicaof=f"127.0.0.1 {embedded.server_port}") as replica:
         wait_for_copy(replica)
         async with an_app(replica) as app:
-            found = await status(app)
+            found = (await status(app)).found
 
     assert found["targets"][0]["pending"]["total"] == 2
