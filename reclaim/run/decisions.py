@@ -33,6 +33,10 @@ class DeliveryBudget:
         """Whether the entry was delivered too often already: it is a dead letter without being handled."""
         return entry.deliveries > self.most
 
+    def is_spent_by_any(self, keyed: Iterable[Keyed]) -> bool:
+        """Whether one of these entries was delivered too often already; the usual answer is no, and is found fast."""
+        return any(entry.deliveries > self.most for _, entry in keyed)
+
     def may_have_killed(self, deliveries: int) -> bool:
         """Whether an entry with so many deliveries, before it is claimed again, may be what a run of ours died of.
 
@@ -96,6 +100,9 @@ class Judged:
         return all(decision.verdict.settles for decision in self.decisions)
 
 
+NOTHING = Judged()
+
+
 # --- before anything is stored ---------------------------------------------------------------------------------------
 
 
@@ -122,7 +129,7 @@ def apart(keyed: Sequence[Keyed], keys: AbstractSet[bytes]) -> tuple[Sequence[Ke
 
 def plan(keyed: Sequence[Keyed], held: HeldKeys, budget: DeliveryBudget) -> Plan:
     """Decide which entries are stored: all but those held back (G3), and those delivered too often."""
-    if held.is_empty and not any(budget.is_spent(entry) for _, entry in keyed):
+    if held.is_empty and not budget.is_spent_by_any(keyed):
         return Plan(keyed)
     to_store: list[Keyed] = []
     decided: list[Decision] = []

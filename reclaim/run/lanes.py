@@ -42,9 +42,9 @@ class Lanes:
         parts: list[Judged] = []
         async with self._free:
             while lists:
-                await turn.may_begin()
-                if not lists:  # other lanes have taken them up meanwhile
-                    break
+                if turn.is_blocked:
+                    await turn.unblocked()
+                    continue
                 some = lists.popleft()
                 turn.begin(len(some))
                 parts.append(await self._in_turn(some, store))

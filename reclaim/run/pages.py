@@ -6,7 +6,17 @@ from functools import partial
 from reclaim.handlers.outcomes import Keyed
 from reclaim.run.attempts import Storing
 from reclaim.run.claims import Claims, Page
-from reclaim.run.decisions import DeliveryBudget, Judged, Plan, apart, decide, plan, unhandled_in_turn, without_taken
+from reclaim.run.decisions import (
+    NOTHING,
+    DeliveryBudget,
+    Judged,
+    Plan,
+    apart,
+    decide,
+    plan,
+    unhandled_in_turn,
+    without_taken,
+)
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import Halt
 from reclaim.run.order import HeldKeys
@@ -77,15 +87,19 @@ class Pages:
     async def _attempt(self, page: Page, some: Sequence[Keyed]) -> Judged:
         """Store entries and judge what came of each; leave them alone if the run begins nothing more."""
         if self._halt.ending() is not None:
-            return Judged()
-        taken = await self._claims.taken(page)
-        ours = without_taken(some, taken) if taken else Plan(some)
-        outcomes = await self._storing.store(ours.to_store, partial(self._claims.taken, page))
-        judged = decide(ours.to_store, outcomes, self._budget)
-        if ours.decided or judged.decisions:
+            return NOTHING
+        to_store, decided = some, NOTHING
+        if taken := await self._claims.taken(page):
+            ours = without_taken(some, taken)
+            to_store, decided = ours.to_store, Judged(decisions=ours.decided)
+        outcomes = await self._storing.store(to_store, partial(self._claims.taken, page))
+        judged = decide(to_store, outcomes, self._budget)
+        if decided.decisions or judged.decisions:
             page.turn.has_failures = True
-        page.account.add(superseded=judged.superseded, stored=len(judged.done) - judged.superseded)
-        return Judged.joined([Judged(decisions=ours.decided), judged]) if ours.decided else judged
+        page.account.add(stored=len(judged.done) - judged.superseded)
+        if judged.superseded:
+            page.account.add(superseded=judged.superseded)
+        return Judged.joined([decided, judged]) if decided.decisions else judged
 
     def _not_begun(self, page: Page, judged: Judged) -> Sequence[Keyed]:
         """The entries that the run leaves alone as it ends. They hold back later ones, on the next pages too (G3)."""

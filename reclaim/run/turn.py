@@ -46,13 +46,18 @@ class Turn:
         for turn in self._before:
             await turn.drained.wait()
 
-    async def may_begin(self) -> None:
-        """Wait, if a page before has failures, until it is settled."""
-        if any(turn.has_failures for turn in self._before):
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a page before has failures, and the pages before are not settled yet."""
+        is_behind = bool(self._before) and not self._before[-1].ended.is_set()
+        return is_behind and any(turn.has_failures for turn in self._before)
+
+    async def unblocked(self) -> None:
+        """Wait until the pages before are settled."""
+        if self._before:
             await self._before[-1].ended.wait()
 
     async def is_first(self) -> None:
-        """Wait until all pages before are settled."""
-        if self._before:
-            await self._before[-1].ended.wait()
-            self._before.clear()
+        """The same, for good: from then on no page is before this one."""
+        await self.unblocked()
+        self._before.clear()
