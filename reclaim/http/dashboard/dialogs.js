@@ -24,7 +24,8 @@ export function chosenOrAll() {
 }
 
 /**
- * Which are meant: of all, the ones that are there when it is asked. One that fails gets a new ID, and later ones were not meant.
+ * Which dead letters are meant. Of all, only the ones that are there when the question is asked: later ones were not
+ * meant, and one that fails gets a new ID.
  * @param {string[] | "all"} ids
  * @returns {WhichLetters}
  */

@@ -1,4 +1,4 @@
-/** Owns how values are written for a person: numbers, durations, moments, bytes, and text that anybody may have written. */
+/** Owns how values are written for a person: numbers, durations, moments, bytes, and text that anybody may have sent. */
 
 const NUMBER = new Intl.NumberFormat("en");
 

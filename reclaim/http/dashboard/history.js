@@ -122,7 +122,8 @@ export function colour(coloured, name) {
 }
 
 /**
- * The rows of the table of consumers: those for whom most is pending, those with a colour in the chart, and the rest as one.
+ * The rows of the table of consumers: first the consumers for whom most is pending, then the others with a colour in
+ * the chart, and all the rest as one row.
  * @param {Pending | null} pending
  * @param {string[]} coloured
  * @returns {ConsumerRow[]}

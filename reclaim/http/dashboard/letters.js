@@ -23,7 +23,10 @@ const NONE = { dead_letters: [], next: null, last: null };
 /** The target whose dead letters are being read; null: none. @type {string | null} */
 let reading = null;
 
-/** Read again what is listed when the number of dead letters has changed, and now and then: others may be in the place of some. */
+/**
+ * Read the list again when the number of dead letters has changed. Read it now and then even if the number is the same:
+ * other dead letters may have come in the place of some.
+ */
 export async function readLetters() {
   const { target } = store;
   if (!target || target.dead_letters === null || reading === target.target) return;

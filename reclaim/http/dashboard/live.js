@@ -57,7 +57,7 @@ export async function readOlderRuns() {
 }
 
 /**
- * Wait for a reading, and have what was read shown. That it was refused is of no matter: nobody asked for it.
+ * Wait for a reading, and have what was read shown. If the app refuses it, nothing is said: nobody asked for it.
  * @param {Promise<void>} reading
  */
 export async function quietly(reading) {

@@ -81,7 +81,7 @@ function asked() {
   };
 }
 
-/** Say how many would be replayed. That it cannot be told is of no matter: the replay itself says why. */
+/** Say how many would be replayed. If the app cannot tell, nothing is said: the replay itself will say why. */
 async function preview() {
   const wanted = asked();
   const found = await api.replay({ ...wanted, dry_run: true }).catch(() => null);
@@ -118,7 +118,7 @@ async function replay() {
 }
 
 /**
- * Ask for one pass after another, until nothing is left, nothing gets on, or it is stopped.
+ * Ask for one pass after another, until nothing is left, a pass does nothing, or it is stopped.
  * @param {ReplayAsked} wanted
  * @param {Tally} tally
  * @param {{isStopped: boolean}} mine

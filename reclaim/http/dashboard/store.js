@@ -1,4 +1,7 @@
-/** Owns what the page knows: the key, the app's last answer, each target's past, dead letters, lost entries. No element is touched. */
+/**
+ * Owns what the page knows: the key, the app's last answer, each target's past, the dead letters and the lost entries.
+ * It touches no element.
+ */
 
 import { span } from "./format.js";
 import { History } from "./history.js";

@@ -31,7 +31,7 @@ export class Tally {
    * @param {Replayed} pass
    */
   add(pass) {
-    // A dead letter of the list that an earlier pass replayed is gone, and one that failed has a new ID: neither is missing.
+    // A listed dead letter that an earlier pass replayed is gone, and one that failed has a new ID. Neither is missing.
     const known = this.isListed ? this.replayed + this.failed : 0;
     if (!this.chosen) this.chosen = pass.chosen;
     this.replayed += pass.replayed;
