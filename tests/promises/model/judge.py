@@ -92,8 +92,9 @@ class Judge:
             self._value(key, before, after, done, tried)
         if not done:
             return
-        held = {number for number in mine if before.pending[number][0] == OURS and not before.is_idle(number)}
-        assert not held & before.stream or act.touched, f"G3: {done} are done, and {held} held back"
+        fresh = {number for number in mine if before.pending[number][0] == OURS and not before.is_idle(number)}
+        held = {number for number in fresh & before.stream if number < max(done)}  # it holds back later ones only
+        assert not held or act.touched, f"G3: {done} are done, and {held} held back"
         overtaken = {
             number
             for number in tried - act.taken
