@@ -1,4 +1,4 @@
-"""Owns nothing: `python -m reclaim` is the command line of reclaim.cli.main."""
+"""Starts the command line, reclaim.cli.main, for `python -m reclaim`."""
 
 from reclaim.cli.main import cli
 

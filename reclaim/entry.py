@@ -23,7 +23,10 @@ class Entry(NamedTuple):
     deliveries: int = 1
 
     def get(self, name: str | bytes) -> bytes | None:
-        """The value of a field, or None without it. If a name occurs twice, the last one counts, as HSET keeps it."""
+        """The value of a field; None if the entry has no such field.
+
+        If a name occurs twice, its last value counts, because that is the one which HSET keeps.
+        """
         wanted = name.encode() if isinstance(name, str) else name
         names_from_the_end = self.fields[-2::-2]
         if wanted not in names_from_the_end:
@@ -37,12 +40,12 @@ def readable(value: bytes | None) -> str:
 
 
 def by_name(flat: Sequence[Any]) -> dict[bytes, Any]:
-    """A dict of the names and values that Redis gives in turn."""
+    """A dict of the flat list ``[name, value, name, value, …]`` with which Redis replies."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def id_after(entry_id: bytes) -> bytes:
-    """The smallest ID greater than this one. It starts a range on Redis 6.0, which has no exclusive ``(``."""
+    """The smallest ID greater than this one: where a range begins. Redis 6.0 has no exclusive ``(`` for that."""
     ms, seq = entry_id.split(b"-")
     if int(seq) == _MAX_PART:
         return b"%d-0" % (int(ms) + 1)
@@ -50,7 +53,7 @@ def id_after(entry_id: bytes) -> bytes:
 
 
 def id_before(entry_id: bytes) -> bytes:
-    """The greatest ID smaller than this one; ``0-0`` for ``0-0``, as none is smaller."""
+    """The greatest ID smaller than this one; for ``0-0``, which is the smallest of all, ``0-0`` itself."""
     ms, seq = map(int, entry_id.split(b"-"))
     if seq:
         return b"%d-%d" % (ms, seq - 1)
@@ -64,10 +67,10 @@ def id_number(entry_id: bytes) -> int:
 
 
 def check_id(entry_id: bytes) -> bytes:
-    """The ID itself.
+    """Return the ID unchanged if it is one that Redis writes: two numbers of at most 64 bits, with a dash between.
 
     Raises:
-        ValueError: it is not two numbers of at most 64 bits with a dash between, as Redis writes IDs.
+        ValueError: it is no such ID.
     """
     ms, dash, seq = entry_id.partition(b"-")
     if not (dash and ms.isdigit() and seq.isdigit() and max(int(ms), int(seq)) <= _MAX_PART):

@@ -2,21 +2,21 @@
 
 ReclaimError
 ├── SettingsError          one or more settings are missing or bad; `problems` lists them all
-├── ServerError            Redis cannot be used, so the run cannot go on
+├── ServerError            the app cannot use Redis, so the run cannot go on
 │   ├── Unreachable        Redis does not answer at this address
 │   ├── NotTrusted         the server's TLS certificate was not accepted
 │   └── AccessDenied       wrong password, or no permission for a command
 ├── BadRequest             what a person asks for is not allowed; the message names the field, its value and what is
 │   │                      allowed
-│   └── UnknownTarget      the target that was named is not configured, or one of several has to be named
-├── RunFailed              a target's run failed; raised once every target's report is out
-├── LeaseHeld              another run is at work on the target, and did not end in time
-├── CircuitOpen            the target's circuit is open, so what was asked for is refused
+│   └── UnknownTarget      a person named a target that is not configured, or named none although there are several
+├── RunFailed              a target's run failed; raised after the report of every target is logged
+├── LeaseHeld              another run is at work on the target, and did not end while we waited
+├── CircuitOpen            the target's circuit is open, so the app refuses what a person asked for
 ├── HandlerTimeout         a handler took longer than it may, and was stopped
 ├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
 ├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
 ├── MissingField           a template names a field that the entry does not have
-├── RejectEntry            raised by a handler: this entry can never be handled, park it
+├── RejectEntry            raised by a handler: nobody can ever handle this entry, park it
 └── RetryEntry             raised by a handler: the entry is not to blame, try again later
     └── OutOfTime          the run's time was up before the entry was stored
 """
@@ -40,7 +40,7 @@ class SettingsError(ReclaimError):
 
 
 class ServerError(ReclaimError):
-    """Redis cannot be used; the message names the host."""
+    """The app cannot use Redis; the message names the host."""
 
 
 class Unreachable(ServerError):
@@ -63,11 +63,11 @@ class BadRequest(ReclaimError):
 
 
 class UnknownTarget(BadRequest):
-    """The target that was named is not configured; or several are configured and none was named.
+    """A person named a target that is not configured; or several are configured and the person named none.
 
     Attributes:
-        name: what was named; None for nothing.
-        configured: the names of the targets that there are.
+        name: the name that the person gave; None if there was none.
+        configured: the names of all configured targets.
     """
 
     def __init__(self, name: str | None, configured: Iterable[str]) -> None:
@@ -77,15 +77,15 @@ class UnknownTarget(BadRequest):
 
 
 class RunFailed(ReclaimError):
-    """At least one target's run failed; what each did is in the reports."""
+    """At least one target's run failed; the reports say what each run did."""
 
 
 class LeaseHeld(ReclaimError):
-    """Another run is at work on the target, and did not end in time; the message says which."""
+    """Another run is at work on the target, and did not end while we waited; the message says which run."""
 
 
 class CircuitOpen(ReclaimError):
-    """The target's circuit is open, so what was asked for is refused; the message says who opened it, and why."""
+    """The target's circuit is open, so the app refuses a request; the message says who opened it and why."""
 
 
 class HandlerTimeout(ReclaimError):
@@ -97,7 +97,7 @@ class HandlerCancelled(ReclaimError):
 
 
 class HandlerExited(ReclaimError):
-    """A handler raised SystemExit or the like. The process does not end for it: the entry is charged."""
+    """A handler raised SystemExit or the like. The process does not end because of it: the entry is charged."""
 
 
 class MissingField(ReclaimError):
@@ -105,7 +105,7 @@ class MissingField(ReclaimError):
 
 
 class RejectEntry(ReclaimError):
-    """Raise it from a handler for an entry that can never be handled: the entry becomes a dead letter at once."""
+    """Raise it from a handler if nobody can ever handle the entry: the entry becomes a dead letter at once."""
 
 
 class RetryEntry(ReclaimError):
@@ -117,7 +117,7 @@ class OutOfTime(RetryEntry):
 
 
 def describe(exc: BaseException) -> str:
-    """The error's class and text. An error class of a user's may fail to give its text."""
+    """The error's class and text. The text may be missing: a user's error class may raise when it is asked for it."""
     try:
         return f"{type(exc).__name__}: {exc}"
     except Exception:  # noqa: BLE001  # a user's class may raise anything where its text is asked for
@@ -125,6 +125,6 @@ def describe(exc: BaseException) -> str:
 
 
 def shown(value: object) -> str:
-    """A value that somebody sent, as JSON, cut where it is long."""
+    """A value that somebody sent, as JSON, shortened to MAX_SHOWN_CHARS."""
     text = json.dumps(value)
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"

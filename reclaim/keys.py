@@ -1,6 +1,6 @@
 """Owns every Redis key name: the names of our own keys, and the templates that make a key from an entry.
 
-The keys of a target are in its stream's hash slot, so that scripts and MULTI may use them together
+All keys of a target are in its stream's hash slot. So one script or one MULTI may use several of them
 (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
 """
 
@@ -33,7 +33,10 @@ class Keys:
 
 
 def _tagged(stream: str) -> str:
-    """The stream's name with a hash tag that has the stream's slot: its own tag if it has one, else the whole name."""
+    """The stream's name with a hash tag, so that a key that begins with it is in the stream's slot.
+
+    If the stream has a tag of its own (``a{tag}``), its name stays as it is; else the whole name becomes the tag.
+    """
     _, opened, rest = stream.partition("{")
     tag, closed, _ = rest.partition("}")
     return stream if opened and closed and tag else f"{{{stream}}}"

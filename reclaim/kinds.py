@@ -15,27 +15,29 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 def hide(_: str) -> str:
-    """What may be shown of a secret."""
+    """What people may see of a secret: nothing."""
     return "***"
 
 
 def _written(value: Any) -> str:
-    """A value as the environment has it."""
+    """A value as a person writes it into an environment variable."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.15g}" if isinstance(value, int | float) else str(value)
 
 
 class Kind(NamedTuple, Generic[T_co]):
-    """What a setting's values are. A named tuple: every cold start makes it, in an eighth of a dataclass's time.
+    """Which values a setting may have, and how they are read and shown.
+
+    It is a named tuple, because every cold start makes many of them: a dataclass takes eight times as long.
 
     Attributes:
-        read: makes the value from the text. It raises ValueError for a bad text, with a reason where `allowed` does not
-            say enough.
-        allowed: which texts are good, as an error tells it.
-        show: what may be shown of a text, good or bad; `hide` for a secret.
-        write: a value as the environment has it.
-        strips: whether space around the text is no part of it.
+        read: makes the value from a text. For a bad text it raises ValueError, with a reason if `allowed` does not say
+            enough.
+        allowed: which texts are good; an error message quotes it.
+        show: makes of a text, good or bad, what people may see of it; `hide` for a secret.
+        write: makes of a value the text that a person writes into an environment variable.
+        strips: whether to ignore space around the text.
         takes_json: whether RECLAIM_TARGETS may hold a JSON number, boolean or object instead of a string.
     """
 
@@ -48,12 +50,12 @@ class Kind(NamedTuple, Generic[T_co]):
 
     @property
     def is_secret(self) -> bool:
-        """Whether nothing of a value may be shown."""
+        """Whether nobody may see any part of a value."""
         return self.show is hide
 
 
 def secret(kind: Kind[T]) -> Kind[T]:
-    """The same kind, of which nothing is ever shown."""
+    """The same kind, but its values are secrets."""
     return kind._replace(show=hide)
 
 
@@ -81,12 +83,12 @@ def milliseconds(least_sec: float, most_sec: float) -> Kind[int]:
 
 
 def choice(*words: str) -> Kind[str]:
-    """One of some words, in any case."""
+    """One of these words, in upper or lower case."""
     return Kind(_one_of({word: word for word in words}), " or ".join(words))
 
 
 def either(*words: str, other: Kind[T]) -> Kind[str | T]:
-    """One of some words in lower case (``auto``, say), or else what another kind reads."""
+    """One of these words (for example ``auto``), or else a value that another kind reads."""
 
     def read(text: str) -> str | T:
         return text.lower() if text.lower() in words else other.read(text)
@@ -187,19 +189,19 @@ FILE = Kind(_file, "a file that can be read")
 
 
 def not_yet(word: str) -> Kind[str]:
-    """A setting of which only one value works so far."""
+    """A setting that has only one value that works so far."""
     return choice(word)._replace(allowed=f"{word}; anything else is not supported yet")
 
 
 def _stream(name: str) -> str:
-    """A stream's name. Braces must make a hash tag, or else our own keys could not share the stream's slot."""
+    """A stream's name. If it has braces, they must make a hash tag: else our keys could not be in the stream's slot."""
     if ("{" in name or "}" in name) and not re.match(r"[^{]*\{[^}]+\}", name):
         raise ValueError
     return name
 
 
 def _address(text: str) -> tuple[str, int | None]:
-    """Host and port; None where the text names no port."""
+    """Host and port; the port is None if the text names none."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text, ""
@@ -210,7 +212,7 @@ def _address(text: str) -> tuple[str, int | None]:
 
 
 def _without_secrets(text: str) -> str:
-    """What may be shown of an address: people paste whole connection strings, with the password in them."""
+    """What people may see of an address. Some paste a whole connection string, with the password in it."""
     return re.sub(r",.*|.*@", "***", text)
 
 

@@ -1,4 +1,4 @@
-"""Owns the row of a setting, and the reading of rows from an environment with everything that is wrong told at once."""
+"""Owns the row of a setting, and reads rows from an environment. It collects all problems, to tell them together."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from reclaim.kinds import Kind
 
 T = TypeVar("T")
 
-REQUIRED: Any = MISSING  # the default of a setting that has none
+REQUIRED: Any = MISSING  # stands in a row in place of the default: the setting must be set
 
 _ROW = "setting"  # where a field of a dataclass keeps its row
 
@@ -19,11 +19,11 @@ class Setting(NamedTuple, Generic[T]):
 
     Attributes:
         name: the environment variable.
-        default: the value without it; `REQUIRED` where there must be one.
-        kind: what its values are.
+        default: the value if the variable is not set; `REQUIRED` if it must be set.
+        kind: which values it may have.
         meaning: one sentence for people, in Markdown.
-        short: its name in RECLAIM_TARGETS, where that is not its own name in lower case.
-        is_listed: whether people are told of it; False where Azure sets it, or where only one value works so far.
+        short: its name in RECLAIM_TARGETS, if that is not `name` in lower case.
+        is_listed: whether the documents list it; False if Azure sets it, or if only one value works so far.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Setting(NamedTuple, Generic[T]):
 
 
 def setting(name: str, default: T, kind: Kind[T], meaning: str, short: str | None = None) -> T:
-    """A field of a dataclass that has a row in the table; a secret is not shown with the object."""
+    """A field of a dataclass that has a row in the table. The repr of the object leaves a secret out."""
     row = Setting(name, default, kind, meaning, short)
     made: T = field(default=default, repr=not kind.is_secret, metadata={_ROW: row})
     return made
@@ -56,7 +56,7 @@ def rows(of: type) -> dict[str, Setting[Any]]:
 
 
 class Reader:
-    """Reads settings from an environment, and keeps what is wrong with them, so that it is told all at once."""
+    """Reads settings from an environment, and collects what is wrong with them, so that one error can tell it all."""
 
     def __init__(self, env: Mapping[str, Any], problems: list[str] | None = None, place: str = "") -> None:
         self._env = env
@@ -64,16 +64,16 @@ class Reader:
         self.problems: list[str] = [] if problems is None else problems
 
     def within(self, place: str, env: Mapping[str, Any]) -> "Reader":
-        """A reader of one target's own environment; problems go to the same list, and name the place."""
+        """A reader of one target's own environment. It adds its problems to our list; each problem names the place."""
         return Reader(env, self.problems, place)
 
     def is_set(self, row: Setting[Any]) -> bool:
-        """Whether the environment has a value that is not empty: a portal keeps empty ones."""
+        """Whether the environment has a value that is not empty: Azure's portal keeps empty values."""
         given = self._env.get(row.name, "")
         return bool(given.strip() if row.kind.strips else given) if isinstance(given, str) else True
 
     def read(self, row: Setting[T]) -> T:
-        """The value of a setting; its default without one, or with a bad one; an empty text where it is required."""
+        """The value of a setting. If the value is missing or bad: the default, or an empty text if there is none."""
         if not self.is_set(row):
             if row.is_required:
                 self.problems.append(f"{self._place}{row.name} is missing")
@@ -87,9 +87,8 @@ class Reader:
         try:
             text.encode()
             return kind.read(text)
-        except (
-            UnicodeEncodeError
-        ):  # JSON can name half a surrogate pair; a byte that is not UTF-8 becomes one (PEP 383)
+        except UnicodeEncodeError:
+            # The text has half a surrogate pair: JSON can name one, and Python makes one of a byte that is not UTF-8.
             return self._refuse(row, shown, "text that can be encoded in UTF-8")
         except ValueError as exc:
             reason = f" ({exc})" if exc.args and not kind.is_secret else ""
@@ -100,7 +99,7 @@ class Reader:
         return {name: self.read(row) for name, row in rows(of).items()}
 
     def problem(self, name: str, shown: str, allowed: str) -> None:
-        """Keep what is wrong with a setting."""
+        """Add to `problems` what is wrong with a setting."""
         self.problems.append(f"{self._place}{name} is {shown}; allowed: {allowed}")
 
     def _refuse(self, row: Setting[T], shown: str, allowed: str) -> T:

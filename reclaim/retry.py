@@ -1,4 +1,4 @@
-"""Owns the retry policy: how often and how patiently a call is made again while its error may pass."""
+"""Owns the retry policy: how often a call is made again while its error is transient, and how long the waits are."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class _StopBefore(stop_base):
-    """Stops where the sleep to come would reach past the deadline."""
+    """Stops if the next sleep would end after the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -29,10 +29,10 @@ class _StopBefore(stop_base):
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how patiently a call is made again while its error may pass.
+    """How often a call is made again while its error is transient, and how long the waits are.
 
     Attributes:
-        attempts: how many in all.
+        attempts: how many attempts in all, the first one included.
         max_delay_sec: the longest wait between two attempts; the waits grow from 0.05 s, with jitter.
         sleep: waits so many seconds.
     """
@@ -42,14 +42,14 @@ class Retries:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def call(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
-        """What the function returns, called again while its error may pass; TimeoutError at the deadline."""
+        """Call the function, again while its error is transient; return its result. TimeoutError at the deadline."""
         async with asyncio.timeout(deadline.remaining_sec()):
             return await self.attempt(deadline, function)
 
     async def attempt(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
-        """The same, but nothing is interrupted at the deadline: no attempt is begun after it.
+        """Do what `call` does, but let an attempt end after the deadline. No attempt begins after it.
 
-        Tenacity does not make the first attempt: its bookkeeping takes a hundred times as long as a call that works,
+        We make the first attempt without tenacity. Its bookkeeping takes a hundred times as long as a call that works,
         and nearly every call works.
         """
         try:
@@ -59,10 +59,10 @@ class Retries:
         return await self.again(deadline, error, function)
 
     async def again(self, deadline: Deadline, error: Exception, function: Callable[[], Awaitable[T]]) -> T:
-        """What the function returns at a further attempt, after a first one that failed with this error.
+        """Make the further attempts, after the first one failed with `error`, and return the function's result.
 
         Raises:
-            Exception: the error of the last attempt; `error` itself where no further attempt is to be made.
+            Exception: the error of the last attempt; `error` itself if no further attempt is allowed.
         """
         wait_sec = random.uniform(0, min(FIRST_DELAY_SEC, self.max_delay_sec))  # noqa: S311 # jitter, no secret
         if self.attempts < 2 or not is_transient(error) or wait_sec >= deadline.remaining_sec():
@@ -77,7 +77,7 @@ class Retries:
     def _further(self, deadline: Deadline) -> AsyncRetrying:
         """The policy after the first attempt.
 
-        A new one for each use: tasks that share an AsyncRetrying overwrite each other's attempt state.
+        Each use gets a new AsyncRetrying: tasks that share one overwrite each other's count of attempts.
         """
         return AsyncRetrying(
             retry=retry_if_exception(is_transient),

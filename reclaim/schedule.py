@@ -12,7 +12,7 @@ TWO_YEARS = 731  # days, with a 29 February among them
 
 @cache
 def longest_gap_sec(schedule: str) -> int:
-    """The longest time between two ticks of a schedule, in UTC: a timer that is silent for much longer is not running.
+    """The longest time between two ticks of a schedule, in UTC. If a timer is silent for much longer, it does not run.
 
     A schedule that chooses fewer than two days in two years counts as one that ticks every two years.
 
@@ -22,22 +22,27 @@ def longest_gap_sec(schedule: str) -> int:
     chosen = Schedule.of(schedule)
     times = [hour * 3600 + minute * 60 + second for hour in chosen.hours for minute in chosen.minutes
              for second in chosen.seconds]  # fmt: skip
-    days = [day for at in range(TWO_YEARS) if chosen.has(day := date(2024, 1, 1) + at * DAY)]
-    from_day_to_day = max((later - earlier for earlier, later in pairwise(days)), default=TWO_YEARS * DAY)
-    within_days = [later - earlier for earlier, later in pairwise(times)]
-    return max(*within_days, times[0] + round(from_day_to_day.total_seconds()) - times[-1], 0)
+    longest_within_a_day = max((later - earlier for earlier, later in pairwise(times)), default=0)
+    two_years = (date(2024, 1, 1) + at * DAY for at in range(TWO_YEARS))
+    days = [day for day in two_years if chosen.has(day)]
+    longest_between_days = max((later - earlier for earlier, later in pairwise(days)), default=TWO_YEARS * DAY)
+    over_night = times[0] + round(longest_between_days.total_seconds()) - times[-1]  # from a last tick to a first one
+    return max(longest_within_a_day, over_night)
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The values that each of the six fields chooses, in ascending order. All three fields of a day must choose it.
+    """The values that each of the six fields chooses, in ascending order.
 
-    Fields, ranges and names are NCrontab's, which Azure Functions reads schedules with
-    (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions;
-    CrontabSchedule.cs, CrontabFieldImpl.cs and CrontabField.cs in https://github.com/atifaziz/NCrontab): spaces
-    separate the fields, Sunday is 0 and never 7, and a name may be cut to its first letters. NCrontab also accepts
-    some texts that do not mean what they seem to: it reverses a descending range, takes a step of 0 for 1, and ``j``
-    for January. We refuse those.
+    The schedule ticks on a day if its three fields (day, month, weekday) all choose that day.
+
+    Azure Functions reads schedules with NCrontab, so we take fields, ranges and names as NCrontab does: spaces
+    separate the fields, Sunday is 0 and never 7, and a name may be cut to its first letters. See
+    https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions, and
+    CrontabSchedule.cs, CrontabFieldImpl.cs and CrontabField.cs in https://github.com/atifaziz/NCrontab.
+
+    NCrontab also accepts some texts that do not mean what they seem to: it reverses a descending range, takes a step
+    of 0 for 1, and ``j`` for January. We refuse such texts.
     """
 
     seconds: tuple[int, ...]
@@ -84,7 +89,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One of the six fields: its name, its least and greatest value, and the names of the values from the least on."""
+    """One of the six fields: its name, its least and greatest value, and the values' own names, from the least on."""
 
     name: str
     least: int
@@ -92,7 +97,7 @@ class _Field:
     names: Sequence[str] = ()
 
     def values(self, text: str) -> tuple[int, ...]:
-        """What a field chooses: ``*``, ``a``, ``a-b``, each also with ``/step``, and lists of them."""
+        """The values that a field chooses. It may be ``*``, ``a`` or ``a-b``, each also with ``/step``, or a list."""
         return tuple(sorted({value for part in text.split(",") for value in self._part(part)}))
 
     def _part(self, part: str) -> range:
@@ -102,7 +107,8 @@ class _Field:
             low, high = self.least, self.most
         else:
             low = self._value(first)
-            high = self._value(last) if dash else self.most if slash else low
+            high_if_alone = self.most if slash else low
+            high = self._value(last) if dash else high_if_alone
         if low > high:
             raise ValueError(f"{self.name} range {span!r} descends")
         return range(low, high + 1, self._step(step) if slash else 1)
@@ -114,7 +120,7 @@ class _Field:
         return value
 
     def _named(self, text: str) -> int:
-        """The value whose name begins so. Three letters tell all names apart, and two do not."""
+        """The value whose name begins with this text, of three letters at least: two could mean several names."""
         for value, name in enumerate(self.names, self.least):
             if len(text) >= 3 and name.startswith(text.lower()):
                 return value
@@ -133,7 +139,7 @@ def _is_number(text: str) -> bool:
 
 _MONTHS = "january february march april may june july august september october november december"
 _WEEKDAYS = "sunday monday tuesday wednesday thursday friday saturday"
-_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # that a month may have
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # the most days that each month may have
 _FIELDS = (
     _Field("second", 0, 59),
     _Field("minute", 0, 59),

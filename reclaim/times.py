@@ -1,4 +1,4 @@
-"""Owns times: deadlines on a monotonic clock, and moments as text."""
+"""Owns times: deadlines on a monotonic clock, and moments as ISO 8601 text."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -16,11 +16,11 @@ _TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an invocation is a part of.
+    """The operation that an invocation is part of: a trace, in the words of W3C Trace Context.
 
     Attributes:
         trace_id: the whole operation's ID; 32 hexadecimal digits.
-        parent_id: the ID of the span that caused the invocation; None where it is not known.
+        parent_id: the ID of the span that caused the invocation; None if it is not known.
     """
 
     trace_id: str
@@ -49,7 +49,7 @@ _operation: ContextVar[Operation | None] = ContextVar("reclaim_operation", defau
 
 
 def current_operation() -> Operation | None:
-    """The operation that this code runs in; None outside of any."""
+    """The operation that this code runs in; None if it runs in none."""
     return _operation.get()
 
 
@@ -71,16 +71,16 @@ def span_id(run_id: str, page: int = 0) -> str:
     return f"{run_id}{page:04x}"
 
 
-RUN_LINE = "reclaim run %s"  # nothing is added to this line: its JSON holds the names, and ends the line
+RUN_LINE = "reclaim run %s"  # the line with a run's report. We add no names to it: its JSON has them, and must end it
 
 
 def name_in_log_lines() -> None:
-    """Have every line of this package name its run, target and operation. A second call changes nothing."""
+    """Let every log line of this package name its run, target and operation. A second call changes nothing."""
     logging.getLogger("reclaim").addFilter(_add_names)
 
 
 def _add_names(record: logging.LogRecord) -> bool:
-    """Add the names to a line: as attributes, and to its text, which is all that Azure's host passes on."""
+    """Add the names to a log line: as attributes, and in its text, because Azure's host passes on only the text."""
     operation, run = _operation.get(), _run.get()
     record.operation_id = operation.trace_id if operation else ""
     record.parent_id = (operation and operation.parent_id) or ""

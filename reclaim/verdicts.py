@@ -1,4 +1,4 @@
-"""Owns the verdicts: what becomes of an entry, and the one table from an error to its verdict."""
+"""Owns the verdicts: what becomes of an entry, and the only table that gives each error its verdict."""
 
 import asyncio
 import errno
@@ -33,7 +33,7 @@ class Verdict(Enum):
 
     @property
     def settles(self) -> bool:
-        """Whether the entry leaves the pending list, so that later entries of its order key may go on."""
+        """Whether the entry leaves the pending list. If it does, later entries of its order key may go on."""
         return self in _SETTLED
 
     @property
@@ -45,8 +45,8 @@ class Verdict(Enum):
 _SETTLED = frozenset({Verdict.DONE, Verdict.PARK})
 _REFUNDED = frozenset({Verdict.RETRY, Verdict.HELD, Verdict.STOP})
 
-# By the code of an error for which redis-py has no class, so that it raises a plain ResponseError
-# (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
+# For some errors redis-py has no class, and raises a plain ResponseError. Then the code decides: the first word of the
+# message (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
 _BY_CODE = {
     "WRONGTYPE": Verdict.PARK,
     "CLUSTERDOWN": Verdict.RETRY,
@@ -91,7 +91,7 @@ _BY_TYPE: dict[type[BaseException], Verdict] = {
 
 
 def classify(exc: Exception) -> Verdict:
-    """The verdict for an entry whose handling raised `exc`. The table's nearest class in the error's MRO decides."""
+    """The verdict for an entry whose handling raised `exc`. The first class of its MRO that is in a table decides."""
     if type(exc) is redis_errors.ResponseError:
         return _BY_CODE.get(error_code(exc), Verdict.FAIL)
     if isinstance(exc, OSError) and (exc.errno in _NETWORK_ERRNOS or _is_of_several_addresses(exc)):
@@ -105,7 +105,7 @@ def classify(exc: Exception) -> Verdict:
 
 
 def _is_of_several_addresses(exc: OSError) -> bool:
-    """Whether asyncio tried several addresses of a host and reached none. Only the error's text says so."""
+    """Whether asyncio tried several addresses of a host and reached none. We can see that only in the error's text."""
     return exc.errno is None and str(exc).startswith("Multiple exceptions: ")
 
 
@@ -125,7 +125,7 @@ _NETWORK_ERRNOS = frozenset(
     }
 )
 
-# Errors of libraries that handlers may use, by name, as we import none of them: something could not be reached.
+# Errors of libraries that handlers may use. Each means an outage. They are here by name: we import none of them.
 _OF_LIBRARIES = frozenset(
     {
         "aiohttp.client_exceptions.ClientConnectionError",
@@ -142,7 +142,7 @@ _OF_LIBRARIES = frozenset(
 
 
 def is_transient(exc: BaseException) -> bool:
-    """Whether the error is transient, so that a retry within the run may help."""
+    """Whether the error means an outage, so that another attempt may succeed."""
     return isinstance(exc, Exception) and classify(exc) is Verdict.RETRY
 
 

@@ -1,9 +1,9 @@
-"""Owns the characters that act instead of being seen, and the ways to show text that may hold them.
+"""Owns the list of dangerous characters, which do something instead of being seen, and shows text without them.
 
 Anybody can write anything into a stream. A control character can steer a terminal, and a direction mark can turn a line
-around (https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters). Both are shown as escapes.
+around (https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters). We show both as escapes.
 
-The ranges below are written as Python, ECMA-262 (JSON Schema, the dashboard) and PCRE all read them between brackets.
+Each range below means the same to Python, to ECMA-262 (JSON Schema, the dashboard) and to PCRE, between brackets.
 """
 
 import re
@@ -17,8 +17,8 @@ _TAKES_NO_ROOM = r"\u00ad\u200b-\u200d\u2060-\u2065\u206a-\u206f"
 _BLANK = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _UNSEEN = STEERING + _TAB_AND_NEWLINE + _TAKES_NO_ROOM
 
-# One line that can be read: nothing unseen in it, and at least one character that is not blank. Python's `$` also
-# matches before a newline at the end, hence the look-ahead.
+# One line that a person can read: it has no unseen character, and at least one that is not blank. Python's `$` also
+# matches before a newline at the end; the look-ahead excludes that.
 ONE_LINE = rf"^[^{_UNSEEN}]*[^{_UNSEEN}{_BLANK}][^{_UNSEEN}]*$(?!\n)"
 
 _STEERING = re.compile(f"[{STEERING}]")
@@ -26,7 +26,7 @@ _ONE_LINE = re.compile(ONE_LINE)
 
 
 def is_one_line(text: str) -> bool:
-    """Whether the text is one line that can be read; half a surrogate pair is no character."""
+    """Whether the text is one line that a person can read. A text with half a surrogate pair is not."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -35,9 +35,10 @@ def is_one_line(text: str) -> bool:
 
 
 def for_a_page(value: bytes, most_chars: int) -> str:
-    r"""The beginning of anybody's bytes as text that a page can show: tabs and newlines stay, what steers is escaped.
+    r"""The beginning of bytes that anybody may have written, as text that the dashboard can show.
 
-    Controls become ``\x1b``, marks ``\u202e``, and bytes that are not UTF-8 ``\xff``.
+    Tabs and newlines stay. A control character becomes an escape such as ``\x1b``, a direction mark ``\u202e``, and a
+    byte that is not UTF-8 ``\xff``.
     """
     start = value[: 4 * most_chars]
     decoder = getincrementaldecoder("utf-8")("backslashreplace")
@@ -46,9 +47,9 @@ def for_a_page(value: bytes, most_chars: int) -> str:
 
 
 def for_a_terminal(value: bytes | str) -> str:
-    r"""Anybody's text or bytes on one line: everything that Python does not call printable becomes an escape.
+    r"""Text or bytes that anybody may have written, on one line. A character that is not printable becomes an escape.
 
-    The escapes are those of Python: ``\x1b``, ``\n``, ``\u202e``, ``\xff``.
+    Python says what is printable. The escapes are Python's: ``\x1b``, ``\n``, ``\u202e``, ``\xff``.
     """
     text = readable(value) if isinstance(value, bytes) else value
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
