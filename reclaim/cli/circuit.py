@@ -15,8 +15,8 @@ from reclaim.ops import operations
 from reclaim.ops.results import CircuitChanged, CircuitOf
 from reclaim.state.circuit import Effect
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody who looks at it later.")]
-WhoOption = Annotated[str | None, typer.Option("--who", help="Who decides; by default user@host.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why. Everybody who looks at the circuit can read it.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who opens or closes it; by default user@host.")]
 
 commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -86,6 +86,6 @@ def _show_change(changed: CircuitChanged, *, as_json: bool) -> None:
 def _me() -> str:
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name; before Python 3.13 a KeyError
+    except (KeyError, OSError):  # in a container the user may have no name; before Python 3.13 that is a KeyError
         name = f"uid {os.getuid()}"
     return f"{name}@{socket.gethostname()}"

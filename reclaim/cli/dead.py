@@ -27,8 +27,8 @@ commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @commands.command("list")
 def list_dead(
     target: TargetOption = None,
-    after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Begin after this one.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most so many.")] = 50,
+    after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Begin after this dead letter.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most this many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters, the oldest first.
@@ -42,7 +42,7 @@ def list_dead(
         show_json({"target": page.target, "count": page.count, "dead_letters": found, "next": page.next})
         return
     show_table(views.LETTER_COLUMNS, [views.letter_row(letter) for letter in page.letters])
-    more = f"; on with --after {page.next}" if page.next else ""
+    more = f"; continue with --after {page.next}" if page.next else ""
     say(f"{page.target}: {len(page.letters):,} of {page.count:,} dead letters{more}")
 
 
@@ -56,7 +56,7 @@ def show_dead(
 
     In a terminal a very long value is cut; in a pipe it is whole.
 
-    Exit codes: 0 all of them are shown, 1 one of them is not there, 2 the settings or the arguments are bad.
+    Exit codes: 0 all of them are shown, 1 one of them does not exist, 2 the settings or the arguments are bad.
 
     Example: python -m reclaim dead show 1700000000000-0
     """
@@ -64,7 +64,7 @@ def show_dead(
     chosen = with_app(lambda app: operations.show_dead_letters(app, wanted, target))
     _show_letters(chosen, as_json=as_json)
     if chosen.missing:
-        say(f"no dead letter: {', '.join(map(readable, chosen.missing))}")
+        say(f"no such dead letter: {', '.join(map(readable, chosen.missing))}")
     exit_if(bool(chosen.missing))
 
 
@@ -84,26 +84,28 @@ def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
 @commands.command()
 def replay(
     ids: IdsArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Replay all of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
     target: TargetOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Replay at most so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Replay at most this many.")] = None,
     per_second: Annotated[
-        float | None, typer.Option("--per-second", min=0.001, max=1e6, help="At most so many a second.")
+        float | None, typer.Option("--per-second", min=0.001, max=1e6, help="Replay at most this many a second.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would be replayed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Replay nothing; only say how many would be replayed.")
+    ] = False,
     budget_sec: Annotated[
-        float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after so many seconds.")
+        float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after this many seconds.")
     ] = 600.0,
-    even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay although the circuit is open.")] = False,
+    even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay even if the circuit is open.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have dead letters handled once more.
+    """Handle dead letters once more.
 
-    A dead letter that is stored is removed. Runs of the target wait until the replay ends. While the circuit is open,
-    a replay is refused.
+    If an entry is stored, its dead letter is removed. Runs of the target wait until the replay ends. While the circuit
+    is open, the command refuses to replay.
 
-    Exit codes: 0 all of them are stored, 1 it failed or one is not stored, 2 the settings or the arguments are bad.
-    If Ctrl-C (130) or SIGTERM (143) interrupts it, it says how far it came, and runs can go on.
+    Exit codes: 0 all of them are stored, 1 the replay failed or one is not stored, 2 the settings or the arguments are
+    bad. If Ctrl-C (130) or SIGTERM (143) interrupts the replay, the command says how far it came, and runs can go on.
 
     \b
     Examples:
@@ -147,17 +149,17 @@ def _replay_sentence(report: ReplayReport, *, dry_run: bool) -> str:
 @commands.command()
 def discard(
     ids: IdsArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Discard all of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Discard all dead letters.")] = False,
     target: TargetOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Discard without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove dead letters for good.
 
-    It asks first. Where nobody can be asked, --yes is needed.
+    The command asks first. If no person sits at the terminal, --yes is needed.
 
-    Exit codes: 0 they are removed, 1 it failed, one was not there or you said no, 2 the settings or the arguments are
-    bad.
+    Exit codes: 0 they are removed, 1 the command failed, one did not exist or you said no, 2 the settings or the
+    arguments are bad.
 
     \b
     Examples:
@@ -178,7 +180,7 @@ def discard(
 
 
 def _ask_whether_to_discard(chosen: Sequence[bytes] | None, target: str | None) -> None:
-    """Ask the person; not while an event loop runs, which would keep Ctrl-C to itself."""
+    """Ask the person. No event loop runs meanwhile: it would catch Ctrl-C."""
     name, there = with_app(lambda app: operations.count_dead_letters(app, target))
     many = there if chosen is None else len(chosen)
     letters = "1 dead letter" if many == 1 else f"{many:,} dead letters"
@@ -189,12 +191,12 @@ def _ask_whether_to_discard(chosen: Sequence[bytes] | None, target: str | None) 
 def _chosen(ids: Sequence[str] | None, *, everything: bool) -> list[bytes] | None:
     """The IDs that are chosen, each once; None for all."""
     if bool(ids) == everything:
-        raise typer.BadParameter("say which by their IDs, or --all")
+        raise typer.BadParameter("give the IDs, or --all")
     return None if everything else list(dict.fromkeys(_id(one) for one in ids or ()))
 
 
 def _id(text: str) -> bytes:
-    """An ID as Redis has it."""
+    """The ID as bytes."""
     try:
         return check_id(os.fsencode(text))
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""Owns the plain program: a run now, or again and again by the schedule, until a signal asks it to end."""
+"""Owns the plain program: it runs once now, or at every tick of the schedule until a signal asks it to end."""
 
 import asyncio
 import logging
@@ -17,9 +17,9 @@ logger = logging.getLogger("reclaim")
 
 
 async def once(settings: Settings, only: str | None = None, budget_sec: float = math.inf) -> list[RunReport]:
-    """Run every target once, or the one named. SIGINT and SIGTERM end a run after the entries in work.
+    """Run every target once, or only the named one. On SIGINT or SIGTERM, a run finishes its entries in work and ends.
 
-    A run that fails is in the reports too: see `failure`.
+    A failed run raises nothing: its report says that it failed (see `failure`).
 
     Raises:
         SettingsError: a handler cannot be loaded.
@@ -63,13 +63,13 @@ async def watch(
 
 
 def failure(reports: Sequence[RunReport]) -> str:
-    """Which targets' runs failed and why, in one line; empty where none did."""
+    """Which targets' runs failed and why, in one line; empty if none failed."""
     failed = (report for report in reports if report.outcome is Outcome.FAILED)
     return "; ".join(f"{report.target}: {report.reason}" for report in failed)
 
 
 def sentence(report: RunReport) -> str:
-    """What a run did, in one line, and why it ended as it did where there is a reason."""
+    """What a run did, in one line, and the reason for its end if there is one."""
     what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
     if not report.outcome.looked_at_nothing:
         what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
@@ -77,7 +77,7 @@ def sentence(report: RunReport) -> str:
 
 
 def _counts(report: RunReport) -> list[str]:
-    """What became of entries; of a run that came to the end also that it found none, as others have not looked."""
+    """What became of entries. A run without any says ``nothing idle``, but only if it has looked at the whole list."""
     told = {*MAIN_COUNTS, "given_back", "lost"}
     counts = [f"{n} {name.replace('_', ' ')}" for name, n in report.numbers().items() if n and name in told]
     return counts or (["nothing idle"] if report.outcome is Outcome.COMPLETED else [])
@@ -97,7 +97,7 @@ def _log_failure(reports: Sequence[RunReport]) -> None:
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT and SIGTERM set; a second one of them kills, as without us."""
+    """An event that the first SIGINT or SIGTERM sets. A second signal kills the process as usual."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def ask() -> None:

@@ -26,7 +26,7 @@ from reclaim.settings import Settings
 
 
 class Commands(TyperGroup):
-    """All commands. What they print, and their help, can be written in any encoding."""
+    """All commands. They and their help can print to streams of any encoding."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         use_any_encoding()
@@ -52,18 +52,18 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001  # Typer calls it so
 
 
 VersionOption = Annotated[
-    bool, typer.Option("--version", help="Say which version this is.", callback=_show_version, is_eager=True)
+    bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
 ]
 
 
 @cli.callback()
-def main(version: VersionOption = False) -> None:  # the option's callback does it
+def main(version: VersionOption = False) -> None:  # the option's callback shows the version
     """Take over Redis Streams entries that a consumer read and never acknowledged.
 
     Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
 
-    Exit codes: 0 all went well, 1 it failed or something is wrong, 2 the settings or the arguments are bad, 130 or 143
-    Ctrl-C or SIGTERM interrupted it.
+    Exit codes: 0 all went well, 1 the command failed or found something wrong, 2 the settings or the arguments are bad,
+    130 Ctrl-C interrupted the command, 143 SIGTERM did.
 
     \b
     Examples:
@@ -77,9 +77,12 @@ def main(version: VersionOption = False) -> None:  # the option's callback does 
 
 @cli.command()
 def run(
-    watch: Annotated[bool, typer.Option("--watch", help="Run again and again, as RECLAIM_SCHEDULE says.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Run again and again, by the schedule in RECLAIM_SCHEDULE.")
+    ] = False,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="STREAM/GROUP", help="Only this target; without it, all.")
+        str | None,
+        typer.Option("--target", metavar="STREAM/GROUP", help="Run only this target; without this option, all."),
     ] = None,
     budget_sec: Annotated[
         float,
@@ -87,19 +90,19 @@ def run(
             "--budget-sec",
             min=1,
             max=3600,
-            help="End each run after so many seconds, or RUN_BUDGET_SEC if that is less.",
+            help="End each run after this many seconds, or after RUN_BUDGET_SEC if that is less.",
         ),
     ] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
     """Run now, or again and again by the schedule.
 
-    It prints one line for each target, also for a target whose run failed. With --watch the reports go to the log; add
-    --json to have them printed too.
+    The command prints one line for each target, also if the target's run failed. With --watch it writes the reports to
+    the log; with --watch --json it also prints them.
 
     Exit codes: 0 the runs went well (also if there was nothing to do), 1 a run failed, 2 the settings or the arguments
-    are bad. With --watch a failed run is logged, and the next tick tries again. SIGINT and SIGTERM let the run finish
-    the entries in work, and end the command with 0.
+    are bad. With --watch a failed run is logged, and the next tick tries again. On SIGINT or SIGTERM, the run finishes
+    its entries in work, and the command ends with 0.
 
     \b
     Examples:
@@ -128,17 +131,17 @@ def _show_as_json(report: RunReport) -> None:
 
 
 def _show_nothing(_: RunReport) -> None:
-    """Without --json a report is in the log alone."""
+    """Print nothing: without --json a report is only in the log."""
 
 
 @cli.command("status")
 def show_status(target: TargetOption = None, as_json: JsonOption = False) -> None:
-    """Say how each target is.
+    """Show the health of each target.
 
-    It shows pending entries, the circuit, dead letters, lost entries, the latest runs, and what the doctor found wrong.
-    In a pipe, what the doctor found failing goes to standard error, and the rest of its findings is left out.
+    The command shows pending entries, the circuit, dead letters, lost entries, the latest runs, and what the doctor
+    found wrong. In a pipe it prints the doctor's failed checks to standard error, and leaves out the other checks.
 
-    Exit codes: 0 ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
+    Exit codes: 0 every health is ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
 
     Example: python -m reclaim status --json
     """
@@ -160,12 +163,12 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
 @cli.command("runs")
 def list_runs(
     target: TargetOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most this many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List the reports of runs, the latest first.
 
-    About 2,000 reports are kept. Of the runs that found nothing, one is kept every five minutes.
+    About 2,000 reports are kept. Of the runs that found nothing, one report is kept every five minutes.
 
     Example: python -m reclaim runs --limit 10
     """
@@ -180,10 +183,10 @@ def list_runs(
 @cli.command("lost")
 def list_lost(
     target: TargetOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most this many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List lost entries: they were trimmed or deleted while they were pending. The one found last comes first.
+    """List lost entries, the latest found first. They were trimmed or deleted while they were pending.
 
     Example: python -m reclaim lost --limit 10
     """
@@ -199,9 +202,9 @@ def list_lost(
 def doctor(as_json: JsonOption = False) -> None:
     """Say what is wrong and what to do about it.
 
-    It checks the settings, the server, permissions and targets, and changes nothing.
+    The command checks the settings, the server, permissions and targets. It changes nothing.
 
-    Exit codes: 0 ok or warn, 1 something fails, 2 the settings are bad.
+    Exit codes: 0 every check is ok or warn, 1 a check fails, 2 the settings are bad.
 
     Example: python -m reclaim doctor
     """

@@ -1,9 +1,9 @@
-"""Owns what the command line prints: tables where a person reads, tab-separated lines in a pipe, JSON for a program.
+"""Owns what the command line prints: tables for a person, tab-separated lines for a pipe, JSON for a program.
 
-Text that anybody can write goes through `for_a_terminal`: nothing that is printed can steer a terminal.
+Text that anybody may have written goes through `for_a_terminal`, so that no printed character can steer a terminal.
 
-Everything is printed by `typer.echo`, which writes at once. So a reader that goes away (`| head`) ends the command with
-exit code 1 and without a word: Typer sees to that. Where a standard stream is closed, nothing is printed there.
+`typer.echo` prints everything, and writes it immediately. If the reader of a pipe goes away (`| head`), Typer ends the
+command with exit code 1 and prints no error. If a standard stream is closed, Typer prints nothing there.
 """
 
 import json
@@ -22,24 +22,24 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def use_any_encoding() -> None:
-    """Show characters that the encoding of the standard streams does not have as escapes, instead of failing."""
+    """Let the standard streams print an escape for a character that their encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # one that is closed
+        if stream is not None:  # it is None if it is closed
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # typeshed has it as TextIO
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person sits before the stream; it is None where it is closed."""
+    """Whether the stream is a terminal, at which a person sits; a closed stream is None."""
     return stream is not None and stream.isatty()
 
 
 def is_for_a_person() -> bool:
-    """Whether what is printed goes to a terminal."""
+    """Whether standard output goes to a terminal."""
     return is_terminal(sys.stdout)
 
 
 def say(text: str) -> None:
-    """Tell the person on standard error."""
+    """Print a message for a person to standard error."""
     typer.echo("\n".join(map(for_a_terminal, text.split("\n"))), err=True)
 
 
@@ -57,18 +57,18 @@ def show_line(*values: Any) -> None:
 
 
 def show_json(value: Any, indent: int | None = 2) -> None:
-    """Print for a program, at once. All that is not ASCII is escaped, so that it comes through any encoding."""
+    """Print JSON for a program. It is all ASCII, with escapes for the rest, so that any encoding can carry it."""
     _print(json.dumps(value, indent=indent))
 
 
 def _print(text: str) -> None:
-    """Print to standard output; a disk that is full ends the program with exit code 1 and one line."""
+    """Print to standard output. If its disk is full, end the program with one line and exit code 1."""
     try:
         typer.echo(text, file=sys.stdout)
     except BrokenPipeError:
         raise  # Typer ends the program
     except OSError as exc:
-        sys.stdout = None  # or Python tries once more at its end, and fails
+        sys.stdout = None  # else Python tries to write once more when it ends, and fails
         raise SystemExit(f"standard output cannot be written to: {exc.strerror}") from exc
 
 
@@ -82,7 +82,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def table(columns: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> Table:
-    """A table for a person, with a header if its columns have names; numbers stand to the right."""
+    """A table for a person, with a header if its columns have names. Columns of numbers are aligned to the right."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_header=columns is not None)
     for at, name in enumerate(columns or [""] * len(rows[0])):
         is_number = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
@@ -93,7 +93,7 @@ def table(columns: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> Table
 
 
 def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
-    """Names and what they are, for a person."""
+    """A table of names and their values, for a person."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
@@ -103,7 +103,7 @@ def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
 
 
 def cell(value: Any) -> Text:
-    """A value as a person reads it; a word for how something is has its colour too."""
+    """A value as a person reads it. The words ok, warn and fail have their colours."""
     if isinstance(value, int | float):
         return Text(f"{value:,}" if isinstance(value, int) else f"{value:,.2f}")
     text = for_a_terminal(str(value))

@@ -1,4 +1,4 @@
-"""Owns how a replay tells a person how far it is, on standard error."""
+"""Owns the progress of a replay: shows a person, on standard error, how far it is."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ Report = Callable[[ReplayReport], None]
 
 
 class ReplayProgress:
-    """Shows each report of a replay, as a bar or as lines; and keeps the last one, for a replay that is interrupted."""
+    """Shows each report of a replay, as a bar or as lines. It keeps the last one, in case the replay is interrupted."""
 
     def __init__(self, show: Report) -> None:
         self._show = show
@@ -32,7 +32,7 @@ class ReplayProgress:
 
 @contextmanager
 def replay_progress() -> Iterator[ReplayProgress]:
-    """What the replay reports to; where it is interrupted, this says how far it was."""
+    """Give the progress that the replay reports to. If the replay is interrupted, say how far it came."""
     shown: AbstractContextManager[Report] = _bar() if is_terminal(sys.stderr) else nullcontext(_Lines())
     progress = None
     try:
@@ -47,7 +47,7 @@ def replay_progress() -> Iterator[ReplayProgress]:
 def _how_far_at_least(report: ReplayReport | None) -> str:
     if report is None:
         return " before the first page was done"
-    return f": {_how_far(report)}, not counting those in work; the rest are dead letters still"
+    return f": {_how_far(report)}, not counting the dead letters in work; the rest are still dead letters"
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _bar() -> Iterator[Report]:
 
 
 class _Lines:
-    """Says in a pipe how far a replay is, at most once a second."""
+    """Says how far a replay is, as lines for a pipe, at most once a second."""
 
     def __init__(self) -> None:
         self._due = time.monotonic()

@@ -19,13 +19,13 @@ FAILED, BAD_USAGE, TERMINATED = 1, 2, 128 + signal.SIGTERM  # what a command exi
 
 T = TypeVar("T")
 TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="STREAM/GROUP", help="Which target, where several are configured.")
+    str | None, typer.Option("--target", metavar="STREAM/GROUP", help="Which target, if several are configured.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def with_app(work: Callable[[App], Awaitable[T]]) -> T:
-    """What the work comes to, with an app made for it; SIGTERM ends the work as Ctrl-C does."""
+    """Make an app, do the work with it, and return the work's result. SIGTERM ends the work as Ctrl-C does."""
 
     async def go() -> T:
         _cancel_on_sigterm()
@@ -40,7 +40,7 @@ def with_app(work: Callable[[App], Awaitable[T]]) -> T:
 
 
 def _cancel_on_sigterm() -> None:
-    """SIGTERM cancels the work, so that it lets go of what it holds; a second one kills, as without us."""
+    """Let a SIGTERM cancel the work, so that it can release its lease. A second SIGTERM kills the process as usual."""
     work, loop = asyncio.current_task(), asyncio.get_running_loop()
 
     def cancel() -> None:
@@ -48,27 +48,27 @@ def _cancel_on_sigterm() -> None:
         if work is not None:
             work.cancel()
 
-    with suppress(NotImplementedError):  # Windows, where nothing sends it
+    with suppress(NotImplementedError):  # on Windows, where nobody sends SIGTERM
         loop.add_signal_handler(signal.SIGTERM, cancel)
 
 
 @contextmanager
 def errors_end_the_command() -> Iterator[None]:
-    """Says on standard error what went wrong, and exits with the code that the error has."""
+    """If an error ends the block, say it on standard error, and end the command with the error's exit code."""
     try:
         yield
     except UnknownTarget as exc:
         raise typer.BadParameter(_which_target(exc), param_hint="--target") from exc
     except BadRequest as exc:
         raise typer.BadParameter(str(exc)) from exc
-    except asyncio.CancelledError as exc:  # of SIGTERM; Ctrl-C is a KeyboardInterrupt, which Typer ends with 130
+    except asyncio.CancelledError as exc:  # by SIGTERM; Ctrl-C is a KeyboardInterrupt, exit code 130
         raise typer.Exit(TERMINATED) from exc
     except (ReclaimError, RedisError, TimeoutError) as exc:
         _end(exc)
 
 
-# What a command exits with where an error ends it, by its nearest class; the errors that only say how the command is
-# used wrongly become Typer's own, which it ends with BAD_USAGE.
+# The exit code of a command that an error ends: the first class of the error's MRO that is in this table decides.
+# Errors about wrong arguments are not here: `errors_end_the_command` makes them Typer's own, which exit with BAD_USAGE.
 _EXIT_CODES: dict[type[BaseException], int] = {
     SettingsError: BAD_USAGE,
     ReclaimError: FAILED,
@@ -88,7 +88,7 @@ def _sentence(exc: Exception) -> str:
             return f"the run failed: {exc}"
         case CircuitOpen():
             return f"{exc}; close it first, or say --even-if-open"
-        case TimeoutError():  # it says nothing of itself
+        case TimeoutError():  # it often has no text
             return "Redis has not answered in time"
         case _:
             return str(exc)

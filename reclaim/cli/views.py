@@ -1,4 +1,4 @@
-"""Owns what a person sees of the status, the circuit, dead letters, lost entries and checks."""
+"""Owns how a person sees the status, the circuit, dead letters, lost entries and checks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from reclaim.visible import for_a_terminal
 
 RUNS_SHOWN = 5
 CONSUMERS_SHOWN = 10
-VALUE_CHARS = 2000  # of a field's value, for a person
+VALUE_CHARS = 2000  # how much of a field's value a person sees
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
@@ -25,7 +25,7 @@ CHECK_COLUMNS = ("health", "about", "what", "what to do")
 
 
 def status_header(status: Mapping[str, Any]) -> Text:
-    """The server that is asked, in one line."""
+    """The server's name, version and address, in one line."""
     server = status["server"]
     name = f"{server['kind'].title()} {server['version']}" if server["kind"] else "a server of unknown version"
     tls = "with TLS" if server["tls"] else "without TLS"
@@ -59,7 +59,7 @@ def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def status_view(target: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A target at length, for a person."""
+    """A target in full, for a person."""
     yield Text()
     yield Text.assemble(cell(target["health"]), "  ", (for_a_terminal(target["target"]), "bold"))
     yield Text(for_a_terminal(target["sentence"]), style=STYLES[target["health"]])
@@ -114,12 +114,12 @@ def _consumers(pending: Mapping[str, Any]) -> RenderableType:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Runs without their reasons: the target's sentence names the reasons that matter."""
+    """A table of runs without the column ``reason``: the target's sentence names the reasons that matter."""
     return table(RUN_COLUMNS[:-1], [run_row(run)[:-1] for run in runs])
 
 
 def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
-    """A run in one line, under RUN_COLUMNS; what its report does not say is a question mark."""
+    """A run in one line, under RUN_COLUMNS. A question mark stands for what its report does not say."""
     return [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS]
 
 
@@ -154,7 +154,7 @@ def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
 
 
 def shortened(value: Any) -> str:
-    """A value, cut where it is too long to be read."""
+    """A value, shortened if it is too long for a person."""
     if not isinstance(value, bytes):
         return str(value)
     text = for_a_terminal(value)
@@ -177,7 +177,7 @@ def check_view(checks: Sequence[Mapping[str, str]]) -> RenderableType:
 
 
 def _found(check: Mapping[str, str]) -> str:
-    """What was found and what to do about it; what was found may end with a full stop of its own."""
+    """What was found and what to do about it, with one full stop between them."""
     if not check["todo"]:
         return check["what"]
     return f"{check['what'].rstrip('.')}. To do: {check['todo']}."

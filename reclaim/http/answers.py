@@ -1,6 +1,6 @@
-"""Owns what each route does: it calls the operation with what the request says, and makes JSON of the result.
+"""Owns what each route does: it calls the operation with the request's values, and makes JSON of the result.
 
-Each function is named as its operation in the OpenAPI document.
+Each function has the name of its operation in the OpenAPI document.
 """
 
 import json
@@ -48,7 +48,7 @@ async def run_now(app: App, asked: Run) -> Answer:
 
 
 def _is_of_redis(error: Exception) -> bool:
-    """Whether it is Redis that cannot be used, which every route answers in the same way."""
+    """Whether the app could not use Redis. Then the run answers as every other route does: with that error."""
     return isinstance(error, AccessDenied) or is_transient(error)
 
 
@@ -94,10 +94,10 @@ async def openapi(app: App, _: Nothing) -> Answer:
 
 
 def _text(value: str | UnsetType) -> str | None:
-    """What was said, if anything was."""
+    """The text in the request; None if the request has none."""
     return None if isinstance(value, UnsetType) else value
 
 
 def _id(value: str | UnsetType) -> bytes | None:
-    """The ID that was said, if any was, as Redis has it."""
+    """The ID in the request, as bytes; None if the request has none."""
     return None if isinstance(value, UnsetType) else value.encode()

@@ -1,4 +1,4 @@
-"""Owns the OpenAPI document: openapi.json holds the answers, and what requests may say is made from their types."""
+"""Owns the OpenAPI document: openapi.json describes the answers, and the types in requests.py describe the requests."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ _TARGET = {"$ref": "#/components/schemas/Target"}
 
 
 def document(targets: Sequence[str]) -> dict[str, Any]:
-    """The document of an app with these targets; where there are several, a request has to name one."""
+    """The document of an app with these targets. If there are several, it says that a request has to name one."""
     made = copy.deepcopy(_answers())
     made["info"]["version"] = __version__
     kept = made["components"]["schemas"]

@@ -1,4 +1,4 @@
-"""Owns what a caller is told of an error: one table from its class to the HTTP status, the code and the sentence."""
+"""Owns the answers to errors: one table gives each class of errors its HTTP status, code and sentence."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ logger = logging.getLogger("reclaim")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is answered: the HTTP status, the code for programs, and the sentence for people. It holds no secret."""
+    """The answer to an error: HTTP status, code for programs, and sentence for people. It holds no secret."""
 
     status: int
     code: str
@@ -24,7 +24,10 @@ class Problem:
 
 
 def problem_of(exc: BaseException) -> Problem:
-    """The problem that an error is, by its nearest class in the table; what only the log may say is logged."""
+    """The problem for an error: the first class of its MRO that is in the table decides.
+
+    If the answer must not tell the whole error, the log does.
+    """
     status, code, sentence = next(_PROBLEMS[cls] for cls in type(exc).__mro__ if cls in _PROBLEMS)
     problem = Problem(status, code, sentence(exc))
     if code == "redis_error" and is_transient(exc):
@@ -41,7 +44,7 @@ def _itself(exc: BaseException) -> str:
 
 
 def _no_answer(exc: BaseException) -> str:
-    """An expired time says nothing of itself."""
+    """A TimeoutError often has no text; then this says what it means."""
     return str(exc) or f"Redis has not answered within {TIMEOUT_SEC:g} s"
 
 
@@ -50,14 +53,14 @@ def _how_to_go_on(exc: BaseException) -> str:
 
 
 def _which_settings(exc: BaseException) -> str:
-    """Only the names: what somebody has put into a setting may be a secret in the wrong place."""
+    """Only the names of the settings: somebody may have put a secret into the wrong setting."""
     problems = exc.problems if isinstance(exc, SettingsError) else []
     bad = ", ".join(problem.partition(" ")[0] for problem in problems)
     return f"these settings are missing or bad: {bad}; the app's log says what is wrong with each"
 
 
 def _its_class(exc: BaseException) -> str:
-    """Not its text, which may hold anything."""
+    """The error's class, and not its text, which may hold anything."""
     return f"{type(exc).__name__}; the app's log says more"
 
 

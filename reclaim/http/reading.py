@@ -1,4 +1,4 @@
-"""Owns the reading of HTTP requests into their types: what is not as its type asks for is refused by name."""
+"""Owns the reading of HTTP requests into their types. It refuses a bad request, and names the field that is bad."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from reclaim.http.requests import REQUESTS, Body, Query, described, schemas
 
 MAX_BODY_BYTES = 65_536
 
-# What the Functions host itself takes from the query: a key, and which key it is.
+# Query parameters that are meant for the Functions host: a function key, and the key's name.
 HOST_PARAMETERS = frozenset({"code", "clientId"})
 
 
@@ -26,7 +26,7 @@ def read(operation_id: str, query: Mapping[str, str], body: bytes) -> Any:
         body: the body as it was sent.
 
     Raises:
-        BadRequest: the request is not as its type asks for.
+        BadRequest: the request does not fit its type.
     """
     kind = REQUESTS[operation_id]
     said = {name: text for name, text in query.items() if name not in HOST_PARAMETERS}
@@ -40,7 +40,7 @@ def read(operation_id: str, query: Mapping[str, str], body: bytes) -> Any:
 
 
 def _json(body: bytes) -> Any:
-    """The JSON value of a body; an empty object where there is no body."""
+    """The JSON value of a body; an empty object if there is no body."""
     if len(body) > MAX_BODY_BYTES:
         raise BadRequest(f"the body has {len(body)} bytes", f"at most {MAX_BODY_BYTES}")
     try:
@@ -54,7 +54,7 @@ def _no_number(constant: str) -> Any:
 
 
 def _number(text: str) -> float:
-    """JSON Schema calls 5.0 an integer too."""
+    """A JSON number as Python's: 5.0 becomes the integer 5, because JSON Schema calls it an integer too."""
     value = float(text)
     return int(value) if value.is_integer() else value
 
@@ -86,11 +86,11 @@ def _converted(values: Any, kind: type[Query] | type[Body], *, strict: bool) -> 
         raise _bad(str(exc), values, fields) from exc
 
 
-_PLACE = re.compile(r"`\$\.(\w+)(?:\[(\d+)\])?`$")  # at the end of what msgspec says
+_PLACE = re.compile(r"`\$\.(\w+)(?:\[(\d+)\])?`$")  # the field and its index, at the end of msgspec's message
 
 
 def _bad(said: str, values: Mapping[str, Any], fields: Mapping[str, Any]) -> BadRequest:
-    """The error in the words that all of ours have: the field, its value, what is allowed."""
+    """An error of msgspec in the form that all our errors have: the field, its value, what is allowed."""
     place = _PLACE.search(said)
     if place is None:
         return BadRequest(

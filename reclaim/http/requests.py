@@ -1,7 +1,7 @@
-"""Owns what HTTP requests may say: a type for each operation, with the bounds and a description of each field.
+"""Owns the types of HTTP requests: one for each operation, with the bounds and a description of each field.
 
-Requests are read into these types (reading.py), and the OpenAPI document is made from them (document.py), so that what
-is allowed stands in one place. The first request imports msgspec; an import of the function app does not.
+reading.py reads requests into these types, and document.py makes the OpenAPI document from them. So one place says what
+is allowed. The first request imports msgspec; an import of the function app does not.
 """
 
 from functools import cache
@@ -24,15 +24,15 @@ Limit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything is said in the address."""
+    """A request whose fields are all in the address."""
 
 
 class Body(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything is said in a JSON object."""
+    """A request whose fields are all in its body, a JSON object."""
 
 
 class Nothing(Query, frozen=True):
-    """Nothing is said."""
+    """A request without any fields."""
 
 
 class LatestFirst(Query, frozen=True):
@@ -63,9 +63,7 @@ class Discard(Query, frozen=True):
     ]
     target: Target | UnsetType = UNSET
     upto: (
-        Annotated[
-            Id, Meta(description="an ID: of all, remove only those up to this one; it means nothing with a list of IDs")
-        ]
+        Annotated[Id, Meta(description="an ID: with all, remove only those up to this one; ignored with a list of IDs")]
         | UnsetType
     ) = UNSET
 
@@ -79,7 +77,7 @@ class Run(Body, frozen=True):
         Meta(
             ge=1,
             le=200,
-            description="a number from 1 to 200: end the run in so many seconds; RUN_BUDGET_SEC if that is less",
+            description="a number from 1 to 200: end the run within this many seconds (RUN_BUDGET_SEC if less)",
         ),
     ] = 200
 
@@ -97,30 +95,32 @@ class Replay(Body, frozen=True):
         Annotated[
             Id,
             Meta(
-                description="an ID: of all, replay only those up to this one, so that one that fails again, and gets a"
-                " new ID, is not tried twice; it means nothing with a list of IDs"
+                description="an ID: with all, replay only dead letters up to this one, so that a dead letter that fails"
+                " again, and gets a new ID, is not tried twice; ignored with a list of IDs"
             ),
         ]
         | UnsetType
     ) = UNSET
     limit: (
-        Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000: replay at most so many")]
+        Annotated[
+            int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000: replay at most this many")
+        ]
         | UnsetType
     ) = UNSET
     rate: (
         Annotated[
-            float, Meta(ge=1, le=10_000, description="a number from 1 to 10000: replay at most so many each second")
+            float, Meta(ge=1, le=10_000, description="a number from 1 to 10000: replay at most this many each second")
         ]
         | UnsetType
     ) = UNSET
-    dry_run: Annotated[bool, Meta(description="true or false: only say how many would be replayed")] = False
-    even_if_open: Annotated[bool, Meta(description="true or false: replay although the circuit is open")] = False
+    dry_run: Annotated[bool, Meta(description="true or false: only count what would be replayed")] = False
+    even_if_open: Annotated[bool, Meta(description="true or false: replay even if the circuit is open")] = False
     budget_sec: Annotated[
-        float, Meta(ge=1, le=200, description="a number from 1 to 200: begin nothing after so many seconds")
+        float, Meta(ge=1, le=200, description="a number from 1 to 200: begin nothing after this many seconds")
     ] = 60
 
     def __post_init__(self) -> None:
-        """JSON Schema's uniqueItems is none of msgspec's constraints."""
+        """Refuse an ID that is there twice: msgspec does not check JSON Schema's uniqueItems."""
         if len(set(self.ids)) < len(self.ids) and self.ids != "all":
             raise BadRequest(f"ids is {shown(self.ids)}", _SOME_IDS)
 
@@ -151,7 +151,7 @@ class CircuitChange(Body, frozen=True):
     ] = "somebody with a function key"
 
 
-# By the operation's ID in the document, which is also the name of the function on Azure.
+# The type of each operation's request, by the operation's ID. The ID is also the name of the function on Azure.
 REQUESTS: dict[str, type[Query] | type[Body]] = {
     "get_status": Nothing,
     "list_runs": LatestFirst,

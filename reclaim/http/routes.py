@@ -1,7 +1,7 @@
-"""Owns the routes: HTTP functions that ask for a function key, and the dashboard's files, which ask for none.
+"""Owns the routes: HTTP functions, which need a function key, and the dashboard's files, which need none.
 
-What a route may be asked is in requests.py, what it does in answers.py, and what it tells of an error in problems.py.
-They are imported with the first request, as every cold start would pay for them.
+requests.py says what a request may hold, answers.py what a route does, and problems.py what it answers to an error. The
+first request imports these modules, so that a cold start without a request does not pay for them.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ ATTEMPTS = 3
 
 T = TypeVar("T")
 
-# By the operation's ID in the OpenAPI document: the name of the function on Azure, and of what answers it.
+# Method and path of each operation, by its ID. The ID is also the name of the function on Azure, and of the function in
+# answers.py.
 ROUTES = {
     "get_status": ("GET", "/status"),
     "list_runs": ("GET", "/runs"),
@@ -41,7 +42,7 @@ blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # its __init__ ha
 
 
 def _register(operation_id: str, method: str, path: str) -> None:
-    """Make a function of the operation, which serves the method and the path."""
+    """Make an Azure function that serves the operation at this method and path."""
 
     async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         with Operation.of(context.trace_context.trace_parent).under_way():
@@ -65,7 +66,7 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
         asked = reading.read(operation_id, req.params, req.get_body())
         acting = partial(act, app_of_loop(), asked)
         return _json(200, await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting()))
-    # Every error gets an answer; a cancellation that leaks leaves the host's invocation hanging.
+    # Every error gets an answer. A cancellation too: if one leaves this function, the host's invocation hangs.
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # see above
         problem = problems.problem_of(exc)
         headers = {"Retry-After": str(RETRY_AFTER_SEC)} if problem.status in {409, 503} else {}
@@ -73,7 +74,7 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
 
 
 async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
-    """What is read, read again where a connection turns out to be dead."""
+    """Call `read`, again if its connection turns out to be dead, and return its result."""
     return await Retries(ATTEMPTS, max_delay_sec=0).attempt(Deadline(TIMEOUT_SEC, time.monotonic), read)
 
 
@@ -85,8 +86,8 @@ def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | Non
 @blueprint.function_name("dashboard")
 @blueprint.route(route="dashboard", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
-    """The page: static, without data, and so without a key."""
-    if req.url.partition("?")[0].endswith("/"):  # its addresses are relative: below a slash they lead nowhere
+    """The dashboard's page. It is static and holds no data, so it needs no key."""
+    if req.url.partition("?")[0].endswith("/"):  # the page's links are relative: after a slash they lead nowhere
         return func.HttpResponse(status_code=308, headers={"Location": "../dashboard"})
     return _file(req, "index.html")
 
@@ -110,6 +111,6 @@ def _file(req: func.HttpRequest, name: str) -> func.HttpResponse:
         None if is_known else file.content,
         status_code=304 if is_known else 200,
         headers=headers,
-        mimetype=file.mimetype,  # with a 304 too: a browser may take it over for the file that it keeps
+        mimetype=file.mimetype,  # also in a 304: a browser may use it for its own copy of the file
         charset="utf-8",
     )

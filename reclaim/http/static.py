@@ -1,6 +1,7 @@
-"""Owns the dashboard's files as they are served: their bytes, their types, their tags, and what the page may do.
+"""Owns the dashboard's files: their bytes, media types and ETags, and the headers that say what the page may do.
 
-They hold no data and no secret. Only these files can be had, each by its name: a name is looked up, never made a path.
+The files hold no data and no secret. Nobody can read another file through this module: it looks the name up in a table,
+and never makes a path of it.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from types import MappingProxyType
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
-# The page runs and applies its own files, calls its own app, and does nothing else.
+# The page may run its own scripts, use its own style, call its own app, and do nothing else.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -20,7 +21,7 @@ POLICY = (
 
 HEADERS = MappingProxyType(
     {
-        # A browser keeps a file but asks each time whether it is still the same: all are always of one release.
+        # A browser may keep a file, but asks each time whether it has changed: so all its files are of one release.
         "Cache-Control": "no-cache",
         "Content-Security-Policy": POLICY,
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -37,7 +38,7 @@ class File:
     Attributes:
         content: its bytes, which are UTF-8.
         mimetype: its media type, without the charset.
-        etag: a strong tag (https://www.rfc-editor.org/rfc/rfc9110#field.etag), another one for other bytes.
+        etag: a strong tag (https://www.rfc-editor.org/rfc/rfc9110#field.etag): other bytes have another tag.
     """
 
     content: bytes
@@ -52,7 +53,7 @@ class File:
 
 @cache
 def files() -> Mapping[str, File]:
-    """The files by name, read when the first of them is asked for: no cold start pays for it."""
+    """The files by name. The first request for a file reads them all, so no cold start pays for it."""
     paths = sorted((Path(__file__).parent / "dashboard").iterdir())
     return {path.name: _file(path) for path in paths if path.suffix in TYPES}
 

@@ -1,4 +1,4 @@
-"""Owns the check: one thing that the doctor looked at, and what was found. The JSON calls it a finding."""
+"""Owns the check: one thing that the doctor looked at, and what it found there. The JSON calls a check a finding."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class Check:
 
     Attributes:
         health: ok, warn or fail.
-        about: what was looked at: ``settings``, ``connection``, …, or a target's name.
-        what: what was found.
-        todo: what to do about it; empty where all is well.
+        about: what the doctor looked at: ``settings``, ``connection``, …, or a target's name.
+        what: what it found.
+        todo: what a person should do about it; empty if all is well.
     """
 
     health: Health

@@ -1,4 +1,4 @@
-"""Owns the facts: what the status tells of one target."""
+"""Owns the facts: what the status tells about one target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from reclaim.state.lost import LostEntry
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A consumer that holds pending entries, and how long it has been idle itself (None: not known)."""
+    """A consumer with pending entries. `idle_ms` is how long the consumer itself has been idle; None if not known."""
 
     consumer: str
     pending: int
@@ -29,7 +29,14 @@ class Oldest:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What is pending in the group: in all, held by how many consumers, and by those of them that hold most."""
+    """What is pending in the group.
+
+    Attributes:
+        total: how many entries.
+        consumers: how many consumers have pending entries.
+        by_consumer: the consumers with the most pending entries.
+        oldest: the entry that has been idle longest; None if nothing is pending.
+    """
 
     total: int
     consumers: int = 0
@@ -39,7 +46,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """How many lost entries the ledger holds, and its latest."""
+    """How many lost entries the ledger holds, and the latest of them."""
 
     count: int = 0
     latest: Sequence[LostEntry] = ()
@@ -47,15 +54,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a target; None for what could not be read, which `error` then explains.
+    """What is known of a target. What could not be read is None, and `error` says why.
 
     Attributes:
         target: ``stream/group``.
         consumer: our own name in the group.
-        min_idle_ms: entries idle for longer are taken over.
+        min_idle_ms: runs take over entries that have been idle for longer.
         tick_sec: the longest time between two runs.
         group_missing: the stream or its group is not there.
-        lease: who is at work on the target.
+        lease: which run is at work on the target; None if none is.
         runs: the latest reports, newest first, each with its `id`.
     """
 

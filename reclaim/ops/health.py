@@ -1,4 +1,4 @@
-"""Owns the health of a target: an assessment of what is known of it, in one sentence. Pure functions."""
+"""Owns the health of a target: it judges the target's facts, and says the result in one sentence. Pure functions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,14 +10,15 @@ from reclaim.run.history import IDLE_EVERY_SEC
 from reclaim.run.report import Outcome
 from reclaim.state.circuit import State
 
-FORGOTTEN_TICKS = 3  # what has been due for so many ticks, and half a minute, has been forgotten
+# If no run has taken over a due entry for three ticks and half a minute, then the entry is forgotten.
+FORGOTTEN_TICKS = 3
 GRACE_SEC = 30.0
-RECENT_SEC = 86_400.0  # losses older than that are history
+RECENT_SEC = 86_400.0  # the sentence does not mention entries that were lost longer ago
 MAX_REASON = 200  # characters
 
 
 class Health(Enum):
-    """How a target is, the worst last."""
+    """How well a target does; the worst is last."""
 
     OK = "ok"
     WARN = "warn"
@@ -28,16 +29,17 @@ Assessment = tuple[Health, str]
 
 
 def assess(facts: Facts, now: datetime, failing: str | None = None) -> Assessment:
-    """How the target is, and one sentence that says so: the worst first, and all else that wants a look.
+    """The target's health, and one sentence about it: the worst problem first, then the others.
 
-    `failing` is what the doctor found that fails, told where all else is well: what else is not is mostly its effect.
+    `failing` is a failed check of the doctor. The sentence names it only if there is no other problem, because other
+    problems are mostly effects of what the check found.
     """
     if facts.error is not None and facts.pending is None:
         return Health.FAIL, _sentence([facts.error])
     checks = (_group, _circuit, _last_run, _backlog, _timer, _dead_letters, _lost, _partly_read)
     assessments = [found for check in checks if (found := check(facts, now)) is not None]
     if not assessments and failing is not None:
-        return Health.WARN, _sentence([f"nothing is amiss yet, but a check fails: {failing}"])
+        return Health.WARN, _sentence([f"nothing is wrong yet, but a check fails: {failing}"])
     if not assessments:
         return Health.OK, _sentence([_all_is_well(facts)])
     assessments.sort(key=lambda found: _SEVERITY[found[0]])
@@ -45,7 +47,7 @@ def assess(facts: Facts, now: datetime, failing: str | None = None) -> Assessmen
 
 
 def worst(found: Sequence[Health]) -> Health:
-    """The worst of these; OK where there are none."""
+    """The worst of these; OK if there are none."""
     return min(found, key=_SEVERITY.__getitem__, default=Health.OK)
 
 
@@ -58,7 +60,7 @@ def _sentence(clauses: Sequence[str]) -> str:
 
 
 def _forgotten_sec(facts: Facts) -> float:
-    """What is idle for longer should have been taken over by now."""
+    """How long an entry may be idle before it counts as forgotten: a run should have taken it over by then."""
     return facts.min_idle_ms / 1000 + FORGOTTEN_TICKS * facts.tick_sec + GRACE_SEC
 
 
@@ -101,7 +103,7 @@ def _last_run(facts: Facts, now: datetime) -> Assessment | None:
 
 
 def _backlog(facts: Facts, now: datetime) -> Assessment | None:
-    """Entries that a run should have taken over long ago."""
+    """Whether entries are forgotten: a run should have taken them over long ago."""
     if facts.pending is None or facts.pending.oldest is None or not _has_forgotten_entries(facts, now):
         return None
     there = f"{_entries(facts.pending.total)} pending, the oldest idle for {span(facts.pending.oldest.idle_ms / 1000)}"
@@ -116,7 +118,7 @@ def _backlog(facts: Facts, now: datetime) -> Assessment | None:
 
 
 def _timer(facts: Facts, now: datetime) -> Assessment | None:
-    """Whether runs come at all; a run that finds nothing is on record every five minutes."""
+    """Whether the timer starts runs at all. Of the runs that find nothing, one is recorded every five minutes."""
     timer_is_blamed = _has_forgotten_entries(facts, now) and not _ended_well_lately(facts, now)
     if facts.lease is not None or facts.group_missing or timer_is_blamed:
         return None
@@ -148,8 +150,9 @@ def _lost(facts: Facts, now: datetime) -> Assessment | None:
     recent = [age for age in ages if age <= RECENT_SEC]
     if not recent:
         return None
-    many = len(recent) == len(facts.lost.latest) < facts.lost.count
-    count = f"{len(recent)} or more entries" if many else "1 entry" if len(recent) == 1 else f"{len(recent)} entries"
+    may_be_more = len(recent) == len(facts.lost.latest) < facts.lost.count
+    exactly = "1 entry" if len(recent) == 1 else f"{len(recent)} entries"
+    count = f"{len(recent)} or more entries" if may_be_more else exactly
     return Health.WARN, f"{count} trimmed or deleted while pending, the latest {span(min(recent))} ago"
 
 
@@ -170,26 +173,26 @@ def _all_is_well(facts: Facts) -> str:
 
 
 def _has_forgotten_entries(facts: Facts, now: datetime) -> bool:
-    """Whether entries wait for too long, though the circuit lets runs work and no run is at work."""
+    """Whether entries are forgotten although the circuit lets runs work, and while no run is at work."""
     if facts.pending is None or facts.pending.oldest is None or facts.lease is not None:
         return False
     return facts.pending.oldest.idle_ms / 1000 > _forgotten_sec(facts) and _could_work(facts, now)
 
 
 def _ended_well_lately(facts: Facts, now: datetime) -> bool:
-    """Whether the last run that ended well began lately; a long run began longer ago."""
+    """Whether the last run that ended well ended lately: its time is added, because reports tell when a run began."""
     good = _last_good_run(facts)
     ago = _seconds_since(good.get("started_at"), now)
     return ago is not None and ago <= _forgotten_sec(facts) + _seconds(good)
 
 
 def _last_good_run(facts: Facts) -> dict[str, Any]:
-    """The report of the latest run that ended well; an empty one where no such run is on record."""
+    """The report of the latest run that ended well; an empty dict if no such run is on record."""
     return next((run for run in facts.runs if _well(run)), {})
 
 
 def _could_work(facts: Facts, now: datetime) -> bool:
-    """Whether the circuit has let runs work for long enough."""
+    """Whether the circuit has been closed for so long that runs could have taken over every due entry."""
     if facts.circuit is None:
         return True
     since = _seconds_since(facts.circuit.since, now)
@@ -201,11 +204,13 @@ def _failed(run: dict[str, Any]) -> bool:
 
 
 def _well(run: dict[str, Any]) -> bool:
-    """Whether a run did its work; what it left pending has its reasons in the report."""
+    """Whether a run did its work. If it left entries pending, its report has the reasons."""
     return run.get("outcome") in _WELL
 
 
-_WELL = [outcome.value for outcome in Outcome if outcome.went_well]  # reports may hold anything: no set
+_WELL = [
+    outcome.value for outcome in Outcome if outcome.went_well
+]  # a list, because a report may hold a value that cannot be in a set
 
 
 def _seconds(run: dict[str, Any]) -> float:
@@ -224,7 +229,7 @@ def _cut(reason: Any) -> str:
 
 
 def _seconds_since(moment: Any, now: datetime) -> float | None:
-    """Seconds from an ISO 8601 moment, with its zone, until now; None where it is no such thing."""
+    """Seconds from a moment, written as ISO 8601 with its zone, until now; None if `moment` is no such text."""
     try:
         then = datetime.fromisoformat(moment)
     except (TypeError, ValueError):

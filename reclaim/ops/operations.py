@@ -1,7 +1,7 @@
-"""Owns the operations: what a person can ask for, once for every door. HTTP and the command line only translate.
+"""Owns the operations: everything that a person can ask for. HTTP and the command line only translate to and from them.
 
-An operation on one target takes the target's name; None means the only one that is configured. All of them may raise
-`UnknownTarget`, and `ServerError` or `redis.exceptions.RedisError` where Redis cannot be used.
+An operation on one target takes the target's name; None means the only target that is configured. Every operation may
+raise `UnknownTarget`, and `ServerError` or `redis.exceptions.RedisError` if it cannot use Redis.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ from reclaim.state.lost import LostEntries
 from reclaim.trace import Operation
 
 MAX_REASON_CHARS, MAX_WHO_CHARS = 500, 100
-LETTERS_AT_ONCE = 10  # they may be large
-PAGE_BYTES = 2**20  # a page of dead letters ends early where its bodies come to more
+LETTERS_AT_ONCE = 10  # so few, because dead letters may be large
+PAGE_BYTES = 2**20  # a page of dead letters ends early if its bodies have more bytes than this
 RUNS_AT_ONCE = 100
 
 # --- which target ----------------------------------------------------------------------------------------------------
 
 
 def named_units(app: App, target: str | None) -> list[Unit]:
-    """The unit of the target that is named, or all units.
+    """The unit of the named target; all units if the name is None.
 
     Raises:
         UnknownTarget: the target is not configured.
@@ -53,10 +53,10 @@ def named_units(app: App, target: str | None) -> list[Unit]:
 
 
 def the_unit(app: App, target: str | None) -> Unit:
-    """The unit of the target that is named, or the only one.
+    """The unit of the named target; the only unit if the name is None.
 
     Raises:
-        UnknownTarget: the target is not configured; or none is named, and there are several.
+        UnknownTarget: the target is not configured; or the name is None and there are several targets.
     """
     units = named_units(app, target)
     if len(units) > 1:
@@ -64,18 +64,18 @@ def the_unit(app: App, target: str | None) -> Unit:
     return units[0]
 
 
-# --- how things are --------------------------------------------------------------------------------------------------
+# --- status and lists ------------------------------------------------------------------------------------------------
 
 
 async def read_status(app: App, target: str | None = None) -> ServerStatus:
-    """The status of all targets, or of the one that is named."""
+    """The status of all targets, or of the named one."""
     others = app.units.keys() - {unit.target.name for unit in named_units(app, target)}
     whole = await status(app)
     return replace(whole, found=without(others, whole.found)) if others else whole
 
 
 def without(others: Collection[str], found: dict[str, Any]) -> dict[str, Any]:
-    """The status without these targets: the health and the doctor's findings are then those of the targets left."""
+    """The status without these targets: its health and its findings are those of the remaining targets."""
     targets = [one for one in found["targets"] if one["target"] not in others]
     health = Health.FAIL if found["error"] else worst([Health(one["health"]) for one in targets])
     findings = [one for one in found["doctor"]["findings"] if one["about"] not in others]
@@ -84,7 +84,7 @@ def without(others: Collection[str], found: dict[str, Any]) -> dict[str, Any]:
 
 
 async def list_runs(app: App, target: str | None = None, *, limit: int = 50, before: bytes | None = None) -> Runs:
-    """At most `limit` reports, from the one before `before`; they are read in small pages, as they may be large."""
+    """At most `limit` reports, all older than `before`. It reads a few at a time, because they may be large."""
     unit = the_unit(app, target)
     runs: list[dict[str, Any]] = []
     left = limit
@@ -99,7 +99,7 @@ async def list_runs(app: App, target: str | None = None, *, limit: int = 50, bef
 
 
 async def list_lost(app: App, target: str | None = None, *, limit: int = 50, before: bytes | None = None) -> Lost:
-    """At most `limit` lost entries, from the one before `before`."""
+    """At most `limit` lost entries, the first of them recorded before the one at `before`."""
     unit = the_unit(app, target)
     entries = LostEntries(app.server, unit.target)
     count = await entries.count()
@@ -118,7 +118,7 @@ async def run_now(
     stop: asyncio.Event | None = None,
     operation: Operation | None = None,
 ) -> list[RunReport]:
-    """Run all targets, or the one that is named; a run that fails is told by its report."""
+    """Run all targets, or the named one. A failed run raises nothing: its report says that it failed."""
     named_units(app, target)
     return await app.reports(stop, only=target, budget_sec=budget_sec, operation=operation)
 
@@ -129,7 +129,7 @@ async def run_now(
 async def list_dead_letters(
     app: App, target: str | None = None, *, limit: int = 50, after: bytes | None = None
 ) -> Letters:
-    """A page of at most `limit` dead letters, from the one after `after`; fewer where they are large."""
+    """A page of at most `limit` dead letters, from the one after `after`; fewer if they are large."""
     unit = the_unit(app, target)
     count, last = await unit.dead_letters.count(), await unit.dead_letters.last()
     letters, after = await _page(unit.dead_letters, after, limit)
@@ -157,7 +157,7 @@ async def _page(letters: DeadLetters, after: bytes | None, limit: int) -> tuple[
 async def list_many_dead_letters(
     app: App, target: str | None = None, *, limit: int = 50, after: bytes | None = None
 ) -> Letters:
-    """As many pages as it takes to list `limit` dead letters; `next` is set wherever so many were found."""
+    """List `limit` dead letters, from as many pages as that takes. `next` is None only if the list ends before."""
     page = await list_dead_letters(app, target, limit=limit, after=after)
     letters = list(page.letters)
     while page.next is not None and len(letters) < limit:
@@ -201,8 +201,8 @@ async def replay_dead_letters(
     """Handle the dead letters with these IDs once more, or all of them; `Replay.run` explains the arguments.
 
     Raises:
-        CircuitOpen: the circuit is open; `even_if_open` was not said, and it is no dry run.
-        LeaseHeld: another run has been at work on the target all the time.
+        CircuitOpen: the circuit is open, and the caller has set neither `even_if_open` nor `dry_run`.
+        LeaseHeld: another run was at work on the target during the whole budget.
     """
     unit = the_unit(app, target)
     if not (dry_run or even_if_open):
@@ -229,7 +229,7 @@ async def _check_circuit(unit: Unit) -> None:
 async def discard_dead_letters(
     app: App, ids: Iterable[bytes] | None, target: str | None = None, *, upto: bytes | None = None
 ) -> Discarded:
-    """Remove the dead letters with these IDs for good; or all of them, or all up to the one with the ID `upto`."""
+    """Remove the dead letters with these IDs for good. If `ids` is None: all of them, or all up to the ID `upto`."""
     unit = the_unit(app, target)
     letters = unit.dead_letters
     discarded = await (letters.discard_all(upto) if ids is None else letters.discard([*ids]))
@@ -240,15 +240,15 @@ async def discard_dead_letters(
 
 
 async def show_circuits(app: App, target: str | None = None) -> list[CircuitOf]:
-    """The circuits of all targets, or of the one that is named."""
+    """The circuits of all targets, or of the named one."""
     return [CircuitOf(unit.target.name, await unit.circuit.show()) for unit in named_units(app, target)]
 
 
 async def open_circuit(app: App, reason: str, who: str, target: str | None = None) -> CircuitChanged:
-    """Open the circuit until a person closes it: runs take nothing over meanwhile.
+    """Open the circuit until a person closes it. Meanwhile runs take nothing over.
 
     Raises:
-        BadRequest: the reason or the name is not one line that can be read, or is too long.
+        BadRequest: the reason or the name is not one line that a person can read, or it is too long.
     """
     return await _set_circuit(app, reason, who, target, State.OPEN)
 
@@ -272,10 +272,10 @@ async def _set_circuit(app: App, reason: str, who: str, target: str | None, to: 
 
 
 def check_words(reason: str, who: str) -> None:
-    """See that the reason, and the name of who decides, are such as everybody can read later.
+    """Check the reason and the person's name: everybody must be able to read them later.
 
     Raises:
-        BadRequest: one of them is not.
+        BadRequest: one of them is not one line that a person can read, or it is too long.
     """
     for name, text, most_chars in (("reason", reason, MAX_REASON_CHARS), ("who", who, MAX_WHO_CHARS)):
         if len(text) > most_chars or not visible.is_one_line(text):

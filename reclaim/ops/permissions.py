@@ -1,4 +1,4 @@
-"""Owns the list of the commands that we send, and asks which of them a user may not."""
+"""Owns the list of the commands that we send, and asks the server which of them it would refuse to a user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from reclaim.state.ask import Command
 from reclaim.state.connection import Server
 from reclaim.verdicts import error_code
 
-# What each key is used with, in scripts too: there every command is checked once more.
-# The arguments would be harmless, and nothing is run (`Server.rehearse`).
+# The commands that we use on each key, directly or in a script: Redis checks permissions for a script's commands too.
+# Nothing is run (`Server.rehearse`), and the arguments would do no harm.
 _STREAM: Sequence[Command] = (
     ("XPENDING", "g"),
     ("XCLAIM", "g", "c", 0, "0-0"),
@@ -45,9 +45,9 @@ _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
-# Sent too, and not rehearsed: a rehearsal is made of these, or can do without them …
+# We send these too, but do not rehearse them, because a rehearsal itself uses them.
 TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
-# … and only the doctor and the status ask these, which say less where they are refused.
+# Only the doctor and the status send these. If the server refuses them, the doctor and the status tell less.
 QUESTIONS = ("INFO", "ACL WHOAMI")
 
 
@@ -62,22 +62,22 @@ class Refusal:
 
     @property
     def of_command(self) -> bool:
-        """Whether it is for want of permission to run the command, whatever the key."""
+        """Whether the user lacks the permission to run the command, whatever the key."""
         return self.why.startswith("NOPERM") and " command" in self.why
 
     @property
     def of_key(self) -> bool:
-        """Whether it is for want of permission to use the key."""
+        """Whether the user lacks the permission to use the key."""
         return self.why.startswith("NOPERM") and not self.of_command
 
 
 async def refusals(server: Server, target: Target, hash_key: bytes) -> list[Refusal]:
-    """The commands that serving a target takes and that the server would refuse; it runs none of them.
+    """The commands that we need for a target and that the server would refuse. None of them is run.
 
     Args:
-        server: where.
-        target: what for.
-        hash_key: a key such as entries are stored at.
+        server: the server to ask.
+        target: the target that we need the commands for.
+        hash_key: a key like those of the hashes that entries are stored in.
 
     Raises:
         redis.exceptions.ResponseError: MULTI is refused; and whatever `Server.batch` raises.
@@ -94,7 +94,7 @@ async def refusals(server: Server, target: Target, hash_key: bytes) -> list[Refu
 def rule(denied: Sequence[Refusal]) -> str:
     """What to add to the user's ACL rule (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/).
 
-    A server that denies the command says nothing of the key, so the key is named all the same.
+    If a server denies the command, it does not check the key. So the rule always names the key too.
     """
     commands = (f"+{one.command.partition(' ')[0].lower()}" for one in denied if one.of_command)
     return " ".join(dict.fromkeys((*commands, *(f"~{one.pattern}" for one in denied))))
@@ -122,7 +122,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
 def _whole(command: Command, key: bytes) -> Command:
     """The command with its key in its place."""
     name, *arguments = command
-    if name == "TIME":  # the one without a key
+    if name == "TIME":  # the only command that has no key
         return (name,)
     if name in {"EVAL", "EVALSHA"}:
         return (name, "return 1", 1, key)
@@ -130,6 +130,6 @@ def _whole(command: Command, key: bytes) -> Command:
 
 
 def _why(error: Exception) -> str:
-    """The error with its code, which redis-py takes off."""
+    """The error's text with its code in front, which redis-py removes."""
     code, text = error_code(error), str(error)
     return text if text.startswith(code) else f"{code} {text}"

@@ -1,4 +1,4 @@
-"""Owns what the operations answer: a frozen value for each, which every door shows in its own way."""
+"""Owns the results of the operations: a frozen value for each. Each door shows it in its own way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from reclaim.state.lost import LostEntry
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """The whole status, ready for JSON; `error` is set where the server itself could not be asked."""
+    """The whole status, ready for JSON. `error` is set if the server itself did not answer."""
 
     found: dict[str, Any]
     error: ServerError | None = None
@@ -21,7 +21,11 @@ class ServerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Reports of a target's latest runs, newest first, each with its `id`; `next` is where the next page begins."""
+    """Reports of a target's latest runs, newest first, each with its `id`.
+
+    Attributes:
+        next: ask for the page `before` this ID to go on; None at the end.
+    """
 
     target: str
     runs: Sequence[dict[str, Any]]
@@ -34,7 +38,7 @@ class Lost:
 
     Attributes:
         count: how many lost entries the target has on record.
-        next: where the next page begins; None at the end.
+        next: ask for the page `before` this place to go on; None at the end.
     """
 
     target: str
@@ -49,8 +53,8 @@ class Letters:
 
     Attributes:
         count: how many dead letters the target has.
-        next: the page ends with this one, and more follow; None at the end.
-        last: the newest dead letter of the target; None where there are none.
+        next: the ID of the page's last dead letter; ask for the page `after` it to go on. None at the end.
+        last: the ID of the target's newest dead letter; None if there are none.
     """
 
     target: str
@@ -62,7 +66,7 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The dead letters with the IDs that were asked for, and the IDs that no dead letter has."""
+    """The dead letters with the IDs that a person asked for, and those of the IDs that no dead letter has."""
 
     target: str
     letters: Sequence[DeadLetter]
@@ -71,7 +75,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay did on a target, or would do where it is a dry run."""
+    """What a replay did on a target; what it would do, if it is a dry run."""
 
     target: str
     dry_run: bool

@@ -1,4 +1,4 @@
-"""Owns how INFO is read: what a server says of itself."""
+"""Owns the reading of INFO, in which a server describes itself."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ def info(reply: bytes) -> dict[str, str]:
 
 
 def kind_and_version(facts: Mapping[str, str]) -> tuple[str, str]:
-    """The server's name and version; Valkey gives as redis_version the one that it is compatible with."""
+    """The server's name and version. Valkey's `redis_version` is only the Redis version that it is compatible with."""
     if "valkey_version" in facts:
         return "valkey", facts["valkey_version"]
     return "redis", facts.get("redis_version", "")

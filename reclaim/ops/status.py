@@ -1,4 +1,4 @@
-"""Owns the status: everything an operator asks first about the server and each target, read in few round trips."""
+"""Owns the status: it answers an operator's first questions about the server and each target, in few round trips."""
 
 import asyncio
 import os
@@ -30,19 +30,19 @@ from reclaim.state.lost import LostEntries
 from reclaim.state.patience import patiently
 from reclaim.verdicts import error_code
 
-LOOK_AT = 100  # pending entries, from the smallest ID on, of which the one idle longest is shown
-RUNS, LOST = 20, 20  # how many of the latest are shown
+LOOK_AT = 100  # pending entries, those with the smallest IDs; the status shows the one of them that is idle longest
+RUNS, LOST = 20, 20  # how many of the latest runs and lost entries the status shows
 
 T = TypeVar("T")
 
 
 async def status(app: App) -> ServerStatus:
-    r"""The whole status, ready for JSON. It changes nothing and does not raise for what is wrong with Redis.
+    r"""The whole status, ready for JSON. It changes nothing, and an error of Redis does not make it raise.
 
-    One round trip for the server and one for each target, all at the same time, whatever the backlog; and now and then
-    a few more for the doctor's findings, which are kept for a minute. What cannot be read is None (or empty) and
-    explained in the target's `error`; the top-level `error` is set where the server itself could not be asked. Bytes
-    that are not UTF-8 are shown as ``\xNN``.
+    It takes one round trip for the server and one for each target, all at the same time, whatever the backlog. Once a
+    minute it takes a few more, for the doctor's findings. What cannot be read is None (or empty), and the target's
+    `error` says why. The top-level `error` is set if the server itself did not answer. A byte that is not UTF-8 becomes
+    ``\xNN``.
     """
     now = datetime.now(UTC)
     (server, error), doctor, *facts = await asyncio.gather(
@@ -74,7 +74,7 @@ async def _server(app: App) -> tuple[dict[str, Any], ServerError | None]:
         (facts,) = await patiently(app.server, lambda: app.server.ask(Ask.one(("INFO", "server"), info).or_error()))
     except ServerError as exc:
         return about, exc
-    if not isinstance(facts, Exception):  # who may not ask need not know
+    if not isinstance(facts, Exception):  # without permission for INFO, kind and version stay unknown
         about["kind"], about["version"] = kind_and_version(facts)
     return about, None
 
@@ -124,9 +124,9 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
 
 
 def _questions(server: Server, target: Target) -> Iterator[Ask[Any]]:
-    """What is asked of one target: pending, circuit, lease, runs, dead letters, lost. The backlog's size costs nothing.
+    """The questions about one target: pending, circuit, lease, runs, dead letters, lost. A long backlog costs no more.
 
-    What cannot be read is left out, so each answer may be an error.
+    The status leaves out what cannot be read, so each answer may be an error.
     """
     keys = target.keys
     runs = ("XREVRANGE", keys.runs, "+", "-", "COUNT", RUNS)
@@ -145,7 +145,7 @@ def _if_read(answer: T | Exception) -> T | None:
     return None if isinstance(answer, Exception) else answer
 
 
-_GROUP_MISSING = Pending(0)  # what is pending where the group is not there
+_GROUP_MISSING = Pending(0)  # stands for the answer that there is no such group
 
 
 def _pending(target: Target) -> Ask[Pending]:

@@ -20,7 +20,7 @@ from reclaim.verdicts import error_code
 
 
 async def examine(server: Server, target: Target) -> list[Check]:
-    """Everything about one target.
+    """All checks of one target.
 
     Raises:
         ServerError, redis.exceptions.RedisError: the server does not answer.
@@ -64,7 +64,7 @@ def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, s
 
 
 def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Check]:
-    """Whether entries are pending that the stream has no more."""
+    """Whether entries are pending that are no longer in the stream."""
     if isinstance(summary, Exception) or not summary[0]:
         return
     if not first or id_number(summary[1]) < id_number(first[0]):
@@ -123,7 +123,7 @@ def _named(refused: Refusal) -> str:
 
 
 def _a_hash_key(target: Target, newest: Reply) -> bytes:
-    """A key such as entries are stored at: that of the newest entry, or of one made up."""
+    """A key like those of the hashes that entries are stored in: the newest entry's, or that of a made-up entry."""
     template = Template(target.hash_key)
     names = [name.encode() for _, name, _, _ in Formatter().parse(target.hash_key) if name]
     made_up = Entry(b"0-0", [part for name in names for part in (name, b"doctor")])

@@ -100,9 +100,9 @@ def test_bad_settings_end_with_2_and_all_their_names(command: str) -> None:
         (["runs", "--limit", "0"], "Invalid value for '--limit': Input should be"),
         (["dead", "replay", "--all", "--per-second", "inf"], "--per-second"),
         (["dead", "replay", "--all", "--budget-sec", "nan"], "--budget-sec"),
-        (["dead", "replay"], "say which by their IDs, or --all"),
-        (["dead", "replay", "--all", "1-0"], "say which by their IDs, or --all"),
-        (["dead", "discard", "--yes"], "say which by their IDs, or --all"),
+        (["dead", "replay"], "give the IDs, or --all"),
+        (["dead", "replay", "--all", "1-0"], "give the IDs, or --all"),
+        (["dead", "discard", "--yes"], "give the IDs, or --all"),
         (["dead", "discard", "--all"], "nobody can be asked here; say --yes"),
         (["circuit", "open"], "--reason"),
         (["circuit", "slam"], "slam"),
@@ -380,7 +380,7 @@ def test_dead_letters_are_listed_a_page_at_a_time(embedded: Endpoint, client: Cl
     assert rows[0] == ["id", "entry", "reason", "deliveries", "consumer", "at", "error"]
     assert [row[0] for row in rows[1:]] == ids[:30]
     assert rows[1][1:5] == ["1-0", "failed", "1", "worker"]
-    assert first.err == f"s/g: 30 of 45 dead letters; on with --after {ids[29]}\n"
+    assert first.err == f"s/g: 30 of 45 dead letters; continue with --after {ids[29]}\n"
     found = as_json(then.out)
     assert (found["target"], found["count"], found["next"]) == ("s/g", 45, None)
     assert [letter["id"] for letter in found["dead_letters"]] == ids[30:]
@@ -433,7 +433,7 @@ def test_showing_one_that_is_not_there_ends_with_1(embedded: Endpoint, client: C
 
     ended = in_pipe(env_of(embedded, target), "dead", "show", "9-9", letter_id)
 
-    assert (ended.code, ended.err) == (1, "no dead letter: 9-9\n")
+    assert (ended.code, ended.err) == (1, "no such dead letter: 9-9\n")
     assert ended.out.startswith(f"id\t{letter_id}\n")
 
 
@@ -491,7 +491,8 @@ def test_a_replay_that_is_interrupted_says_how_far_it_was(
 
     assert (program.returncode, out) == (code, "")
     told = re.fullmatch(
-        r"interrupted: (\d+) of 30 done, \1 replayed, not counting those in work; the rest are dead letters still\n",
+        r"interrupted: (\d+) of 30 done, \1 replayed, not counting the dead letters in work;"
+        r" the rest are still dead letters\n",
         err,
     )
     assert told is not None, err

@@ -61,7 +61,7 @@ def test_a_query_is_refused_with_the_field_its_value_and_what_is_allowed(asked: 
         (b'{"ids": ["1-0", "x"]}', 'ids[1] is "x"; allowed: an ID as in 1700000000000-0'),
         (
             b'{"ids": "all", "rate": null}',
-            "rate is null; allowed: a number from 1 to 10000: replay at most so many each",
+            "rate is null; allowed: a number from 1 to 10000: replay at most this many each",
         ),
     ],
 )
