@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("reclaim")
 
-PAGES_AT_ONCE_IN_ALL = 24  # for all targets: they wait for each other's round trips, more would only take memory
+PAGES_AT_ONCE_IN_ALL = 24  # for all targets together: one works while another waits, so more would only take memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,10 @@ class Target:
         "`module:function`: an async function that takes one `Entry`, instead of the hash",
     )
     order_key: str | None = setting(
-        "ORDER_KEY", None, kinds.TEMPLATE, "order key template for a handler of your own; without it `HASH_KEY`"
+        "ORDER_KEY",
+        None,
+        kinds.TEMPLATE,
+        "a template for the order key, with `HANDLER`; without `ORDER_KEY` it is `HASH_KEY`",
     )
     page_size: int = setting(  # one XCLAIM of 2,000 was seen to take a server 10 to 13 ms; G7 allows 10
         "PAGE_SIZE", 500, kinds.whole(1, 1000), "how many entries are claimed at once, at most"
@@ -66,7 +69,7 @@ class Target:
         "LANES",
         4,
         kinds.whole(1, 1024),
-        f"how many lanes are handled at once; with `HANDLER` {HANDLER_LANES} unless it is set",
+        f"how many lanes are handled at the same time; with `HANDLER` the default is {HANDLER_LANES}",
     )
     retry_attempts: int = setting(
         "RETRY_ATTEMPTS",
@@ -81,7 +84,8 @@ class Target:
         "MAX_DELIVERIES",
         5,
         kinds.whole(2, 1_000_000),
-        "after so many deliveries an entry becomes a dead letter; the first one was to the consumer that dropped it",
+        "how many deliveries an entry may have, the first one to your consumer included; if the last one fails, the"
+        " entry becomes a dead letter",
     )
     consumer_ttl_hours: float = setting(
         "CONSUMER_TTL_HOURS",
@@ -99,7 +103,7 @@ class Target:
         "CIRCUIT_FAILURES",
         100,
         kinds.whole(1, 2000),
-        "so many failures within the window, over all instances, open the circuit",
+        "how many failures within the window open the circuit, in all instances together",
     )
     circuit_window_sec: float = setting(
         "CIRCUIT_WINDOW_SEC", 30.0, kinds.number(0.001, 86_400), "the window for `CIRCUIT_FAILURES`"

@@ -1,4 +1,4 @@
-"""Owns what a handler is, and what can come of giving an entry to it."""
+"""Owns the handler's interface, and the outcomes: what can become of an entry that a handler gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Failed:
 STORED: Final = Stored()
 SUPERSEDED: Final = Superseded()
 
-# What came of giving one entry to a handler. Only its class says so: an exception of a user's may be falsy.
+# The outcome of one entry that a handler got. Test its class, never its truth: a user's exception may be false.
 Handled = Stored | Superseded | Failed
 
 

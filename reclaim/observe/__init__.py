@@ -1,1 +1,1 @@
-"""What is said of a run; none of it can fail one."""
+"""What reclaim tells the world about a run. An error here never fails a run."""

@@ -1,4 +1,4 @@
-"""Owns what is worth telling: makes alerts from a run's report, or from a change of a circuit; sends nothing."""
+"""Owns the alerts: makes them from a run's report, or from a change of a circuit. It sends nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ class Dropped:
     """The count of items that did not arrive. The log says when this begins, and when telemetry arrives again.
 
     Attributes:
-        count: items dropped since an export last arrived whole, which said so.
+        count: items dropped since the last export that arrived whole; that export reported the earlier ones.
     """
 
     def __init__(self) -> None:

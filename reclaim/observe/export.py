@@ -125,8 +125,8 @@ class Exporter:
     async def send(self, runs: Sequence[ObservedRun], operation: Operation, within_sec: float = EXPORT_SEC) -> None:
         """Post what is said of runs, and wait for it, but no longer than `within_sec`.
 
-        An export that takes longer goes on in its thread. If it is still under way when the next one is due, that one
-        is dropped.
+        An export that takes longer goes on in its thread. If it is still under way when the next export is due, the
+        next export is dropped.
         """
         try:
             self._take_note_of_outcome()

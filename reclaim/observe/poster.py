@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Poster:
-    """Posts items in a thread. It is not a pool's: the end of the loop, or of the process, would wait for that."""
+    """Posts items in a thread of its own. For a pool's thread, the end of the loop or of the process would wait."""
 
     def __init__(self, insights: Insights, redis: str, timeout_sec: float) -> None:
         """Make it; nothing is imported yet.

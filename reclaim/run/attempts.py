@@ -79,7 +79,7 @@ class Storing:
         return stored
 
     async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Handled]:
-        """Call the handler once. One that takes too long hangs; others are only begun too late."""
+        """Call the handler once. If it does not end in time, either it hangs, or it was begun too late."""
         left_sec = self._until.remaining_sec()
         if left_sec <= 0:
             return [Failed(OutOfTime("the run's time was up before the entry was begun"))] * len(entries)
@@ -119,7 +119,7 @@ async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:
 
 
 async def _stop(task: "asyncio.Future[Any]", seconds: float) -> None:
-    """Cancel what has not finished. What will not be cancelled is left behind: the run has to go on without it."""
+    """Cancel a task and wait for its end, but not longer than `seconds`: then the run goes on without it."""
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
     task.cancel()
     await asyncio.wait({task}, timeout=seconds)

@@ -56,7 +56,7 @@ class CircuitGate:
             self._tally.circuit_changed(admission.opening)  # told once, however many runs it stops
 
     def at_most(self, count: int) -> int:
-        """How many entries a page may have that would have so many."""
+        """How many entries a page may have: `count`, or fewer if the run probes."""
         return min(count, PROBE_ENTRIES) if self.probing else count
 
     def is_open(self) -> Ask[bool]:

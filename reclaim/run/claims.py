@@ -77,7 +77,7 @@ class Claims:
         self._pages: list[Page] = []
 
     def add(self, entries: Sequence[Entry], asked_at: float) -> Page:
-        """Note a page as ours from the moment its claim was sent: a claim that stalls on its way gives old entries."""
+        """Note a page as ours since `asked_at`, when its claim was sent: Redis may have made the claim just then."""
         keyed, without_key = with_order_keys(entries, self._order_key, self._budget)
         turn = Turn(keyed, [page.turn for page in self._pages])
         page = Page(entries, keyed, without_key, turn, self._tally.claimed(entries), asked_at)

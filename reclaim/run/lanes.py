@@ -33,7 +33,7 @@ class Lanes:
         return deque(by_hash(keyed, self._lanes) if self._at_once else by_key(keyed))
 
     async def store(self, lists: deque[list[Keyed]], store: Store, turn: Turn) -> Judged:
-        """Have all lists stored; no lane goes on if one breaks, as it would store what is being given back."""
+        """Have all lists stored. If one lane raises, the others stop: they would store what the run gives back."""
         lanes = [self._lane(lists, store, turn) for _ in range(min(len(lists), self._lanes))]
         return Judged.joined(await _all(lanes))
 

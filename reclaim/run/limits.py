@@ -18,9 +18,9 @@ MOST_RESERVED_SEC = 5.0
 class Limits:
     """The deadlines of one run, so that it ends inside its budget (G6).
 
-    A reserve of a tenth of the budget, at most 5 s, is kept twice at the end of the run. In the first, handlers that
-    are at work come to their end. In the second the run settles what they did (first half) and closes (second half).
-    The time that it takes to cancel a handler is part of the settling's.
+    Two equal reserves are kept free at the end of the run; each is a tenth of the budget, and at most 5 s. In the first
+    reserve, handlers that are at work come to their end. In the first half of the second reserve the run cancels the
+    handlers that are not done, and settles its pages. In the second half it closes.
 
         now            begin            work             settle         close
          | pages begin   | handlers end   | pages settle   | run closes   |
@@ -66,9 +66,10 @@ class Ending:
 
 
 class Halt:
-    """Why a run begins nothing more. The signal, the lease, the circuit, the clock and the order say it; all read it.
+    """Says whether the run may begin something, and if not, why.
 
-    What has been begun is ended and settled whatever this says.
+    It asks the stop signal, the lease, the circuit, the clock and the held keys. Whatever it says, the run finishes and
+    settles the entries that it has begun.
     """
 
     def __init__(self, stop: asyncio.Event, lease: Lease, limits: Limits, held: HeldKeys) -> None:

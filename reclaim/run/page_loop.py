@@ -55,9 +55,9 @@ class PageLoop:
             await self._source.close()
 
     async def _next(self, total: int) -> Page | None:
-        """Claim the next page while others are in work, which come to their end though the claim should fail.
+        """Claim the next page while other pages are in work. If the claim fails, these pages still come to their end.
 
-        None also where they have come to their end, the claim has not, and the run begins nothing more.
+        The result is None also if the run may begin nothing more and the claim is not done when these pages are.
         """
         if not self._in_work:
             return await self._source.next(total, ahead=False)

@@ -56,7 +56,7 @@ class Pages:
     async def handle(self, page: Page) -> None:
         """A page's life, from the claim to the end.
 
-        Entries whose order key a page before has too are planned and stored only when that page is settled (G3).
+        If an earlier page has the same order key, an entry is planned and stored only after that page is settled (G3).
 
         Raises:
             Exception: the run is to fail.

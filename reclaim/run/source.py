@@ -87,8 +87,8 @@ class PageSource:
     async def next(self, total: int, *, ahead: bool) -> Page | None:
         """Claim the next page that has any entries; None at the end of the list.
 
-        None also where a suspect is next and the claim would be `ahead`, while other pages are in work. `total` is
-        about how many entries are pending.
+        None also if the next entry is a suspect and other pages are in work (`ahead`). `total` is about how many
+        entries are pending.
         """
         while (start := self._at) is not None:
             claim = await self._retries.call(self._limits.settle, partial(self._claim, start, total, ahead=ahead))

@@ -83,7 +83,7 @@ class Tally:
 
     @contextmanager
     def timed(self, account: "PageAccount") -> Iterator[None]:
-        """Report on a page, whose handling takes as long as this is open; also if an error ends it."""
+        """Make the report of a page: its time is that of the block. It makes one also if an error ends the block."""
         began, error = self._clock(), None
         try:
             yield

@@ -1,4 +1,4 @@
-"""Owns a page's turn: what it may begin while the pages claimed before it come to their end."""
+"""Owns a page's turn: which of its entries it may begin while earlier pages come to their end."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from reclaim.handlers.outcomes import Keyed
 class Turn:
     """A page's place behind the pages claimed before it.
 
-    A page is begun when the pages before it have nothing left to begin, so that no lane is idle. But its entries whose
-    order key a page before has too wait until that page is settled (G3). And once a page before has failures, nothing
-    is begun until it is settled: the failures may open the circuit.
+    A page begins when the earlier pages have no entry left to begin; so no lane is idle. There are two exceptions. An
+    entry whose order key an earlier page has too waits until that page is settled (G3). And while an earlier page has
+    failures and is not settled, this page begins nothing, because the failures may open the circuit.
 
     Attributes:
         keys: the order keys of the page.
@@ -58,6 +58,6 @@ class Turn:
             await self._before[-1].ended.wait()
 
     async def is_first(self) -> None:
-        """The same, for good: from then on no page is before this one."""
+        """Wait until the pages before are settled, and forget them: from now on nothing blocks this page."""
         await self.unblocked()
         self._before.clear()

@@ -20,8 +20,8 @@ class Ask(Generic[T]):
 
     Attributes:
         commands: what is sent. It may be none: then the answer is known without the server.
-        read: makes the answer of the commands' replies, one reply for each command; where a reply is an error that the
-            answer has no word for, it raises that error.
+        read: makes the answer from the commands' replies, one reply for each command. If a reply is an error that the
+            answer cannot express, `read` raises it.
     """
 
     commands: tuple[Command, ...]

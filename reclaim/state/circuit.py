@@ -5,8 +5,8 @@
                                                              half open ──it fails──> open, for longer
     open by a person, or with CIRCUIT_COOLDOWN_SEC 0 ──a person only──> closed
 
-Scripts make every decision, each in one step and by the server's clock. So whatever the callers' clocks say, of any
-number of concurrent callers exactly one learns that it made a change.
+Scripts make every decision, each in one step and by the server's clock; the callers' clocks do not matter. If several
+callers ask for the same change at the same time, exactly one of them learns that it made the change.
 
 Another program that wants to honour the circuit reads ``HGET {stream}:reclaim:group:circuit state`` (the braces are
 part of the name). With ``open`` or ``half_open`` it leaves the work alone; with anything else, or nothing, it works.
@@ -15,8 +15,8 @@ The hash holds, as text:
     state            closed, open, or half_open (one run of ours probes)
     since_ms         when it opened or closed last, Unix ms by the server's clock; a failed probe does not change it
     by, who, reason  what opened or closed it: failures, person or probe; "run" and its ID, or the person's name; why
-    change           names that opening or closing: no two have the same
-    held             names the call by which a person keeps it open, where it was open already
+    change           the ID of that opening or closing; each one has an ID of its own
+    held             the ID of the call with which a person keeps it open, if it was open already
     until_ms         not closed: when the cool-down ends, Unix ms; 0: only a person closes it
     cooldown_ms      the cool-down, as it has grown
     failures         how many failures opened it
@@ -39,9 +39,11 @@ from reclaim.state.scripts import script
 from reclaim.times import Deadline, moment
 
 PROBE_ENTRIES = 20  # how many entries a probe may claim
-PROBE_TTL_MS = 30_000  # twice the lease's TTL, and a probe needs the lease too: one that lasts longer has died
-MAX_GROWTH = 16  # with every probe that fails the cool-down doubles, up to so many times CIRCUIT_COOLDOWN_SEC,
-MAX_COOLDOWN_MS = 3_600_000  # and up to an hour, or up to CIRCUIT_COOLDOWN_SEC where that is longer
+PROBE_TTL_MS = 30_000  # twice the lease's TTL, and a probe needs the lease too: a probe that lasts longer has died
+# The cool-down doubles with every probe that fails. It grows to MAX_GROWTH times CIRCUIT_COOLDOWN_SEC at most, and to
+# MAX_COOLDOWN_MS at most, unless CIRCUIT_COOLDOWN_SEC itself is longer.
+MAX_GROWTH = 16
+MAX_COOLDOWN_MS = 3_600_000
 ATTEMPTS, PATIENCE_SEC = 3, 10.0  # when a person opens or closes it
 MAX_TEXT = 500  # characters of a reason or a name that are kept
 
@@ -108,7 +110,7 @@ class Change:
 
     @property
     def why(self) -> str:
-        """Why the circuit is open, in words, where this opened it or found it open."""
+        """Why the circuit is open, in words, if the call opened it or found it open."""
         return _why(self.by, self.who, self.reason)
 
 
@@ -225,7 +227,7 @@ class Circuit:
         return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.REOPENED.value, longest_ms)
 
     def probe_withdrawn(self, token: bytes) -> Ask[Change]:
-        """Let the next run probe, as this one found nothing to probe with: WITHDRAWN or NOT_PROBING."""
+        """Let the next run probe, because this run found no entry to probe with: WITHDRAWN or NOT_PROBING."""
         return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.WITHDRAWN.value, 0)
 
     async def open(self, reason: str, who: str) -> Change:
@@ -239,7 +241,7 @@ class Circuit:
         return await self._change(_changing("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why))
 
     async def _change(self, ask: Ask[Change]) -> Change:
-        """Make a person's change; ask again, with the same ID, where the reply is lost: else nobody is told of it."""
+        """Make a person's change. If the reply is lost, ask again with the same ID: else nobody sends the alert."""
         deadline = Deadline(PATIENCE_SEC, time.monotonic)
         (change,) = await Retries(ATTEMPTS, max_delay_sec=0.5).attempt(deadline, lambda: self._server.ask(ask))
         return change

@@ -44,7 +44,7 @@ class Claimed:
 
     Attributes:
         entries: claimed, in ID order.
-        lost: recorded as lost, by this claim or by an earlier one that failed after it had recorded them.
+        lost: entries recorded as lost, by this claim or by an earlier claim that recorded them and then failed.
         after: where the next look starts; None at the end of the list.
         unrecorded: why lost entries could not be recorded, and so stay pending; None if all were recorded.
     """
@@ -71,9 +71,9 @@ class Claimer:
         self._lost: list[Row] = []  # recorded, and in no `Claimed` yet
 
     async def claim(self, found: Found) -> Claimed:
-        """Claim the entries found, as far as they are still there and still idle.
+        """Claim the found entries that are still there and still idle.
 
-        After an error the entries that were claimed all the same are given back before the next look (`Refunds`).
+        After an error, Redis may have claimed entries all the same. `Refunds` refunds them before the next look.
         """
         rows = {row.id: row for row in found.rows}
         async with self._refunds.claiming(found.rows):
@@ -123,9 +123,9 @@ class Claimer:
     async def _record_dropped(self, missing: Sequence[Row]) -> list[Row]:
         """Record the entries that XCLAIM dropped though the stream knew of no deletion.
 
-        A stream from the file of a Redis 6 does not know what was deleted before. This happens once after each upgrade,
-        so it is not worth one step with the claim. Entries that are in the stream were acknowledged, or claimed by
-        somebody else.
+        A stream that was loaded from a file of Redis 6 does not know what was deleted before. This happens once after
+        each upgrade, so it need not be one step with the claim. If a missing entry is still in the stream, nobody
+        dropped it: somebody has acknowledged or claimed it.
         """
         if not missing:
             return []

@@ -36,8 +36,8 @@ class Claiming(Enum):
     """How entries have to be claimed so that none gets lost without being recorded."""
 
     PLAIN = "plain"  # the server keeps deleted entries pending: before Redis 7
-    GUARDED = "guarded"  # none of them was deleted when they were found
-    CAREFUL = "careful"  # some of them may be deleted
+    GUARDED = "guarded"  # from Redis 7 on, if no entry of the page was deleted when it was found
+    CAREFUL = "careful"  # from Redis 7 on, if some entries of the page may be deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Finder:
         return Found((), None)
 
     async def _next(self, start: bytes, count: int, window: int) -> Found:
-        """The idle entries of one bounded look at a long list; which look is cheapest is learnt from it."""
+        """The idle entries of one bounded look at a long list. From its result we choose the way of the next look."""
         if self._is_dense:
             found, looked_at = await self._without_script(start, count)
             self._is_dense = 2 * len(found.rows) > looked_at
@@ -118,7 +118,7 @@ class Finder:
         return Found(rows, id_after(rows[-1].id) if len(rows) == count else None, _claiming(rows, edges))
 
     async def _without_script(self, start: bytes, count: int) -> tuple[Found, int]:
-        """The idle ones among the next entries, and how many these were."""
+        """The idle entries among the next `count` entries, and how many entries it looked at."""
         look = ("XPENDING", self._stream, self._group, start, "+", count)
         seen, edges = await self._server.ask(Ask.one(look, _rows), self._edges())
         rows = [row for row in seen if row.idle_ms >= self._min_idle_ms or row.idle_ms < 0]

@@ -36,7 +36,7 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else has the lease, or may have had it as it was not renewed in time. This is final."""
+        """Whether another run has the lease, or may have had it, because we did not renew it in time. This is final."""
         self._is_lost = self._is_lost or self._clock() >= self._ours_until
         return self._is_lost
 

@@ -46,7 +46,7 @@ class LostEntry:
 
 
 def record(ledger: bytes, row: Row, at_ms: int) -> Command:
-    """The command that records a pending entry as lost, found so at a time in Unix ms: what `LostEntry.read` reads."""
+    """The command that records a pending entry as lost, found so at `at_ms`. `LostEntry.read` reads the record."""
     about = ("id", row.id, "consumer", row.consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
     return ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*", *about, "at", at_ms)
 

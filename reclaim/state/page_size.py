@@ -8,8 +8,8 @@ from reclaim.entry import Entry
 PAGE_BYTES = 4 * 2**20  # the most that the bodies of one page are to come to
 PAGE_SEC = 2.0  # the most that handling one page is to take, if the idle time after which others claim allows so much
 LEAST_PAGE_SEC = 0.05
-FIRST_PAGE = 20  # entries claimed while nothing is known of them
-GROWTH = 25  # where entries are stored at once: a quick page's time is mostly that of round trips and of other runs
+FIRST_PAGE = 20  # the size of a first page, while we know nothing about the entries
+GROWTH = 25  # if one call stores many entries: then most of a quick page's time is round trips, and waiting for others
 
 
 class PageSize:

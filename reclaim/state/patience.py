@@ -1,4 +1,4 @@
-"""Owns the patience of a question that is asked outside a run: it is asked again where its connection was dead."""
+"""Owns the retries of questions that are asked outside a run: we ask again if the connection was dead."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def patiently(server: Server, asking: Callable[[], Awaitable[T]]) -> T:
-    """What `asking` returns; it is called again at once where an error may pass, as that of a dead connection does.
+    """Call `asking`, again and without a wait while its error is transient, and return its result.
 
     Raises:
         ServerError: what went wrong, in words that name the server.

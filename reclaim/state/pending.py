@@ -82,6 +82,6 @@ def _summary(replies: Sequence[Reply]) -> Summary:
 
 
 def _first_idle_ms(replies: Sequence[Reply]) -> int:
-    """An error, such as that the group is not there, is not told: `count` tells it."""
+    """The answer to `first_idle_ms`. It ignores an error, such as a missing group, because `count` tells the same."""
     rows = [Row(*row) for reply in replies if isinstance(reply, list) for row in reply]
     return max((row.idle_ms for row in rows), default=0)

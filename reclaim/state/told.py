@@ -1,4 +1,4 @@
-"""Owns the memory of which alerts were told: in Redis for all instances, and here what Redis could not be told.
+"""Owns the memory of which alerts were told: in Redis for all instances, and in this process what Redis did not take.
 
 An alert's marker is a Redis key with a TTL. It holds ``telling`` while an instance sends the alert, then ``told``.
 """
@@ -11,7 +11,7 @@ from contextlib import suppress
 from reclaim.state.ask import Reply
 from reclaim.state.connection import Server
 
-TELLING_MS = 30_000  # for how long an alert is one instance's to tell; if it dies, another may tell it afterwards
+TELLING_MS = 30_000  # for so long only one instance may tell an alert; if it dies, another may tell it afterwards
 ANSWER_SEC = 2.0  # how long Redis may take to answer
 
 _TELLING, _TOLD = b"telling", b"told"
