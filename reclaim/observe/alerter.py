@@ -1,4 +1,4 @@
-"""Owns the telling of alerts: each once over all instances, to the webhook, or to the log where there is none."""
+"""Owns the sending of alerts: each once for all instances, to the webhook, or to the log if there is no webhook."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ class Alerter:
     ) -> None:
         url = settings.alert_webhook_url
         self._webhook = Webhook(url, settings.alert_webhook_key, sleep) if url else None
-        # Instances that share a webhook must agree on what was told. Each has a log of its own: no need to ask Redis.
+        # Instances that share a webhook must agree on what was told, so they ask Redis. A log is each instance's own.
         self._told = ToldAlerts(server if url else None, clock)
         self._repeat_ms = round(1000 * settings.alert_repeat_sec)
         self._dashboard_url = settings.dashboard_url

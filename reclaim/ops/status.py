@@ -54,7 +54,8 @@ async def status(app: App) -> ServerStatus:
     targets = []
     for one in facts:
         others = app.units.keys() - {one.target}
-        targets.append(_assessed(one, now, next((what for about, what in failing if about not in others), None)))
+        first_failing = next((what for about, what in failing if about not in others), None)
+        targets.append(_assessed(one, now, first_failing))
     health = Health.FAIL if error else worst([Health(one["health"]) for one in targets])
     found = {
         "version": __version__,

@@ -13,7 +13,8 @@ from reclaim.state.ask import Command
 from reclaim.state.connection import Server
 
 RUNS_MAXLEN = 2_000
-IDLE_EVERY_SEC = 300.0  # a run every 20 s that finds nothing would push all others out within hours
+# How often the report of a run that found nothing is kept. A report every 20 s would soon push out all other reports.
+IDLE_EVERY_SEC = 300.0
 
 
 class History:

@@ -10,7 +10,7 @@ MAX_HELD_KEYS = 100_000  # more would cost too much memory
 
 
 class HeldKeys:
-    """The order keys that wait for an entry that is not done, each from the smallest ID of such an entry on.
+    """The held order keys. Each waits for an entry that is not done: all entries from the smallest such ID on wait.
 
     Only the hash of a key is kept, as keys may be long. Two keys with the same hash wait for each other's entries,
     which delays them and breaks nothing.
