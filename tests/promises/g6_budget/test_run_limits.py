@@ -90,16 +90,16 @@ async def test_a_run_stops_in_time_and_the_next_one_finishes(server: Endpoint, c
 async def test_a_run_on_a_slow_network_keeps_to_its_budget(
     embedded: Endpoint, client: Client, embedded_proxy: Proxy
 ) -> None:
-    """With the real clock: 60 ms of latency, a budget of 2 s that does not suffice."""
+    """With the real clock: 60 ms of latency, a budget of 4 s that does not suffice."""
     target = a_target(page_size=5)
     entries = held(range(1000))
     given(client, target, *entries)
     embedded_proxy.reply_delay_sec = 0.06
 
-    report = await run(embedded_proxy, target, budget_sec=2)
+    report = await run(embedded_proxy, target, budget_sec=4)
 
     assert report.outcome is Outcome.OUT_OF_TIME
-    assert report.seconds < 2.1  # a busy machine calls a timer a little late
+    assert report.seconds <= 4
     assert 0 < report.acknowledged < 1000
     assert report.claimed == report.acknowledged + report.given_back
     assert {row[1:] for row in state(client, target).pending.values()} == {(1, "idle")}

@@ -246,7 +246,7 @@ async def test_a_handler_that_cannot_be_stopped_costs_the_run_no_more_than_its_t
                 await asyncio.sleep(0.01)
 
     async with a_runner(embedded, target, by_function(handle), hangs_sec=10) as runner:
-        report = await runner.run(1)
+        report = await runner.run(3)
         over.set()
 
     after = state(client, target)
