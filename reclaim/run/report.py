@@ -32,7 +32,7 @@ class Outcome(Enum):
 
     @property
     def went_wrong(self) -> bool:
-        """Whether it failed to work. If it went neither well nor wrong, another run or the circuit kept it off."""
+        """Whether it could not work. If it went neither well nor wrong, another run or the circuit kept it off."""
         return self in _WENT_WRONG
 
     @property
