@@ -33,6 +33,11 @@ class Entry(NamedTuple):
             return None
         return self.fields[-1 - 2 * names_from_the_end.index(wanted)]
 
+    def duplicate_name(self) -> bytes | None:
+        """A name that occurs more than once; None if none does."""
+        names = self.fields[::2]
+        return None if len(set(names)) == len(names) else next(name for name in names if names.count(name) > 1)
+
 
 def readable(value: bytes | None) -> str:
     r"""Bytes as text; a byte that is not UTF-8 becomes ``\xNN``."""

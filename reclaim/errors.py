@@ -16,6 +16,7 @@ ReclaimError
 ├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
 ├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
 ├── MissingField           a template names a field that the entry does not have
+│   └── NameTaken          the entry has a field of its own where HASH_VERSION_FIELD keeps an ID
 ├── RejectEntry            raised by a handler: nobody can ever handle this entry, park it
 └── RetryEntry             raised by a handler: the entry is not to blame, try again later
     └── OutOfTime          the run's time was up before the entry was stored
@@ -102,6 +103,10 @@ class HandlerExited(ReclaimError):
 
 class MissingField(ReclaimError):
     """A key template names a field that the entry does not have."""
+
+
+class NameTaken(MissingField):
+    """The entry does not fit the settings: a field of its own has the name of HASH_VERSION_FIELD, and would be lost."""
 
 
 class RejectEntry(ReclaimError):

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from itertools import chain, repeat
 
-from reclaim.entry import Entry
-from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
+from reclaim.entry import Entry, readable
+from reclaim.errors import NameTaken
+from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed, Stored
 from reclaim.keys import Template
 from reclaim.state.ask import Command, Reply
 from reclaim.state.connection import Server
@@ -27,18 +28,29 @@ class HashHandler:
         self._version_field = None if version_field is None else version_field.encode()
 
     def order_key(self, entry: Entry) -> bytes:
-        """The hash's key: what goes to the same hash is stored in order."""
+        """The hash's key: what goes to the same hash is stored in order.
+
+        Raises:
+            MissingField: the entry lacks a field that the key needs.
+            NameTaken: the entry has a field with the name of the version field, whose value the ID would overwrite.
+        """
+        if self._version_field is not None and self._version_field in entry.fields[::2]:
+            raise NameTaken(f"it has a field {readable(self._version_field)!r}, as HASH_VERSION_FIELD is called")
         return self._key.render(entry)
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """One pipeline: HSET for each entry, or with a version field a script for each."""
         if self._version_field is None:
-            replies = await self._server.batch([("HSET", key, *entry.fields) for key, entry in entries])
-            if set(map(type, replies)) == {int}:  # no reply is an error: all were stored
-                return [STORED] * len(replies)
-            return [_of_reply(reply) for reply in replies]
+            commands: list[Command] = [("HSET", key, *entry.fields) for key, entry in entries]
+            replies = await self._server.batch(commands)
+            if set(map(type, replies)) == {int} and not _any_duplicates(entries, commands, replies):
+                return [STORED] * len(replies)  # no reply is an error
+            return [_of_reply(reply, entry) for reply, (_, entry) in zip(replies, entries, strict=True)]
         replies = await self._server.batch(self._versioned(entries, self._version_field))
-        return [SUPERSEDED if reply == _WAS_NEWER else _of_reply(reply) for reply in replies]
+        return [
+            SUPERSEDED if reply == _WAS_NEWER else _of_reply(reply, entry)
+            for reply, (_, entry) in zip(replies, entries, strict=True)
+        ]
 
     @staticmethod
     def _versioned(entries: Sequence[Keyed], version_field: bytes) -> list[Command]:
@@ -50,6 +62,20 @@ class HashHandler:
         ]
 
 
-def _of_reply(reply: Reply) -> Handled:
+def _any_duplicates(entries: Sequence[Keyed], commands: Sequence[Command], replies: Sequence[int]) -> bool:
+    """Whether any entry has a name more than once.
+
+    HSET replies how many fields are new. So if the replies come to the number of all fields, there is no duplicate, and
+    the names need not be looked at (0.02 µs for each entry, instead of 0.4).
+    """
+    if 2 * sum(replies) == sum(map(len, commands)) - 2 * len(commands):
+        return False
+    return any(2 * len(set(entry.fields[::2])) < len(entry.fields) for _, entry in entries)
+
+
+def _of_reply(reply: Reply, entry: Entry) -> Handled:
     """The outcome that the reply to an entry's command means."""
-    return Failed(reply) if isinstance(reply, Exception) else STORED
+    if isinstance(reply, Exception):
+        return Failed(reply)
+    duplicate = entry.duplicate_name()
+    return STORED if duplicate is None else Stored(duplicate)

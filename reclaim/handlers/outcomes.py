@@ -11,7 +11,13 @@ Keyed = tuple[bytes, Entry]  # an entry and its order key
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The entry is stored."""
+    """The entry is stored.
+
+    Attributes:
+        duplicate: a name that the entry has more than once, so that only its last value is stored; None: all is stored.
+    """
+
+    duplicate: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

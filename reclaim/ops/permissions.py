@@ -20,6 +20,7 @@ _STREAM: Sequence[Command] = (
     ("EVAL",),
 )
 _SWEPT: Sequence[Command] = (*_STREAM, ("XINFO CONSUMERS", "g"), ("XGROUP DELCONSUMER", "g", "c"))
+_DELETE: Sequence[Command] = (("XINFO GROUPS",), ("XDEL", "0-0"))
 _LEASE: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("PTTL",), ("PEXPIRE", 1), ("DEL",))
 _CIRCUIT: Sequence[Command] = (
     ("TIME",),
@@ -113,6 +114,8 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.runs, ours, _RECORDS),
         (keys.alerts, ours, _ALERTS),
     ]
+    if target.delete_acknowledged:
+        uses.append((keys.stream, uses[0][1], _DELETE))
     if target.handler is None:
         pattern = "".join(text + ("*" if name else "") for text, name, _, _ in Formatter().parse(target.hash_key))
         uses.append((hash_key, pattern, _VERSIONED if target.hash_version_field else _HASH))

@@ -10,6 +10,7 @@ from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField
 from reclaim.keys import Template
 from reclaim.ops.checks import Check, fail, ok, warn
+from reclaim.ops.group_checks import examine_groups
 from reclaim.ops.permissions import Refusal, refusals, rule
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, plain
@@ -41,6 +42,8 @@ async def examine(server: Server, target: Target) -> list[Check]:
         *_trimmed(target, facts.get(b"first-entry"), summary),
         *_path(target, idle),
         *_hash_key(target, newest),
+        *_names(target, newest),
+        *await examine_groups(server, target),
         *await _permissions(server, target, newest),
     ]
 
@@ -90,6 +93,21 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
         yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {exc}", todo)
     else:
         yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {readable(key)}")
+
+
+def _names(target: Target, newest: Reply) -> Iterator[Check]:
+    """Whether a hash would lose a value of the newest entry, because it has each name once."""
+    if target.handler is not None or not newest:
+        return
+    entry = Entry(*newest)
+    version, duplicate = target.hash_version_field, entry.duplicate_name()
+    if version is not None and entry.get(version) is not None:
+        what = f"the newest entry, {readable(entry.id)}, has a field {version!r}, as HASH_VERSION_FIELD is called"
+        yield fail(target.name, what, "choose another name: such entries become dead letters")
+    if duplicate is not None:
+        what = f"the newest entry, {readable(entry.id)}, has the field {readable(duplicate)!r} more than once"
+        todo = "the hash keeps its last value only; a handler of your own sees all of them"
+        yield warn(target.name, what, todo)
 
 
 async def _permissions(server: Server, target: Target, newest: Reply) -> list[Check]:

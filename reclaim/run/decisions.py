@@ -1,7 +1,7 @@
 """Owns the decisions of a page: what of it is stored, and what becomes of each entry. Pure functions on values."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -76,23 +76,27 @@ class Judged:
         done: stored or superseded, and so to be acknowledged.
         decisions: one for each other entry.
         superseded: how many of `done` were superseded.
+        duplicates: a name for each entry of `done` that has one more than once, so that only its last value is stored.
     """
 
     done: Sequence[Keyed] = ()
     decisions: Sequence[Decision] = ()
     superseded: int = 0
+    duplicates: Sequence[bytes] = ()
 
     @classmethod
     def joined(cls, parts: Iterable["Judged"]) -> "Judged":
         """All parts as one."""
         done: list[Keyed] = []
         decisions: list[Decision] = []
+        duplicates: list[bytes] = []
         superseded = 0
         for part in parts:
             done += part.done
             decisions += part.decisions
             superseded += part.superseded
-        return cls(done, decisions, superseded)
+            duplicates += part.duplicates
+        return cls(done, decisions, superseded, tuple(duplicates))
 
     @property
     def all_settled(self) -> bool:
@@ -185,6 +189,7 @@ def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], budget: Delivery
         return Judged(keyed)
     done: list[Keyed] = []
     decisions: list[Decision] = []
+    duplicates: list[bytes] = []
     held: set[bytes] = set()
     superseded = 0
     for (key, entry), outcome in zip(keyed, outcomes, strict=True):
@@ -193,12 +198,14 @@ def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], budget: Delivery
         elif isinstance(outcome, Stored | Superseded):  # nothing else is done
             done.append((key, entry))
             superseded += isinstance(outcome, Superseded)
+            if isinstance(outcome, Stored) and outcome.duplicate is not None:
+                duplicates.append(outcome.duplicate)
         else:
             decision = judge(key, entry, outcome.error, budget)
             decisions.append(decision)
             if not decision.verdict.settles:
                 held.add(key)
-    return Judged(done, decisions, superseded)
+    return Judged(done, decisions, superseded, tuple(duplicates))
 
 
 def judge(key: bytes, entry: Entry, error: Exception, budget: DeliveryBudget) -> Decision:
@@ -239,7 +246,7 @@ def _held_if_later(decision: Decision, waits_for: HeldKeys) -> Decision:
     return decision
 
 
-def with_unparked(judged: Judged, unparked: dict[bytes, Exception]) -> Judged:
+def with_unparked(judged: Judged, unparked: Mapping[bytes, Exception]) -> Judged:
     """The same, if these entries stay pending for want of a dead letter: their keys' other entries do too (G3)."""
     if not unparked:
         return judged
@@ -249,7 +256,7 @@ def with_unparked(judged: Judged, unparked: dict[bytes, Exception]) -> Judged:
     return Judged([keyed for keyed in judged.done if keyed[0] not in stuck], decisions)
 
 
-def _not_parked(decision: Decision, unparked: dict[bytes, Exception]) -> Decision:
+def _not_parked(decision: Decision, unparked: Mapping[bytes, Exception]) -> Decision:
     error = unparked.get(decision.entry.id)
     if error is None:
         return decision

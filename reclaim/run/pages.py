@@ -17,6 +17,7 @@ from reclaim.run.decisions import (
     unhandled_in_turn,
     without_taken,
 )
+from reclaim.run.duplicates import Duplicates
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import Halt
 from reclaim.run.order import HeldKeys
@@ -51,6 +52,7 @@ class Pages:
         self._budget = budget
         self._page_size = page_size
         self._tally = tally
+        self._duplicates = Duplicates(tally.target)
         self._clock = clock
 
     async def handle(self, page: Page) -> None:
@@ -99,6 +101,9 @@ class Pages:
         page.account.add(stored=len(judged.done) - judged.superseded)
         if judged.superseded:
             page.account.add(superseded=judged.superseded)
+        if judged.duplicates:
+            page.account.add(duplicate_fields=len(judged.duplicates))
+            self._duplicates.tell(judged.duplicates)
         return Judged.joined([decided, judged]) if decided.decisions else judged
 
     def _not_begun(self, page: Page, judged: Judged) -> Sequence[Keyed]:

@@ -20,6 +20,7 @@ from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.attempts import Storing
 from reclaim.run.decisions import UNLIMITED, Decision, Judged, decide, judge, plan
+from reclaim.run.duplicates import Duplicates
 from reclaim.run.lanes import Lanes
 from reclaim.run.order import HeldKeys, rounds
 from reclaim.run.tally import Reasons
@@ -208,7 +209,7 @@ class Replay:
     ) -> ReplayReport:
         """Replay page after page, until the time is up."""
         storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
-        pages = _Pages(self._letters, self._handler, storing, held, self._target.lanes)
+        pages = _Pages(self._letters, self._handler, storing, held, self._target)
         page_size = PageSize(
             PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS
         )
@@ -229,12 +230,15 @@ class Replay:
 class _Pages:
     """What one replay does with each page of dead letters."""
 
-    def __init__(self, letters: DeadLetters, handler: Handler, storing: Storing, held: HeldKeys, lanes: int) -> None:
+    def __init__(
+        self, letters: DeadLetters, handler: Handler, storing: Storing, held: HeldKeys, target: Target
+    ) -> None:
         self._letters = letters
         self._order_key = handler.order_key
         self._storing = storing
         self._held = held
-        self._lanes = Lanes(lanes, at_once=handler.at_once)
+        self._lanes = Lanes(target.lanes, at_once=handler.at_once)
+        self._duplicates = Duplicates(target.name)
 
     async def handle(self, letters: Sequence[DeadLetter]) -> ReplayReport:
         """Replay these dead letters, at most one of each order key at a time; each round is settled before the next."""
@@ -260,6 +264,7 @@ class _Pages:
 
     async def _settle(self, judged: Judged, of_entry: Mapping[int, DeadLetter]) -> ReplayReport:
         """Remove what is stored, and only that (G1); let what is not hold back later ones (G3); write down why."""
+        self._duplicates.tell(judged.duplicates)
         done = [of_entry[id(entry)].id for _, entry in judged.done]
         report = ReplayReport(replayed=await self._letters.discard(done))
         for decision in judged.decisions:

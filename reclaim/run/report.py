@@ -71,6 +71,8 @@ class Counts:
         given_back: claimed and refunded without being handled, because the run ended.
         lost: pending, but no longer in the stream.
         taken: claimed by somebody else while they were ours.
+        duplicate_fields: stored, but a name occurs in them more than once, and their hash has its last value only.
+        not_deleted: acknowledged, and still in the stream because another group needs them (DELETE_ACKNOWLEDGED).
         dead_letters_dropped: dead letters that the cap pushed out.
     """
 
@@ -85,6 +87,8 @@ class Counts:
     given_back: int = 0
     lost: int = 0
     taken: int = 0
+    duplicate_fields: int = 0
+    not_deleted: int = 0
     dead_letters_dropped: int = 0
 
     def numbers(self) -> dict[str, int]:

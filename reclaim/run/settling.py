@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
-from reclaim.entry import id_number
+from reclaim.entry import Entry, id_number
 from reclaim.handlers.outcomes import Keyed
 from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
@@ -12,6 +13,7 @@ from reclaim.run.decisions import Decision, Judged, with_unparked
 from reclaim.run.limits import Limits
 from reclaim.run.order import HeldKeys
 from reclaim.run.tally import Tally
+from reclaim.state.acknowledge import Acknowledged
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
 from reclaim.state.pending import PendingList
@@ -77,9 +79,9 @@ class Settler:
         if not to_park:
             return judged
         parkings = [_parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
-        dropped, unparked = await self._dead_letters.park(parkings, self._retries, self._limits.settle)
-        page.account.add(dead_letters_dropped=dropped)
-        return with_unparked(judged, unparked)
+        parked = await self._dead_letters.park(parkings, self._retries, self._limits.settle)
+        page.account.add(dead_letters_dropped=parked.dropped, not_deleted=parked.not_deleted)
+        return with_unparked(judged, parked.errors)
 
     def _hold_back(self, decisions: Sequence[Decision]) -> None:
         """Let entries that are not settled hold back later ones on the next pages (G3), before one of these begins."""
@@ -98,14 +100,16 @@ class Settler:
 
     async def _acknowledge(self, page: Page, done: Sequence[Keyed]) -> None:
         """Acknowledge what is stored (G1), and see on the way whether the circuit was opened elsewhere (G4)."""
-        if not done:
-            return
-        ids = [entry.id for _, entry in done]
-        acknowledge, is_open = self._pending.acknowledge(ids), self._gate.is_open()
-        _, opened = await self._retries.call(self._limits.settle, lambda: self._server.ask(acknowledge, is_open))
-        self._gate.note(is_open=opened)
-        page.account.add(acknowledged=len(done))
-        page.without(set(ids))
+        left: Sequence[Entry] = [entry for _, entry in done]
+        while left:
+            said, opened = await self._retries.call(self._limits.settle, partial(self._ask, left))
+            self._gate.note(is_open=opened)
+            page.account.add(acknowledged=len(left) - len(said.left), not_deleted=said.not_deleted)
+            page.without({entry.id for entry in left} - {entry.id for entry in said.left})
+            left = said.left
+
+    async def _ask(self, entries: Sequence[Entry]) -> tuple[Acknowledged, bool]:
+        return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open())
 
     async def _refund(self, page: Page, decisions: Sequence[Decision]) -> None:
         """Give back what is left of the page: what is to be tried again, and what was not begun (G5).

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -15,6 +15,7 @@ from reclaim.entry import Entry, check_id, id_after, readable
 from reclaim.errors import AccessDenied
 from reclaim.retry import Retries
 from reclaim.settings import Target
+from reclaim.state.acknowledge import Acknowledger
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
@@ -30,7 +31,8 @@ IDS_AT_ONCE = 500
 BYTES_AT_ONCE = 2**18
 PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connection breaks
 
-_PARK = script("park")
+_PARK = script("park", prelude="keep_prelude")
+_PARK_AND_DELETE = script("park", prelude="delete_prelude")
 _AMEND = script("amend")
 _IDS = script("dead_letter_ids")
 _DISCARD = script("discard")
@@ -51,6 +53,21 @@ class Parking:
     entry: Entry
     reason: Reason
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What came of making dead letters.
+
+    Attributes:
+        dropped: how many older dead letters the cap pushed out.
+        not_deleted: how many of the entries stay in the stream because another group needs them.
+        errors: by ID the error of each entry that is still pending.
+    """
+
+    dropped: int
+    not_deleted: int
+    errors: Mapping[bytes, Exception]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +132,30 @@ class DeadLetters:
         self._group = target.group.encode()
         self._consumer = target.consumer.encode()
         self._maxlen = target.dead_letter_maxlen
+        self._park = _PARK_AND_DELETE if target.delete_acknowledged else _PARK
+        self._acknowledger = Acknowledger(target)
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec)
 
-    async def park(
-        self, parkings: Sequence[Parking], retries: Retries, deadline: Deadline
-    ) -> tuple[int, dict[bytes, Exception]]:
+    async def park(self, parkings: Sequence[Parking], retries: Retries, deadline: Deadline) -> Parked:
         """Make dead letters of entries and acknowledge them.
 
         An entry that is no longer pending is left alone, so that a call whose reply was lost can be made again.
         An entry that somebody else has claimed meanwhile is left alone too: nobody should work on a dead letter.
 
-        Returns:
-            How many older dead letters the cap pushed out; and by ID the error of each entry that is still pending.
-
         Raises:
             AccessDenied: this user may not make dead letters.
         """
-        dropped, left = 0, {parking.entry.id: parking for parking in parkings}
+        dropped, not_deleted, left = 0, 0, {parking.entry.id: parking for parking in parkings}
         errors: dict[bytes, Exception] = {}
 
         async def attempt() -> None:
-            nonlocal dropped, left, errors
+            nonlocal dropped, not_deleted, left, errors
             replies = await self._park_once(list(left.values()))
             errors = {one: reply for one, reply in replies.items() if isinstance(reply, Exception)}
-            dropped += sum(reply for reply in replies.values() if isinstance(reply, int))
+            for reply in replies.values():
+                if not isinstance(reply, Exception):
+                    dropped += reply[0]
+                    not_deleted += reply[1]
             left = {one: left[one] for one in errors}
             for error in errors.values():
                 raise error
@@ -148,14 +165,14 @@ class DeadLetters:
         except AccessDenied:
             raise
         except Exception as exc:  # noqa: BLE001  # each dead letter that is left gets the error as its result
-            return dropped, {one: errors.get(one, exc) for one in left}
-        return dropped, {}
+            return Parked(dropped, not_deleted, {one: errors.get(one, exc) for one in left})
+        return Parked(dropped, not_deleted, {})
 
-    async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, int | Exception]:
+    async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, Sequence[int] | Exception]:
         flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, _now())) for one in parkings]
-        keys = (self._keys.stream, self._keys.dead)
+        park: Command = ("EVAL", self._park, 2, self._keys.stream, self._keys.dead, self._group)
         parks: dict[bytes, Command] = {
-            one.id: ("EVAL", _PARK, 2, *keys, self._group, one.id, self._maxlen, self._consumer, one.deliveries, *flat)
+            one.id: (*park, one.id, self._maxlen, self._consumer, one.deliveries, *flat)
             for one, flat in flats
             if len(flat) <= MAX_SCRIPT_VALUES
         }
@@ -165,7 +182,7 @@ class DeadLetters:
                 results[one.id] = await self._park_wide(one, flat)
         return results
 
-    async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> int | Exception:
+    async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> Sequence[int] | Exception:
         """Do what `_PARK` does, for an entry with more fields than Lua can pass on to a command."""
         dead, group = self._keys.dead, self._group
         look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry.id, entry.id, 1)]
@@ -173,18 +190,18 @@ class DeadLetters:
         if kind not in {b"stream", b"none"}:
             return ResponseError(f"WRONGTYPE the dead letters' key holds a {kind.decode()}")
         if not rows:
-            return 0
+            return 0, 0
         if (rows[0][1], rows[0][3]) != (self._consumer, entry.deliveries):
             return ResponseError("TAKEN by somebody else")
         add: Command = ("XADD", dead, "MAXLEN", "~", self._maxlen, "*", *flat)
-        acknowledge: Command = ("XACK", self._keys.stream, group, entry.id)
+        acknowledge = self._acknowledger.ask([entry])
         try:
-            before, _, _, after = raised(
-                await self._server.transaction([("XLEN", dead), add, acknowledge, ("XLEN", dead)])
+            before, _, after, *replies = raised(
+                await self._server.transaction([("XLEN", dead), add, ("XLEN", dead), *acknowledge.commands])
             )
         except ResponseError as exc:
             return exc
-        return int(before) + 1 - int(after)
+        return int(before) + 1 - int(after), acknowledge.read(replies).not_deleted
 
     async def count(self) -> int:
         """How many there are."""

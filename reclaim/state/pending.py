@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from reclaim.entry import by_name, readable
+from reclaim.entry import Entry, by_name, readable
 from reclaim.settings import Target
-from reclaim.state.ask import Ask, Reply, checked, plain
+from reclaim.state.acknowledge import Acknowledged, Acknowledger
+from reclaim.state.ask import Ask, Reply, checked
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
 from reclaim.verdicts import error_code
@@ -44,6 +45,7 @@ class PendingList:
         self._stream = target.keys.stream
         self._group = target.group.encode()
         self._consumer = target.consumer.encode()
+        self._acknowledger = Acknowledger(target)
         self._tells_backlog = target.alert_backlog_sec > 0
 
     def count(self) -> Ask[Summary]:
@@ -56,9 +58,9 @@ class PendingList:
             return Ask((), lambda _: 0)
         return Ask((("XPENDING", self._stream, self._group, "-", "+", 1),), _first_idle_ms)
 
-    def acknowledge(self, ids: Sequence[bytes]) -> Ask[Reply]:
-        """Acknowledge all the entries with one command. The answer: how many of them were pending until now."""
-        return plain("XACK", self._stream, self._group, *ids)
+    def acknowledge(self, entries: Sequence[Entry]) -> Ask[Acknowledged]:
+        """Acknowledge the entries."""
+        return self._acknowledger.ask(entries)
 
     async def sweep(self, idle_ms: int) -> list[str]:
         """Remove consumers that have nothing pending and have been idle longer; never our own. Return their names."""

@@ -1,5 +1,7 @@
--- Makes a dead letter of an entry and acknowledges the entry. A MULTI would acknowledge it also where XADD fails when it
--- is its turn (the key holds another type); a script can stop. Errors are returned as they are: their codes are needed.
+-- Makes a dead letter of an entry and acknowledges the entry. Behind delete_prelude.lua it deletes the entry too, unless
+-- another group needs it; behind keep_prelude.lua the entry stays. A MULTI would acknowledge it also where XADD fails
+-- when it is its turn (the key holds another type); a script can stop. Errors are returned as they are: their codes are
+-- needed.
 --
 -- KEYS[1]  the stream                <stream>
 -- KEYS[2]  the dead letters          {<stream>}:reclaim:<group>:dead
@@ -11,12 +13,15 @@
 -- ARGV[5]  the entry's delivery count as we left it
 -- ARGV[6]… the dead letter's names and values in turn
 --
--- Returns how many older dead letters were pushed out, 0 also where the entry is no longer pending; or the error TAKEN
--- where somebody else has claimed the entry.
+-- Returns {how many older dead letters were pushed out, 1 if another group needs the entry, else 0}, nothing pushed out
+-- also where the entry is no longer pending; or the error TAKEN where somebody else has claimed the entry.
 
 if redis.replicate_commands then redis.replicate_commands() end
+local problem = look_at_groups()
+if problem then return problem end
+local stays = needed_elsewhere(ARGV[2]) and 1 or 0
 local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
-if not row then return 0 end
+if not row then return {0, stays} end
 if row[2] ~= ARGV[4] or row[4] ~= tonumber(ARGV[5]) then return redis.error_reply('TAKEN by somebody else') end
 local before = redis.call('XLEN', KEYS[2])
 local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 6))
@@ -26,4 +31,5 @@ if type(acknowledged) == 'table' then
   redis.call('XDEL', KEYS[2], added)
   return acknowledged
 end
-return before + 1 - redis.call('XLEN', KEYS[2])
+if stays == 0 then delete(ARGV[2]) end
+return {before + 1 - redis.call('XLEN', KEYS[2]), stays}

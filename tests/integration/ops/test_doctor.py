@@ -350,7 +350,8 @@ def listed(target: Target) -> set[str]:
 
 def test_the_documented_permissions_are_those_of_the_code() -> None:
     """Whoever writes the rules of a user by the documentation has neither too few commands nor too many."""
-    assert set(documented()) == {command.replace(" ", "|") for command in listed(a_target(hash_version_field="v"))}
+    everything = a_target(hash_version_field="v", delete_acknowledged=True)
+    assert set(documented()) == {command.replace(" ", "|") for command in listed(everything)}
 
 
 @pytest.mark.parametrize("without", [set(), {"DISCARD", "ACL|WHOAMI"}], ids=["all", "less"])
@@ -406,6 +407,83 @@ def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
     assert {"XCLAIM", "XACK", "ZADD", "HSET", "EVAL", "XDEL", "PEXPIRE", "DISCARD", "INFO", "ACL"} <= sent
     sent &= {row[0].decode().upper() for row in client.execute_command("COMMAND")}
     assert sent - first_words == set()
+
+
+async def test_who_deletes_needs_more_than_who_does_not(server: Endpoint, client: Client) -> None:
+    """As the documentation says of DELETE_ACKNOWLEDGED."""
+    given(client, a_target(), *held(range(3)))
+    rules = ("~*", "+@all", "-xdel", "-xinfo", "+xinfo|stream", "+xinfo|consumers")
+    client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules)
+    user = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw"}
+    try:
+        deleting = await findings(server, **user, DELETE_ACKNOWLEDGED="true")
+    finally:
+        client.execute_command("ACL", "DELUSER", "app")
+
+    ((_, what, _),) = wrong(deleting)
+    assert "run XINFO GROUPS on s" in what
+    assert "run XDEL on s" in what
+
+
+# --- other groups ----------------------------------------------------------------------------------------------------
+
+QUEUE = {"DELETE_ACKNOWLEDGED": "true"}
+
+
+async def test_a_queue_with_one_group(server: Endpoint, client: Client) -> None:
+    given(client, a_target(), *held(range(3)))
+
+    found = await findings(server, **QUEUE)
+
+    assert wrong(found) == []
+    what = "DELETE_ACKNOWLEDGED: no other group reads the stream, so nothing keeps entries in it"
+    assert ("ok", what, "") in of(found, "s/g")
+
+
+async def test_groups_that_keep_entries_in_a_queue_are_named(server: Endpoint, client: Client) -> None:
+    """One was never read, one is behind, one holds entries; one keeps nothing and is not named."""
+    given(client, a_target(), *held(range(3)))
+    for group, reads in (("never", 0), ("behind", 1), ("holder", 3), ("done", 3)):
+        client.execute_command("XGROUP", "CREATE", "s", group, "0")
+        if reads:
+            client.execute_command("XREADGROUP", "GROUP", group, "c", "COUNT", reads, "STREAMS", "s", ">")
+    client.execute_command("XACK", "s", "behind", "1-0")
+    client.execute_command("XACK", "s", "done", "1-0", "2-0", "3-0")
+
+    found = await findings(server, **QUEUE)
+    without = await findings(server)
+
+    ((about, what, todo),) = wrong(found)
+    named = {"never (it has never read)", "behind (it has read up to 1-0)", "holder (it holds 3 pending)"}
+    assert about == "s/g"
+    assert what.startswith("DELETE_ACKNOWLEDGED: entries stay in the stream for 3 other groups: ")
+    assert set(what.rpartition(": ")[2].split(", ")) == named
+    assert "XGROUP DESTROY s" in todo
+    assert wrong(without) == []
+
+
+async def test_other_groups_of_a_queue_that_keep_nothing(server: Endpoint, client: Client) -> None:
+    """A person is told of them all the same: what all have read is gone for good."""
+    given(client, a_target(), *held(range(3)))
+    client.execute_command("XGROUP", "CREATE", "s", "late", "$")
+
+    found = await findings(server, **QUEUE)
+
+    ((_, what, todo),) = wrong(found)
+    assert what == "DELETE_ACKNOWLEDGED: the stream is also read by another group: late"
+    assert "XGROUP SETID" in todo
+
+
+async def test_names_that_a_hash_would_lose(server: Endpoint, client: Client) -> None:
+    """Of the newest entry: a name that occurs twice, and one that HASH_VERSION_FIELD would overwrite."""
+    given(client, a_target(), Held([*tweet(1), b"tag", b"1", b"tag", b"2"]))
+
+    found = await findings(server, HASH_VERSION_FIELD="user")
+
+    assert [(one.health.value, one.what) for one in found if one.health is not Health.OK] == [
+        ("fail", "the newest entry, 1-0, has a field 'user', as HASH_VERSION_FIELD is called"),
+        ("warn", "the newest entry, 1-0, has the field 'tag' more than once"),
+    ]
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------

@@ -10,11 +10,17 @@ from tests.support import Client
 
 NAMES = sorted(path.stem for path in (Path(reclaim.state.scripts.__file__).parent / "lua").iterdir())
 
+PRELUDES = {
+    "circuit": "circuit_prelude",
+    "bury": "lost_prelude",
+    "acknowledge": "delete_prelude",
+    "park": "keep_prelude",
+}
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_server_understands_the_script(client: Client, name: str) -> None:
-    preludes = {"circuit": "circuit_prelude", "bury": "lost_prelude"}
-    prelude = None if name.endswith("_prelude") else preludes.get(name.partition("_")[0])
+    prelude = None if name.endswith("_prelude") else PRELUDES.get(name.partition("_")[0])
     text = script(name, prelude=prelude)
 
     assert len(client.execute_command("SCRIPT", "LOAD", text)) == 40

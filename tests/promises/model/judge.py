@@ -1,7 +1,8 @@
 """What must hold after each step, whatever it was. What reclaim did is read from Redis alone.
 
 G1: what is acknowledged is in its hash, or something newer of its key is.
-G2: each entry is exactly one of pending, acknowledged, among the dead letters, in the ledger of lost entries.
+G2: each entry is exactly one of pending, acknowledged, among the dead letters, in the ledger of lost entries. What is
+    acknowledged is deleted from the stream where that is wanted and no other group needs it, and never else.
 G3: of each order key what is acknowledged comes in ID order; hashes end with the newest that was.
 G4: a run without a fault leaves nothing undone but what must wait.
 G5: delivery counts grow by deserved deliveries only; outages never make dead letters.
@@ -10,15 +11,18 @@ G8: with a version field nothing older overwrites what is newer.
 
 from collections import Counter
 
-from tests.promises.model.world import KEYS, MAX_DELIVERIES, OURS, Act, Made, Seen
+from tests.promises.model.world import KEYS, MAX_DELIVERIES, OURS, Act, Made, Seen, Slow
 from tests.support import as_dict
+
+DONE = {"handled", "dead", "replayed", "discarded"}  # by us
 
 
 class Judge:
     """Compares what there is with what was and with what the model knows; notes what became of each entry."""
 
-    def __init__(self, made: dict[int, Made], count: Counter[str], *, is_versioned: bool) -> None:
+    def __init__(self, made: dict[int, Made], count: Counter[str], *, is_versioned: bool, slow: Slow | None) -> None:
         self.made = made
+        self.slow = slow  # None: what is acknowledged stays in the stream
         self.count = count
         self.is_versioned = is_versioned
 
@@ -32,6 +36,8 @@ class Judge:
             }
             wanted = dict.fromkeys(place, 0) | ({one.status: 1} if one.status in place else {})
             assert place == wanted, f"{number}, {one.status}, is {place}"
+            if one.status not in DONE or self.slow is None or self.slow.needs(number):
+                assert number in seen.stream or one.is_removed, f"G2: {number}, {one.status}, is deleted"
         self.count["G2: entries in exactly one place"] += len(self.made)
 
     def run(self, before: Seen, after: Seen, act: Act) -> None:
@@ -62,6 +68,10 @@ class Judge:
                 assert one.can_be_stored, f"G1, G2: {number} is acknowledged, and nowhere"
                 one.status = "handled"
                 handled.add(number)
+            if self.slow is not None and one.status in DONE and number not in act.taken:
+                needed = self.slow.needs(number)
+                assert needed or number not in after.stream, f"{number} is {one.status}, and is not deleted"
+                self.count["entries that stay for another group" if needed else "entries deleted when done"] += 1
         self.count["entries handled"] += len(handled)
         return handled
 

@@ -26,7 +26,7 @@ from reclaim.state.pending import Row
 from tests.promises.model.judge import Judge
 from tests.promises.model.place import Place
 from tests.promises.model.steps import ERROR, FAULT_NAMES, FAULTS, MEDDLING_STEPS, OUTAGES, REPLAY_STEPS, SILENT, STEPS
-from tests.promises.model.world import KEYS, MAX_DELIVERIES, OURS, Act, Made, Seen, by_number, number_of
+from tests.promises.model.world import KEYS, MAX_DELIVERIES, OURS, Act, Made, Seen, Slow, by_number, number_of
 from tests.support import LONG_MS, a_target, as_dict, settings_for
 
 SHARED = {  # the target, as far as it is not the default
@@ -41,6 +41,8 @@ SHARED = {  # the target, as far as it is not the default
 }
 LIVE = ["alice", "bob"]
 MADE_KEYS = st.sampled_from(["a", "a", "a", "b", "b", "c", "wrong", None])
+SOME = st.sampled_from([0, 1, 2, 4, 16, 16])
+NO_NUMBER = 2**63  # greater than any entry's
 BATCHES = st.lists(st.tuples(MADE_KEYS, st.integers(1, 4)), min_size=1, max_size=4)
 MISTAKES = (TypeError, AttributeError, LookupError, ValueError)  # no fault may lead to one
 SILENCE_SEC = 0.3  # how long an answer may take in a run with a fault that shows by silence only
@@ -62,21 +64,31 @@ class Machine(RuleBasedStateMachine):
 
     # --- beginning and end ---
 
-    @initialize(version=st.booleans(), first=BATCHES)
-    def begin(self, *, version: bool, first: list[tuple[str | None, int]]) -> None:
-        """A stream, a group, a consumer that has died; and one hash key that is taken by something else."""
+    @initialize(version=st.booleans(), deletes=st.sampled_from([None, "alone", "beside"]), first=BATCHES)
+    def begin(self, *, version: bool, deletes: str | None, first: list[tuple[str | None, int]]) -> None:
+        """A stream, a group, a consumer that has died; and one hash key that is taken by something else.
+
+        Acknowledged entries stay in the stream, or are deleted: where the group is alone, or beside one that is slower.
+        """
         self.version = b"version" if version else None
-        self.changes = {**SHARED, **({"hash_version_field": "version"} if version else {})}
+        self.slow = None if deletes is None else Slow(0 if deletes == "beside" else NO_NUMBER)
+        self.changes = {
+            **SHARED,
+            **({"hash_version_field": "version"} if version else {}),
+            **({"delete_acknowledged": True} if deletes else {}),
+        }
         self.target = a_target(**self.changes)
-        self.judge = Judge(self.made, self.place.count, is_versioned=version)
+        self.judge = Judge(self.made, self.place.count, is_versioned=version, slow=self.slow)
         self.call("FLUSHALL")
         self.call("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
+        if deletes == "beside":
+            self.call("XGROUP", "CREATE", "s", "slow", "0")
         self.call("SET", "hash:wrong", "a string")
         self.call("SCRIPT", "LOAD", _STORE_NEWER)  # or else one that is refused would take others along
         self.renew_runner()
         self.seen = self.look()
         self.place.count["examples"] += 1
-        self.abandon(first, "alice", 1)
+        self.abandon(first, "alice", 1, 2)
 
     def teardown(self) -> None:
         if self.server is not None:
@@ -111,9 +123,12 @@ class Machine(RuleBasedStateMachine):
                 self.age(lambda row: row[0] == consumer.encode())
         self.watch()
 
-    @rule(batches=BATCHES, consumer=st.sampled_from(LIVE), deliveries=st.sampled_from([1, 1, 1, 2, 3]))
-    def abandon(self, batches: list[tuple[str | None, int]], consumer: str, deliveries: int) -> None:
-        """Some entries are produced, a consumer reads all there is, perhaps not the first to do so, and dies."""
+    @rule(batches=BATCHES, consumer=st.sampled_from(LIVE), deliveries=st.sampled_from([1, 1, 1, 2, 3]), slow=SOME)
+    def abandon(self, batches: list[tuple[str | None, int]], consumer: str, deliveries: int, slow: int) -> None:
+        """Some entries are produced, a consumer reads all there is, perhaps not the first to do so, and dies.
+
+        A second group, if there is one, is done with some of what it holds.
+        """
         self.step("produce and abandon")
         for key, count in batches:
             self.add(key, count)
@@ -121,6 +136,7 @@ class Machine(RuleBasedStateMachine):
             one.deliveries = deliveries
             self.call("XCLAIM", "s", "g", consumer, 0, one.id, "RETRYCOUNT", deliveries, "JUSTID")
         self.age(lambda row: row[0] == consumer.encode())
+        self.second_reads(4 * slow, slow)
         self.watch()
 
     def add(self, key: str | None, count: int) -> None:
@@ -191,7 +207,28 @@ class Machine(RuleBasedStateMachine):
             self.call("XTRIM", "s", "MAXLEN", sum(number >= chosen for number in self.seen.stream))
         else:
             self.call("XDEL", "s", self.made[chosen].id)
+        for number in self.seen.stream:
+            if number < chosen if trims else number == chosen:
+                self.made[number].is_removed = True
         self.watch()
+
+    @rule(reads=SOME, finishes=SOME)
+    def second_group(self, reads: int, finishes: int) -> None:
+        """The second group reads some entries and acknowledges some that it has read."""
+        self.step("second group")
+        self.second_reads(reads, finishes)
+        self.watch()
+
+    def second_reads(self, reads: int, finishes: int) -> None:
+        if self.slow is None or self.slow.read_up_to == NO_NUMBER:
+            return
+        reply = self.call("XREADGROUP", "GROUP", "slow", "carol", "COUNT", reads, "STREAMS", "s", ">") if reads else []
+        for entry_id, _ in reply[0][1] if reply else []:
+            self.slow.read_up_to = number_of(entry_id)
+            self.slow.held.add(number_of(entry_id))
+        for number in sorted(self.slow.held)[:finishes]:
+            self.call("XACK", "s", "slow", self.made[number].id)
+            self.slow.held.discard(number)
 
     # --- what reclaim does ---
 
@@ -216,7 +253,7 @@ class Machine(RuleBasedStateMachine):
         """A run with a fault at a command."""
         self.ensure_work()
         if at == "park":
-            self.abandon([(None, 1), ("wrong", 1)], "alice", 1)
+            self.abandon([(None, 1), ("wrong", 1)], "alice", 1, 2)
         act = Act("run with fault")
         self.arm(act, STEPS[at], at, fault, skip, times)
         if at == "refund":  # there is none unless something cannot be stored
@@ -264,6 +301,7 @@ class Machine(RuleBasedStateMachine):
             act.others.append(exc)
 
     def others_delete(self, _: Act, one: Made) -> None:
+        one.is_removed = True
         self.call("XDEL", "s", one.id)
 
     def others_take(self, act: Act, one: Made) -> None:
@@ -326,7 +364,7 @@ class Machine(RuleBasedStateMachine):
     def replay(self, limit: int | None, at: str | None, fault: str) -> None:
         """Dead letters are handled once more; perhaps with a fault at a command."""
         if not any(self.made[number].can_be_stored for number in self.seen.letters):
-            self.abandon([("a", 2), ("b", 1)], "alice", MAX_DELIVERIES)
+            self.abandon([("a", 2), ("b", 1)], "alice", MAX_DELIVERIES, 2)
             self.run()
         act = Act("replay", is_clean=at is None)
         before = self.seen
@@ -369,7 +407,7 @@ class Machine(RuleBasedStateMachine):
         if self.seen.pending.keys() & self.seen.stream:
             self.time_passes(ours=False)
         else:
-            self.abandon([("a", 2), ("b", 3), ("a", 2)], "alice", 1)
+            self.abandon([("a", 2), ("b", 3), ("a", 2)], "alice", 1, 2)
 
     # --- faults ---
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from dev.proxy import Action, Command, ErrorReply, Fault
 from reclaim.handlers.hash import _STORE_NEWER
+from reclaim.state.acknowledge import _ACKNOWLEDGE
 from reclaim.state.claim import _BURY
-from reclaim.state.dead_letters import _AMEND, _PARK
+from reclaim.state.dead_letters import _AMEND, _PARK, _PARK_AND_DELETE
 from reclaim.state.lease import _RELEASE
 from reclaim.state.refunds import _KEEP
 
@@ -35,7 +36,8 @@ def _any(_: Command) -> bool:
 
 def _not_the_others(args: Command) -> bool:
     """A script that finds, buries or claims."""
-    return args[0] not in {text.encode() for text in (_KEEP, _PARK, _RELEASE, _STORE_NEWER, _AMEND)}
+    others = (_KEEP, _PARK, _PARK_AND_DELETE, _ACKNOWLEDGE, _RELEASE, _STORE_NEWER, _AMEND)
+    return args[0] not in {text.encode() for text in others}
 
 
 STEPS: dict[str, list[tuple[str, Callable[[Command], bool]]]] = {
@@ -46,8 +48,8 @@ STEPS: dict[str, list[tuple[str, Callable[[Command], bool]]]] = {
     "claim": [("XCLAIM", _any)],
     "end of the claim": [("EXEC", _any)],
     "store": [("HSET", _any), ("EVAL", _script(_STORE_NEWER)), ("EVALSHA", _any)],
-    "park": [("EVAL", _script(_PARK))],
-    "acknowledge": [("XACK", _any)],
+    "park": [("EVAL", _script(_PARK, _PARK_AND_DELETE))],
+    "acknowledge": [("XACK", _any), ("EVAL", _script(_ACKNOWLEDGE))],
     "refund": [("EVAL", _script(_KEEP))],
     "release": [("EVAL", _script(_RELEASE))],
 }

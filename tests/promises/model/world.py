@@ -22,6 +22,7 @@ class Made:
         reader: the live consumer that read it.
         finished: the reader stored it.
         deliveries: those that count, while it is pending.
+        is_removed: somebody else deleted it from the stream, or trimmed it away.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Made:
     reader: str = ""
     finished: bool = False
     deliveries: int = 1
+    is_removed: bool = False
 
     @property
     def id(self) -> bytes:
@@ -39,6 +41,18 @@ class Made:
     @property
     def can_be_stored(self) -> bool:
         return self.key is not None and self.key != "wrong"
+
+
+@dataclass
+class Slow:
+    """The second group of a stream from which acknowledged entries are deleted: what it may still need."""
+
+    read_up_to: int = 0
+    held: set[int] = field(default_factory=set)
+
+    def needs(self, number: int) -> bool:
+        """Whether the entry must not be deleted for its sake."""
+        return number > self.read_up_to or number in self.held
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""Owns the doctor's look at a stream's other groups: with DELETE_ACKNOWLEDGED they decide what stays in the stream."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reclaim.entry import by_name, id_number, readable
+from reclaim.ops.checks import Check, ok, warn
+from reclaim.settings import Target
+from reclaim.state.ask import Ask, Reply
+from reclaim.state.connection import Server
+from reclaim.state.patience import patiently
+
+MOST_NAMED = 5
+_NEVER_READ = b"0-0"
+
+
+async def examine_groups(server: Server, target: Target) -> list[Check]:
+    """Which groups keep entries in the stream; nothing where acknowledged entries stay in it anyway.
+
+    Raises:
+        ServerError, redis.exceptions.RedisError: the server does not answer.
+    """
+    if not target.delete_acknowledged:
+        return []
+    ask = Ask.one(("XINFO", "GROUPS", target.keys.stream), _groups).or_error()
+    (groups,) = await patiently(server, lambda: server.ask(ask))
+    return [] if isinstance(groups, Exception) else list(_checks(target, groups))
+
+
+def _groups(reply: Reply) -> list[dict[bytes, Any]]:
+    return [by_name(flat) for flat in reply]
+
+
+def _checks(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[Check]:
+    ours = next((one for one in groups if one[b"name"] == target.group.encode()), None)
+    if ours is None:
+        return  # another check says so
+    others = [one for one in groups if one is not ours]
+    keepers = [(one, why) for one in others if (why := _why_it_keeps(one, ours))]
+    if keepers:
+        named = ", ".join(f"{readable(one[b'name'])} ({why})" for one, why in keepers[:MOST_NAMED])
+        todo = f"see to its consumers; if nobody uses it any more: XGROUP DESTROY {target.stream} and its name"
+        yield warn(target.name, f"DELETE_ACKNOWLEDGED: entries stay in the stream for {_many(keepers)}: {named}", todo)
+    elif others:
+        named = ", ".join(readable(one[b"name"]) for one in others[:MOST_NAMED])
+        what = f"DELETE_ACKNOWLEDGED: the stream is also read by {_many(others)}: {named}"
+        todo = "be sure that none of them is ever set back (XGROUP SETID): what all have read is deleted"
+        yield warn(target.name, what, todo)
+    else:
+        yield ok(target.name, "DELETE_ACKNOWLEDGED: no other group reads the stream, so nothing keeps entries in it")
+
+
+def _why_it_keeps(group: Mapping[bytes, Any], ours: Mapping[bytes, Any]) -> str:
+    """Why entries that our group is done with stay in the stream for this one; empty if they do not."""
+    last, pending = group[b"last-delivered-id"], group[b"pending"]
+    if last == _NEVER_READ:
+        return "it has never read"
+    reasons = []
+    if id_number(last) < id_number(ours[b"last-delivered-id"]):
+        reasons.append(f"it has read up to {readable(last)}")
+    if pending:
+        reasons.append(f"it holds {pending:,} pending")
+    return " and ".join(reasons)
+
+
+def _many(groups: Sequence[object]) -> str:
+    return "another group" if len(groups) == 1 else f"{len(groups):,} other groups"
