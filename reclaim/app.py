@@ -16,7 +16,7 @@ from reclaim.handlers.outcomes import Handler
 from reclaim.observe.alerter import Alerter
 from reclaim.observe.alerts import alert_of, alerts_of
 from reclaim.run.history import History
-from reclaim.run.report import Outcome, RunReport
+from reclaim.run.report import Outcome, RunReport, failures_in
 from reclaim.run.runner import PAGES_AT_ONCE, Runner
 from reclaim.settings import Settings, Target
 from reclaim.state.circuit import Change, Circuit
@@ -91,7 +91,7 @@ class App:
         reports = await self.reports(stop, operation=operation)
         failed = [report for report in reports if report.outcome is Outcome.FAILED]
         if failed:
-            raise RunFailed("; ".join(f"{report.target}: {report.reason}" for report in failed)) from failed[0].error
+            raise RunFailed(failures_in(failed)) from failed[0].error
         return reports
 
     async def reports(

@@ -25,7 +25,10 @@ ReclaimError
 import json
 from collections.abc import Iterable
 
+from reclaim.bounded import ERROR_CHARS, NAME_CHARS, cut, shortened
+
 MAX_SHOWN_CHARS = 60
+MAX_PROBLEMS_BYTES = 7_000  # of all problems with settings, as they are logged in one line
 
 
 class ReclaimError(Exception):
@@ -37,7 +40,7 @@ class SettingsError(ReclaimError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        super().__init__("bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+        super().__init__(cut("bad settings:\n" + "\n".join(f"  {problem}" for problem in problems), MAX_PROBLEMS_BYTES))
 
 
 class ServerError(ReclaimError):
@@ -122,11 +125,23 @@ class OutOfTime(RetryEntry):
 
 
 def describe(exc: BaseException) -> str:
-    """The error's class and text. The text may be missing: a user's error class may raise when it is asked for it."""
+    """The error's class and text, of bounded length; the class alone where it says nothing: no colon ends it."""
+    name, text = shortened(type(exc).__name__, NAME_CHARS), _text(exc)
+    return f"{name}: {text}" if text else name
+
+
+def said(exc: BaseException) -> str:
+    """What the error says, of bounded length; its class where it says nothing. For a message that says the rest."""
+    return _text(exc) or shortened(type(exc).__name__, NAME_CHARS)
+
+
+def _text(exc: BaseException) -> str:
+    """The error's text, without a colon at its end. A user's error class may raise when it is asked for its text."""
     try:
-        return f"{type(exc).__name__}: {exc}"
+        text = str(exc)
     except Exception:  # noqa: BLE001  # a user's class may raise anything where its text is asked for
-        return f"{type(exc).__name__} (its text cannot be had)"
+        return "(its text cannot be had)"
+    return shortened(text.strip(), ERROR_CHARS).rstrip(": \n\t")
 
 
 def shown(value: object) -> str:

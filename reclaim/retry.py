@@ -42,9 +42,18 @@ class Retries:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def call(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
-        """Call the function, again while its error is transient; return its result. TimeoutError at the deadline."""
-        async with asyncio.timeout(deadline.remaining_sec()):
-            return await self.attempt(deadline, function)
+        """Call the function, again while its error is transient; return its result.
+
+        Raises:
+            TimeoutError: the deadline has passed. Its text says so; asyncio's own error has no text.
+        """
+        try:
+            async with asyncio.timeout(deadline.remaining_sec()) as limit:
+                return await self.attempt(deadline, function)
+        except TimeoutError as exc:
+            if limit.expired() and not exc.args:
+                raise TimeoutError("the time was up before it was done") from exc
+            raise
 
     async def attempt(self, deadline: Deadline, function: Callable[[], Awaitable[T]]) -> T:
         """Do what `call` does, but let an attempt end after the deadline. No attempt begins after it.

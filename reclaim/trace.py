@@ -1,6 +1,7 @@
 """Owns the names that join the log lines and the traces of one invocation: its operation, its runs, their targets.
 
-Code deep inside a run logs without knowing them: context variables carry them, and a filter adds them to every line.
+Code deep inside a run logs without knowing them: context variables carry them, and a filter adds them to every line. It
+also shortens lines that are too long.
 """
 
 import logging
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from reclaim.bounded import LINE_BYTES, cut
+from reclaim.tracebacks import whole
 
 _TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
@@ -71,6 +75,8 @@ def span_id(run_id: str, page: int = 0) -> str:
     return f"{run_id}{page:04x}"
 
 
+TARGET_BYTES = 400  # of a target's name in a line
+ROOM_BYTES = 200  # of a line, for what a log puts before the message: the time, the level
 RUN_LINE = "reclaim run %s"  # the line with a run's report. We add no names to it: its JSON has them, and must end it
 
 
@@ -80,15 +86,32 @@ def name_in_log_lines() -> None:
 
 
 def _add_names(record: logging.LogRecord) -> bool:
-    """Add the names to a log line: as attributes, and in its text, because Azure's host passes on only the text."""
+    """Add the names to a log line: as attributes, and in its text, because Azure's host passes on only the text.
+
+    Shorten the line if it is too long.
+    """
     operation, run = _operation.get(), _run.get()
     record.operation_id = operation.trace_id if operation else ""
     record.parent_id = (operation and operation.parent_id) or ""
-    record.target, record.run_id = target, run_id = run or ("", "")
+    target, run_id = run or ("", "")
+    target = cut(target, TARGET_BYTES)
+    record.target, record.run_id = target, run_id
     if run:
         record.parent_id = span_id(run_id)
-    if run and record.msg != RUN_LINE:
-        names = f"[target={target} run={run_id} operation={operation.trace_id if operation else ''}]"
+    if record.msg != RUN_LINE:  # which is bounded, and would be no JSON if it were cut
+        names = f" [target={target} run={run_id} operation={operation.trace_id if operation else ''}]" if run else ""
         with suppress(Exception):  # if the message cannot be formatted, the log's handler reports it
-            record.msg, record.args = f"{record.getMessage()} {names}", None
+            _say(record, names)
     return True
+
+
+def _say(record: logging.LogRecord, names: str) -> None:
+    """Have the line end its message with the names, and take at most LINE_BYTES with its traceback."""
+    _, error, frames = record.exc_info or (None, None, None)
+    if error is not None:
+        record.exc_text = whole(error, frames)  # which formatters take as it is, where it is there
+    text = record.getMessage()
+    taken = len(names.encode()) + len((record.exc_text or "").encode())
+    bounded = cut(text, LINE_BYTES - ROOM_BYTES - taken)
+    if names or bounded != text:
+        record.msg, record.args = f"{bounded}{names}", None

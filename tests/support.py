@@ -276,7 +276,7 @@ class State:
         pending: who holds each entry, how often it was delivered, and whether it is ``idle`` or ``fresh``.
         hashes: every hash, by its key.
         length: how many entries the stream has.
-        dead: the dead letters, oldest first, without `at`.
+        dead: the dead letters, oldest first, without `at` and `traceback`.
         lost: the ledger of lost entries, oldest first, without `at` and `idle_ms`.
         other_keys: every other key, the lease for one.
     """
@@ -302,7 +302,7 @@ def state(client: Client, target: Target) -> State:
         },
         hashes=hashes(client, hash_keys),
         length=client.execute_command("XLEN", target.stream),
-        dead=_records(client, target.keys.dead, without={b"at"}),
+        dead=_records(client, target.keys.dead, without={b"at", b"traceback"}),
         lost=_records(client, target.keys.lost, without={b"at", b"idle_ms"}),
         other_keys=[key for key in keys if key not in ours and key not in hash_keys],
     )

@@ -81,6 +81,7 @@ interface RunReport {
 
 interface Lost {
   count: number;
+  full: boolean;
   latest: LostEntry[];
 }
 
@@ -124,6 +125,7 @@ interface DeadLetter {
   consumer: string;
   deliveries: number;
   at: string;
+  traceback: string;
   fields: Field[];
 }
 

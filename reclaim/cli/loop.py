@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from reclaim.app import App
 from reclaim.ops import operations
-from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport
+from reclaim.reasons import top_reasons
+from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport, failures_in
 from reclaim.schedule import Schedule
 from reclaim.settings import Settings
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("reclaim")
 async def once(settings: Settings, only: str | None = None, budget_sec: float = math.inf) -> list[RunReport]:
     """Run every target once, or only the named one. On SIGINT or SIGTERM, a run finishes its entries in work and ends.
 
-    A failed run raises nothing: its report says that it failed (see `failure`).
+    A failed run raises nothing: its report says that it failed (see `failures_in`).
 
     Raises:
         SettingsError: a handler cannot be loaded.
@@ -62,18 +63,13 @@ async def watch(
         await app.aclose()
 
 
-def failure(reports: Sequence[RunReport]) -> str:
-    """Which targets' runs failed and why, in one line; empty if none failed."""
-    failed = (report for report in reports if report.outcome is Outcome.FAILED)
-    return "; ".join(f"{report.target}: {report.reason}" for report in failed)
-
-
 def sentence(report: RunReport) -> str:
-    """What a run did, in one line, and the reason for its end if there is one."""
+    """What a run did, in one line, why it ended so, and the three most frequent reasons why entries were not stored."""
     what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
     if not report.outcome.looked_at_nothing:
         what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
-    return f"{what}: {report.reason}" if report.reason else what
+    whys = [why for why in (report.reason, top_reasons(report.reasons)) if why]
+    return f"{what}: {'; '.join(whys)}" if whys else what
 
 
 def _counts(report: RunReport) -> list[str]:
@@ -91,7 +87,7 @@ def _app(settings: Settings) -> App:
 
 
 def _log_failure(reports: Sequence[RunReport]) -> None:
-    failed = failure(reports)
+    failed = failures_in(reports)
     if failed:
         logger.warning("the next tick tries again: %s", failed)
 

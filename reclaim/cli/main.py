@@ -21,7 +21,7 @@ from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
 from reclaim.ops import operations
 from reclaim.ops.health import Health
-from reclaim.run.report import RunReport
+from reclaim.run.report import RunReport, failures_in
 from reclaim.settings import Settings
 
 
@@ -121,7 +121,7 @@ def run(
                 _show_as_json(report)
             else:
                 show_line(loop.sentence(report))
-        failed = loop.failure(reports)
+        failed = failures_in(reports)
         if failed:
             raise RunFailed(failed)
 
@@ -192,10 +192,18 @@ def list_lost(
     """
     found = with_app(lambda app: operations.list_lost(app, target, limit=limit))
     if as_json:
-        show_json({"target": found.target, "count": found.count, "lost": [asdict(one) for one in found.lost]})
+        show_json(
+            {
+                "target": found.target,
+                "count": found.count,
+                "full": found.full,
+                "lost": [asdict(one) for one in found.lost],
+            }
+        )
         return
     show_table(views.LOST_COLUMNS, [astuple(one) for one in found.lost])
-    say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries")
+    full = ", and the record is full: earlier ones are no longer on it" if found.full else ""
+    say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries{full}")
 
 
 @cli.command()

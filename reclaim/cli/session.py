@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from reclaim.app import App
 from reclaim.cli.output import say
-from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget
+from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget, said
 from reclaim.settings import Settings
 
 FAILED, BAD_USAGE, TERMINATED = 1, 2, 128 + signal.SIGTERM  # what a command exits with
@@ -90,8 +90,10 @@ def _sentence(exc: Exception) -> str:
             return f"{exc}; close it first, or say --even-if-open"
         case TimeoutError():  # it often has no text
             return "Redis has not answered in time"
+        case SettingsError():
+            return str(exc)  # a list, which is to be whole
         case _:
-            return str(exc)
+            return said(exc)
 
 
 def _which_target(exc: UnknownTarget) -> str:

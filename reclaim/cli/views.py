@@ -9,6 +9,7 @@ from rich.text import Text
 from reclaim.cli.output import STYLES, cell, pairs, table
 from reclaim.entry import readable
 from reclaim.ops.health import Health, span
+from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.report import MAIN_COUNTS
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.visible import for_a_terminal
@@ -81,13 +82,17 @@ def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "lost", _lost(target["lost"])
     if target["runs"]:
         yield "last runs", _runs(target["runs"][:RUNS_SHOWN])
+        why = next((why for run in target["runs"] if (why := _top(run))), "")
+        if why:
+            yield "why", why
 
 
 def _lost(lost: Mapping[str, Any]) -> str:
+    count = f"{lost['count']:,}" + (" (the record is full: earlier ones are no longer on it)" if lost["full"] else "")
     if not lost["latest"]:
-        return f"{lost['count']:,}"
+        return count
     latest = lost["latest"][0]
-    return f"{lost['count']:,}, the latest {latest['id']} of {latest['consumer']}, seen missing at {latest['at']}"
+    return f"{count}, the latest {latest['id']} of {latest['consumer']}, seen missing at {latest['at']}"
 
 
 def _pending(pending: Mapping[str, Any]) -> str:
@@ -119,8 +124,16 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
-    """A run in one line, under RUN_COLUMNS. A question mark stands for what its report does not say."""
-    return [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS]
+    """A run in one line, under RUN_COLUMNS. A question mark stands for what its report does not say.
+
+    The reason is why the run ended so, then the three most frequent reasons why entries were not stored.
+    """
+    row = [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS[:-1]]
+    return [*row, "; ".join(str(part) for part in (run.get("reason", "?"), _top(run)) if part)]
+
+
+def _top(run: Mapping[str, Any]) -> str:
+    return top_reasons(counts_in(run.get("reasons")))
 
 
 def circuit_sentence(circuit: Mapping[str, Any]) -> str:
@@ -147,8 +160,9 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
 def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
     """A whole dead letter: what is known about it, then its fields."""
     about = list(zip(LETTER_COLUMNS, letter_row(letter), strict=True))
+    frames = [("traceback" if at == 0 else "", line) for at, line in enumerate(letter.traceback.splitlines())]
     fields = letter.entry.fields
-    return about + [
+    return [*about, *frames] + [
         (f"field {for_a_terminal(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)
     ]
 

@@ -40,15 +40,15 @@ class FunctionHandler:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                outcomes.append(
-                    Failed(HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}"))
-                )
+                cancelled = HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}")
+                outcomes.append(Failed(cancelled.with_traceback(exc.__traceback__)))
             except Exception as exc:  # noqa: BLE001  # a user's function may raise anything: classify() gives the verdict
                 outcomes.append(Failed(exc))
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as exc:  # noqa: BLE001  # SystemExit and the like end one entry, not the process
-                outcomes.append(Failed(HandlerExited(f"the handler raised {describe(exc)}")))
+                exited = HandlerExited(f"the handler raised {describe(exc)}")
+                outcomes.append(Failed(exited.with_traceback(exc.__traceback__)))
         return outcomes
 
 

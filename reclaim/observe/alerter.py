@@ -53,7 +53,7 @@ class Alerter:
                 async with self._webhook.open() as post:
                     await asyncio.gather(*(self._send(post, alert, deadline) for alert in due))
         except Exception:  # a fault of the alerts fails no run (G6)
-            logger.exception("reclaim alerts not sent: %s", alerts)
+            logger.exception("reclaim alerts not sent: %s", ", ".join(alert.kind for alert in alerts))
 
     async def _is_due(self, alert: Alert) -> bool:
         """Whether the alert is ours to tell, now."""
@@ -88,6 +88,7 @@ class Alerter:
             logger.error("reclaim alert not sent, %s: %s", exc, event.decode())  # noqa: TRY400  # see above
             await self._told.forget(alert.marker)
         else:
+            logger.info("reclaim alert sent: %s", alert.kind.value)
             await self._remember(alert)
 
     async def _remember(self, alert: Alert) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from reclaim.bounded import ERROR_CHARS, largest, shortened
+from reclaim.reasons import OTHER_REASONS, top_reasons
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
 from reclaim.state.circuit import Change, Effect
@@ -96,8 +98,9 @@ def _moment(unix_ms: int) -> datetime:
 def _dead_lettered(report: RunReport, target: Target) -> Alert | None:
     if not report.parked:
         return None
-    why = f"{report.parked} entries became dead letters"
-    return _of_run(Kind.DEAD_LETTERED, report, target, why, dead_lettered=report.parked, reasons=_top(report.reasons))
+    reasons = top_reasons(report.parked_reasons)
+    why = f"{report.parked} entries became dead letters" + (f": {reasons}" if reasons else "")
+    return _of_run(Kind.DEAD_LETTERED, report, target, why, dead_lettered=report.parked, reasons=_top(report))
 
 
 def _dead_letters_dropped(report: RunReport, target: Target) -> Alert | None:
@@ -137,10 +140,10 @@ _CONDITIONS = (_dead_lettered, _dead_letters_dropped, _lost, _backlog_stale, _fa
 
 def _of_run(kind: Kind, report: RunReport, target: Target, why: str, **facts: Any) -> Alert:
     alert_id = f"{report.run_id}-{kind.removeprefix('reclaim.')}"
-    return Alert(kind, target, alert_id, report.ended_at, why, {"run": report.run_id, **facts})
+    return Alert(kind, target, alert_id, report.ended_at, shortened(why, ERROR_CHARS), {"run": report.run_id, **facts})
 
 
-def _top(reasons: Mapping[str, int]) -> dict[str, int]:
-    """The most frequent reasons, shortened."""
-    ranked = sorted(reasons.items(), key=lambda item: -item[1])[:MAX_REASONS]
-    return {reason[:MAX_REASON_CHARS]: count for reason, count in ranked}
+def _top(report: RunReport) -> dict[str, int]:
+    """The most frequent reasons of the entries that became dead letters, shortened."""
+    told = largest(report.parked_reasons, MAX_REASONS, MAX_REASON_CHARS, OTHER_REASONS)
+    return dict(sorted(told.items(), key=lambda one: -one[1]))

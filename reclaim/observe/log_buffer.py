@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from reclaim.bounded import RECORD_BYTES, cut_for_json
 from reclaim.observe.measures import Line, dimensions
 
 MAX_LINES = 1_000
@@ -26,9 +27,8 @@ class LogBuffer(logging.Handler):
         at = datetime.fromtimestamp(record.created, UTC)
         if len(self._kept) == MAX_LINES:
             self._on_overflow()
-        self._kept.append(
-            Line(named["operation_id"], named["parent_id"], at, record.levelno, self.format(record), common)
-        )
+        text = cut_for_json(self.format(record), RECORD_BYTES)
+        self._kept.append(Line(named["operation_id"], named["parent_id"], at, record.levelno, text, common))
 
     def drain(self) -> list[Line]:
         """The lines kept; from then on they are kept no longer."""

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reclaim import __version__
+from reclaim.bounded import Most, cut, fitting, largest
 from reclaim.observe.snapshot import Snapshot
+from reclaim.reasons import OTHER_REASONS
 from reclaim.run.report import MAIN_COUNTS, PageReport, RunReport
 from reclaim.trace import Operation, span_id
 
-MAX_TEXT = 8_000  # characters; Application Insights keeps 8,192 of a dimension
+MAX_TEXT_BYTES = (
+    2_500  # of a dimension, of which Application Insights keeps 8,192 characters; JSON may take six times it
+)
 
 _CIRCUIT = {"closed": 0, "half_open": 1, "open": 2}
 
@@ -81,7 +85,8 @@ class Sent:
 
 def dimensions(target: str = "", consumer: str = "") -> dict[str, str]:
     """The dimensions that every item has."""
-    return {"target": target, "consumer": consumer, "app_version": __version__}
+    names = {"target": cut(target, MAX_TEXT_BYTES), "consumer": cut(consumer, MAX_TEXT_BYTES)}
+    return names | {"app_version": __version__}
 
 
 def spans(run: ObservedRun, operation: Operation) -> list[Span]:
@@ -99,12 +104,21 @@ def spans(run: ObservedRun, operation: Operation) -> list[Span]:
         seconds=report.seconds,
         result=report.outcome.value,
         ok=not report.outcome.went_wrong,
-        dimensions=common
-        | {"reason": report.reason[:MAX_TEXT], "reasons": json.dumps(report.reasons, ensure_ascii=False)[:MAX_TEXT]},
+        dimensions=common | {"reason": cut(report.reason, MAX_TEXT_BYTES), "reasons": _reasons(report.reasons)},
         counts={"pages": report.pages} | report.numbers(),
     )
     pages = enumerate(report.page_reports, start=1)
     return [whole, *(_page_span(page, whole, span_id(report.run_id, number), common) for number, page in pages)]
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    """The reasons and how many for each, as JSON that is whole however many there are."""
+
+    def say(most: Most) -> str:
+        told = largest(counts, most.items, most.chars, OTHER_REASONS)
+        return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+    return fitting(say, MAX_TEXT_BYTES)
 
 
 def _page_span(page: PageReport, run: Span, page_id: str, common: Mapping[str, str]) -> Span:

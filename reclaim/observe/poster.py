@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from reclaim.errors import describe
 from reclaim.observe.measures import Item, Sent
 from reclaim.settings import Insights
 
@@ -43,7 +44,7 @@ class Poster:
         try:
             outcome.set_result(self._sender_now().send(items, time.monotonic() + self._timeout_sec))
         except BaseException as exc:  # noqa: BLE001  # only the outcome can say what went wrong here
-            outcome.set_result(Sent(len(items), f"{type(exc).__name__}: {exc}"))
+            outcome.set_result(Sent(len(items), describe(exc)))
 
     def _sender_now(self) -> "Sender":
         if self._sender is None:

@@ -8,25 +8,38 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from reclaim.bounded import NAME_CHARS, Most, fitting, shortened, tightened
+from reclaim.entry import readable
+from reclaim.errors import describe
 from reclaim.observe.alerts import Alert
 from reclaim.retry import Retries
 from reclaim.times import Deadline
+from reclaim.visible import for_a_terminal
 
 if TYPE_CHECKING:
-    from httpx2 import AsyncClient
+    from httpx2 import AsyncClient, Response
 
 ATTEMPT_SEC = 4.0  # what one POST may take
 ATTEMPTS, MAX_DELAY_SEC = 4, 2.0
+ANSWER_CHARS, ANSWER_BYTES = 200, 1_000  # of an answer's body: so much is shown, so much is read
+ANSWER_SEC = 1.0  # how long to wait for them
+LEAST_SECRET_CHARS = 5
+EVENT_BYTES = 6_500  # an event that is not taken is in a line of the log, whole
+
+CLOUD_EVENT = "application/cloudevents+json; charset=utf-8"
+PLAIN_JSON = "application/json"
 
 # POSTs an event, in several attempts until the deadline; raises NotTaken where it does not arrive.
 Post = Callable[[bytes, Deadline], Awaitable[None]]
 
+_NOT_UNDERSTOOD = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 _TRY_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -39,25 +52,37 @@ class _TryAgain(NotTaken, ConnectionError):
 
 
 def cloud_event(alert: Alert, dashboard_url: str | None) -> bytes:
-    """The alert as JSON (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)."""
-    data: dict[str, Any] = {"target": alert.target.name, "why": alert.why, **alert.facts}
+    """The alert as JSON (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
+
+    The extension attribute ``text`` says it in a sentence: it is all that chats (Slack, Mattermost, Teams' connectors)
+    read of an event, and they refuse one without it.
+    """
+    return fitting(lambda most: json.dumps(_event(alert, dashboard_url, most)), EVENT_BYTES).encode()
+
+
+def _event(alert: Alert, dashboard_url: str | None, most: Most) -> dict[str, Any]:
+    name = shortened(alert.target.name, min(NAME_CHARS, most.chars))
+    why = shortened(alert.why, 3 * most.chars)
+    data = {"target": name, "why": why, **tightened(alert.facts, most, depth=0)}
+    text = f"reclaim {name}: {why}"
     if dashboard_url:
         data["dashboard"] = dashboard_url
-    event = {
+        text = f"{text} {dashboard_url}"
+    return {
         "specversion": "1.0",
         "id": alert.id,
-        "source": f"/reclaim/{quote(alert.target.name)}",
+        "source": f"/reclaim/{quote(name, errors='replace')}",
         "type": alert.kind.value,
-        "subject": alert.target.name,
+        "subject": name,
         "time": alert.at.isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
+        "text": for_a_terminal(text),
         "data": data,
     }
-    return json.dumps(event).encode()
 
 
 class Webhook:
-    """POSTs events to one address. It follows no redirect and reads no answer's body."""
+    """POSTs events to one address. It follows no redirect, and reads only the beginning of an answer."""
 
     def __init__(self, url: str, key: str | None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Make it; nothing is connected yet.
@@ -68,9 +93,9 @@ class Webhook:
             sleep: waits between two attempts.
         """
         self._url = url
-        self._headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
-        if key:
-            self._headers["aeg-sas-key"] = key
+        self._headers = {"accept-encoding": "identity"} | ({"aeg-sas-key": key} if key else {})
+        self._content_type = CLOUD_EVENT
+        self._secrets = _secrets(url, key)
         self._sleep = sleep
 
     @asynccontextmanager
@@ -91,23 +116,91 @@ class Webhook:
             raise NotTaken(type(exc).__name__) from None  # the error's own words may hold the address or the key
 
     async def _attempt(self, client: "AsyncClient", event: bytes) -> None:
-        """One POST. A redirect would take the key to another host, so it counts as a refusal.
+        """One POST, or two: a chat may know JSON only by its plain name, and refuses what it does not know.
 
         Raises:
             NotTaken: the webhook refuses the event.
             _TryAgain: it may take the event the next time.
         """
+        answer = await self._answer(client, event, self._content_type)
+        if answer.status in _NOT_UNDERSTOOD:
+            other = PLAIN_JSON if self._content_type == CLOUD_EVENT else CLOUD_EVENT
+            again = await self._answer(client, event, other)
+            if again.is_good:
+                self._content_type = other
+                return
+        if answer.is_good:
+            return
+        why = f"the webhook answered {answer.status}" + (f": {answer.text}" if answer.text else "")
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _TRY_AGAIN:
+            raise _TryAgain(why)
+        raise NotTaken(why)
+
+    async def _answer(self, client: "AsyncClient", event: bytes, content_type: str) -> "_Answer":
+        """What the webhook answers to one POST. A redirect would take the key to another host: it is an answer too."""
         import httpx2  # noqa: PLC0415  # as above
 
+        status, start = None, bytearray()
         try:
             async with (
                 asyncio.timeout(ATTEMPT_SEC),
-                client.stream("POST", self._url, content=event, headers=self._headers) as response,
+                client.stream(
+                    "POST", self._url, content=event, headers=self._headers | {"content-type": content_type}
+                ) as response,
             ):
                 status = response.status_code
+                if not _is_good(status):
+                    await _read(response, start)
         except (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError, TimeoutError) as exc:
-            raise _TryAgain(f"{type(exc).__name__} {exc}".strip()) from exc
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_AGAIN:
-            raise _TryAgain(f"the webhook answered {status}")
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise NotTaken(f"the webhook answered {status}")
+            if status is None:
+                raise _TryAgain(describe(exc)) from exc
+        return _Answer(status, self._shown(bytes(start)))
+
+    def _shown(self, start: bytes) -> str:
+        """The beginning of an answer, on one line; what it repeats of the address or the key is left out."""
+        text = readable(start)
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return shortened(for_a_terminal(" ".join(text.split())), ANSWER_CHARS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the webhook answered; `text` is the beginning of its body where it did not take the event."""
+
+    status: int
+    text: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the event was taken."""
+        return _is_good(self.status)
+
+
+def _is_good(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+async def _read(response: "Response", start: bytearray) -> None:
+    """Read the beginning of an answer, as far as it comes soon."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_SEC):
+            async for part in response.aiter_raw():
+                start += part[: ANSWER_BYTES - len(start)]
+                if len(start) >= ANSWER_BYTES:
+                    return
+
+
+def _secrets(url: str, key: str | None) -> list[str]:
+    """What may be secret in an address: its path, its query, and each long part of them; the longest first."""
+    parts = urlsplit(url)
+    texts = [
+        url,
+        f"{parts.path}?{parts.query}",
+        parts.path,
+        parts.query,
+        *parts.path.split("/"),
+        *(value for _, value in parse_qsl(parts.query)),
+    ]
+    texts += [key or "", *(unquote(text) for text in texts)]
+    return sorted({text for text in texts if len(text) >= LEAST_SECRET_CHARS}, key=len, reverse=True)

@@ -46,10 +46,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """How many lost entries the ledger holds, and the latest of them."""
+    """How many lost entries the ledger holds, its latest, and whether it is full: then earlier ones are gone."""
 
     count: int = 0
     latest: Sequence[LostEntry] = ()
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from reclaim.ops.facts import Facts
+from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.history import IDLE_EVERY_SEC
 from reclaim.run.report import Outcome
 from reclaim.state.circuit import State
@@ -36,7 +37,7 @@ def assess(facts: Facts, now: datetime, failing: str | None = None) -> Assessmen
     """
     if facts.error is not None and facts.pending is None:
         return Health.FAIL, _sentence([facts.error])
-    checks = (_group, _circuit, _last_run, _backlog, _timer, _dead_letters, _lost, _partly_read)
+    checks = (_group, _circuit, _last_run, _backlog, _not_stored, _timer, _dead_letters, _lost, _partly_read)
     assessments = [found for check in checks if (found := check(facts, now)) is not None]
     if not assessments and failing is not None:
         return Health.WARN, _sentence([f"nothing is wrong yet, but a check fails: {failing}"])
@@ -113,8 +114,21 @@ def _backlog(facts: Facts, now: datetime) -> Assessment | None:
         return Health.FAIL, f"{there}, and no run that ended well is on record: check the timer"
     if not _ended_well_lately(facts, now):
         return Health.FAIL, f"{there}, and the last run that ended well was {span(ago)} ago: check the timer"
-    reasons = ", ".join(str(reason) for reason in good.get("reasons") or ())
-    return Health.WARN, f"{there}, though runs end well" + (f" ({_cut(reasons)})" if reasons else "")
+    why = _why(good)
+    return Health.WARN, f"{there}, though runs end well" + (f" ({why})" if why else "")
+
+
+def _not_stored(facts: Facts, now: datetime) -> Assessment | None:
+    """Entries that the last run at work could not store, as long as any are pending."""
+    if facts.pending is None or not facts.pending.total or _has_forgotten_entries(facts, now):
+        return None
+    run = next((run for run in facts.runs if run.get("claimed")), {})
+    count = sum(n for name in ("failed", "retried") if type(n := run.get(name)) is int)
+    if not count:
+        return None
+    entries = "1 entry" if count == 1 else f"{count:,} entries"
+    why = _why(run)
+    return Health.WARN, f"the last run at work could not store {entries}" + (f" ({why})" if why else "")
 
 
 def _timer(facts: Facts, now: datetime) -> Assessment | None:
@@ -217,6 +231,11 @@ def _seconds(run: dict[str, Any]) -> float:
     """How long a run took."""
     seconds = run.get("seconds")
     return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def _why(run: dict[str, Any]) -> str:
+    """Why a run's entries were not stored: the most frequent reasons."""
+    return top_reasons(counts_in(run.get("reasons")))
 
 
 def _entries(count: int) -> str:

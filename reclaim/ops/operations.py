@@ -30,7 +30,7 @@ from reclaim.run.replay import ReplayReport
 from reclaim.run.report import RunReport
 from reclaim.state.circuit import State
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
-from reclaim.state.lost import LostEntries
+from reclaim.state.lost import LOST_MAXLEN, LostEntries
 from reclaim.trace import Operation
 
 MAX_REASON_CHARS, MAX_WHO_CHARS = 500, 100
@@ -104,7 +104,7 @@ async def list_lost(app: App, target: str | None = None, *, limit: int = 50, bef
     entries = LostEntries(app.server, unit.target)
     count = await entries.count()
     lost, before = await entries.latest(limit, before)
-    return Lost(unit.target.name, count, lost, _text(before))
+    return Lost(unit.target.name, count, count >= LOST_MAXLEN, lost, _text(before))
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

@@ -48,8 +48,9 @@ _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
 # We send these too, but do not rehearse them, because a rehearsal itself uses them.
 TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
-# Only the doctor and the status send these. If the server refuses them, the doctor and the status tell less.
-QUESTIONS = ("INFO", "ACL WHOAMI")
+# If the server refuses these, nothing fails: the doctor and the status tell less, and no run names consumers that are
+# alive.
+QUESTIONS = ("INFO", "ACL WHOAMI", "XINFO GROUPS")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,13 @@ class Lost:
 
     Attributes:
         count: how many lost entries the target has on record.
+        full: whether the record is full, so that earlier ones are no longer on it.
         next: ask for the page `before` this place to go on; None at the end.
     """
 
     target: str
     count: int
+    full: bool
     lost: Sequence[LostEntry]
     next: str | None
 

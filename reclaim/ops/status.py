@@ -12,8 +12,9 @@ from redis.exceptions import ResponseError
 
 from reclaim import __version__
 from reclaim.app import App
+from reclaim.bounded import ERROR_CHARS, NAME_CHARS, Most, shortened, tightened
 from reclaim.entry import by_name, readable
-from reclaim.errors import ServerError
+from reclaim.errors import ServerError, said
 from reclaim.ops.doctor import Checkup
 from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
 from reclaim.ops.health import Health, assess, worst
@@ -26,12 +27,13 @@ from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, checked, raised
 from reclaim.state.circuit import Circuit
 from reclaim.state.connection import Server
-from reclaim.state.lost import LostEntries
+from reclaim.state.lost import LOST_MAXLEN, LostEntries
 from reclaim.state.patience import patiently
 from reclaim.verdicts import error_code
 
 LOOK_AT = 100  # pending entries, those with the smallest IDs; the status shows the one of them that is idle longest
 RUNS, LOST = 20, 20  # how many of the latest runs and lost entries the status shows
+_MOST = Most(items=MAX_CONSUMERS + 1, chars=ERROR_CHARS)  # somebody else may have written anything into what we read
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ async def status(app: App) -> ServerStatus:
         "version": __version__,
         "now": now.isoformat(timespec="milliseconds"),
         "health": health.value,
-        "error": str(error) if error else None,
+        "error": said(error) if error else None,
         "server": server,
         "doctor": doctor,
         "targets": targets,
@@ -85,13 +87,14 @@ _checkups: WeakKeyDictionary[App, Checkup] = WeakKeyDictionary()
 
 async def _doctor(app: App) -> dict[str, Any]:
     checkup = _checkups.setdefault(app, Checkup(app.server, app.settings))
-    findings = [one.to_dict() for one in await checkup.findings(os.environ)]
+    findings = [tightened(one.to_dict(), _MOST) for one in await checkup.findings(os.environ)]
     return {"at": checkup.at.isoformat(timespec="milliseconds"), "findings": findings}
 
 
 def _assessed(facts: Facts, now: datetime, failing: str | None) -> dict[str, Any]:
     health, sentence = assess(facts, now, failing)
-    return asdict(facts) | {"health": health.value, "sentence": sentence}
+    bounded: dict[str, Any] = tightened(asdict(facts), _MOST, depth=0)
+    return bounded | {"health": health.value, "sentence": sentence}
 
 
 async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
@@ -110,7 +113,7 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
     try:
         answers = await patiently(server, lambda: server.ask(*_questions(server, target)))
     except ServerError as exc:
-        return known(error=str(exc))
+        return known(error=said(exc))
     pending, circuit, lease, runs, dead_letters, lost = map(_if_read, answers)
     return known(
         group_missing=pending is _GROUP_MISSING,
@@ -120,7 +123,7 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
         runs=runs or [],
         dead_letters=dead_letters,
         lost=lost,
-        error=next((str(answer) for answer in answers if isinstance(answer, Exception)), None),
+        error=next((said(answer) for answer in answers if isinstance(answer, Exception)), None),
     )
 
 
@@ -134,7 +137,7 @@ def _questions(server: Server, target: Target) -> Iterator[Ask[Any]]:
     asks: Sequence[Ask[Any]] = (
         _pending(target),
         Circuit(server, target).read(),
-        Ask.one(("GET", keys.lease), lambda holder: readable(holder) or None),
+        Ask.one(("GET", keys.lease), lambda holder: _name(holder) or None),
         Ask.one(runs, lambda found: [{"id": readable(one)} | report for one, report in History.read(found)]),
         Ask.one(("XLEN", keys.dead), int),
         _lost(target),
@@ -164,7 +167,7 @@ def _pending(target: Target) -> Ask[Pending]:
 def _lost(target: Target) -> Ask[Lost]:
     def read(replies: Sequence[Reply]) -> Lost:
         count, latest = raised(replies)
-        return Lost(int(count), list(LostEntries.read(latest)))
+        return Lost(int(count), list(LostEntries.read(latest)), full=int(count) >= LOST_MAXLEN)
 
     key = target.keys.lost
     return Ask((("XLEN", key), ("XREVRANGE", key, "+", "-", "COUNT", LOST)), read)
@@ -173,13 +176,17 @@ def _lost(target: Target) -> Ask[Lost]:
 def _what_is_pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
     total, _, _, holders = checked(summary)
     idle_ms = {} if isinstance(consumers, Exception) else dict(_idle_ms(consumers))
-    by_consumer = [Holder(readable(name), int(held), idle_ms.get(name)) for name, held in holders or ()]
+    by_consumer = [Holder(_name(name), int(held), idle_ms.get(name)) for name, held in holders or ()]
     by_consumer.sort(key=lambda holder: (-holder.pending, holder.consumer))
     oldest = max(checked(rows), key=lambda row: row[2], default=None)
     shown = by_consumer[:MAX_CONSUMERS]
     return Pending(
-        total, len(by_consumer), shown, oldest and Oldest(readable(oldest[0]), readable(oldest[1]), *oldest[2:])
+        total, len(by_consumer), shown, oldest and Oldest(readable(oldest[0]), _name(oldest[1]), *oldest[2:])
     )
+
+
+def _name(name: bytes | None) -> str:
+    return shortened(readable(name), NAME_CHARS)
 
 
 def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:

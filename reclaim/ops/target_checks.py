@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from reclaim.entry import Entry, by_name, id_number, readable
-from reclaim.errors import MissingField
+from reclaim.errors import MissingField, said
 from reclaim.keys import Template
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.group_checks import examine_groups
@@ -61,7 +61,7 @@ def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, s
     elif isinstance(stream, Exception) or isinstance(summary, Exception):
         error = stream if isinstance(stream, Exception) else summary
         if error_code(error) != "NOPERM":  # permissions are a finding of their own
-            yield fail(about, f"the stream cannot be looked at: {error}", "see to that")
+            yield fail(about, f"the stream cannot be looked at: {said(error)}", "see to that")
     else:
         yield ok(about, f"the stream has {stream[b'length']:,} entries, the group {summary[0]:,} pending")
 
@@ -114,7 +114,7 @@ async def _permissions(server: Server, target: Target, newest: Reply) -> list[Ch
     try:
         refused = await refusals(server, target, _a_hash_key(target, newest))
     except ResponseError as exc:
-        return [fail(target.name, f"MULTI is refused: {exc}", "allow the user +multi +exec +discard")]
+        return [fail(target.name, f"MULTI is refused: {said(exc)}", "allow the user +multi +exec +discard")]
     others = {one.why: one for one in refused if not (one.of_command or one.of_key)}
     found = [
         fail(target.name, f"{_named(one)} would fail: {why}", _TODO.get(why.partition(" ")[0], "see to that"))

@@ -5,11 +5,13 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
-from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime
+from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime, describe
 from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
 from reclaim.retry import Retries
+from reclaim.run.blocking import Blocking
 from reclaim.run.decisions import again
 from reclaim.times import Deadline
 
@@ -33,7 +35,13 @@ class Storing:
     """Stores lanes for one run (or one replay), until its deadline."""
 
     def __init__(
-        self, handler: Handler, retries: Retries, until: Deadline, hangs_sec: float, stop_sec: float = STOP_SEC
+        self,
+        handler: Handler,
+        retries: Retries,
+        until: Deadline,
+        hangs_sec: float,
+        blocking: Blocking,
+        stop_sec: float = STOP_SEC,
     ) -> None:
         """Make it.
 
@@ -42,12 +50,14 @@ class Storing:
             retries: how often and how patiently.
             until: nothing is begun or waited for after it.
             hangs_sec: a function that has taken so long hangs; what is sent to Redis has a time limit of its own.
+            blocking: is told where it blocks the event loop.
             stop_sec: how long it may take to be cancelled.
         """
         self._handler = handler
         self._retries = retries
         self._until = until
         self._hangs_sec = math.inf if handler.at_once else hangs_sec
+        self._blocking = blocking
         self._stop_sec = stop_sec
 
     async def store(self, lane: Sequence[Keyed], taken: Taken = _none) -> list[Handled]:
@@ -75,7 +85,7 @@ class Storing:
             try:
                 await self._retries.again(self._until, first.error, attempt)
             except Exception as exc:  # noqa: BLE001  # no attempts are left; `stored` says where each entry stands
-                logger.debug("reclaim: gave up on %d entries: %s", len(left), exc)
+                logger.debug("reclaim: gave up on %d entries: %s", len(left), describe(exc))
         return stored
 
     async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Handled]:
@@ -83,7 +93,7 @@ class Storing:
         left_sec = self._until.remaining_sec()
         if left_sec <= 0:
             return [Failed(OutOfTime("the run's time was up before the entry was begun"))] * len(entries)
-        task = asyncio.ensure_future(self._handler.store(entries))
+        task = asyncio.ensure_future(self._storing(entries))
         try:
             if await _ends_within(min(left_sec, self._hangs_sec), task):
                 if task.cancelled():  # not by us
@@ -97,6 +107,12 @@ class Storing:
         if self._hangs_sec <= left_sec:
             return [Failed(HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s"))] * len(entries)
         return [Failed(OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun"))] * len(entries)
+
+    def _storing(self, entries: Sequence[Keyed]) -> Awaitable[Sequence[Handled]]:
+        """The handler's work. What is sent to Redis at once does not block the loop, and is not worth a watch."""
+        if self._handler.at_once or not entries:
+            return self._handler.store(entries)
+        return self._blocking.watched(partial(self._handler.store, entries), entries[0][1])
 
 
 async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 
+from reclaim.errors import describe
 from reclaim.retry import Retries
 from reclaim.run.decisions import Judged, failures
 from reclaim.run.limits import Halt, Limits
@@ -93,7 +94,7 @@ class CircuitGate:
         try:
             (change,) = await self._retries.call(self._limits.settle, lambda: self._server.ask(ask))
         except Exception as exc:  # noqa: BLE001  # whatever it is: entries are settled already, and the run may go on
-            logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
+            logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, describe(exc))
             return
         if change.effect.changes:
             self._tally.circuit_changed(change)

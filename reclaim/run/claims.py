@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from reclaim.entry import Entry
+from reclaim.errors import describe
 from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.decisions import Decision, DeliveryBudget, with_order_keys
@@ -97,7 +98,7 @@ class Claims:
                 try:
                     await self._renew(page, self._renew_every_sec / 2)
                 except Exception as exc:  # noqa: BLE001  # the next turn tries again; the run itself sees what is wrong
-                    logger.warning("reclaim %s: claims not renewed: %s", self._name, exc)
+                    logger.warning("reclaim %s: claims not renewed: %s", self._name, describe(exc))
 
     async def taken(self, page: Page) -> AbstractSet[bytes]:
         """The IDs of the page's entries that somebody else has claimed.

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from reclaim.entry import id_number
 from reclaim.errors import LeaseHeld, MissingField, OutOfTime, describe
 from reclaim.handlers.outcomes import Handler, Keyed
+from reclaim.reasons import Reasons
 from reclaim.retry import Retries
 from reclaim.run.attempts import Storing
+from reclaim.run.blocking import Blocking
 from reclaim.run.decisions import UNLIMITED, Decision, Judged, decide, judge, plan
 from reclaim.run.duplicates import Duplicates
 from reclaim.run.lanes import Lanes
 from reclaim.run.order import HeldKeys, rounds
-from reclaim.run.tally import Reasons
 from reclaim.run.turn import Turn
 from reclaim.settings import Target
 from reclaim.state.connection import Server
@@ -31,6 +32,7 @@ from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.state.lease import Lease
 from reclaim.state.page_size import FIRST_PAGE, PageSize
 from reclaim.times import Deadline
+from reclaim.tracebacks import last_frames
 from reclaim.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -69,7 +71,10 @@ class ReplayReport:
 
     def __add__(self, more: "ReplayReport") -> "ReplayReport":
         counts = {name: getattr(self, name) + getattr(more, name) for name in _COUNTS}
-        return ReplayReport(**counts, reasons=Reasons(self.reasons).plus(more.reasons))
+        reasons = Reasons()
+        reasons.add_all(self.reasons)
+        reasons.add_all(more.reasons)
+        return ReplayReport(**counts, reasons=reasons.counts())
 
 
 _COUNTS = tuple(one.name for one in fields(ReplayReport) if one.name != "reasons")
@@ -195,7 +200,7 @@ class Replay:
         try:
             await self._server.ask(lease.release())
         except Exception as exc:  # noqa: BLE001  # the lease ends by itself
-            logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, exc)
+            logger.warning("reclaim %s: the replay's lease could not be released: %s", self._target.name, describe(exc))
 
     async def _replay(
         self,
@@ -208,7 +213,8 @@ class Replay:
         progress: Callable[[ReplayReport], None],
     ) -> ReplayReport:
         """Replay page after page, until the time is up."""
-        storing = Storing(self._handler, self._retries, deadline, self._hangs_sec)
+        blocking = Blocking(self._target.name, self._target.handler)
+        storing = Storing(self._handler, self._retries, deadline, self._hangs_sec, blocking)
         pages = _Pages(self._letters, self._handler, storing, held, self._target)
         page_size = PageSize(
             PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS
@@ -285,7 +291,7 @@ class _Pages:
         reasons = {decision.reason: 1}
         if decision.verdict is Verdict.RETRY:
             return ReplayReport(retried=1, reasons=reasons)
-        await self._letters.amend(letter, describe(error))
+        await self._letters.amend(letter, describe(error), last_frames(error))
         return ReplayReport(failed=1, reasons=reasons)
 
 

@@ -2,12 +2,19 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
+from reclaim.bounded import REASON_CHARS, Most, fitting, largest, shortened
+from reclaim.reasons import OTHER_REASONS
 from reclaim.state.circuit import Change
 
+REPORT_BYTES = 7_500  # a report is one line of the log
+MAX_NAMES = 10  # in a list of consumers, of which the report says how many there were
+OTHER_CONSUMERS = "other consumers"
 MAX_CONSUMERS = 50  # named in a report or a status: there may be thousands, and a history has 2,000 reports
 
 
@@ -131,8 +138,12 @@ class RunReport(Counts):
         pending_before, pending_after: pending in the group, by consumer; None where it was not asked or not answered.
             The 50 consumers with most are named, the others are one: ``other consumers``.
         pages: how many times entries were claimed.
-        consumers_removed: names of consumers removed because they were idle for long with nothing pending.
+        consumers_removed: names of consumers removed because they were idle for long with nothing pending. The JSON has
+            the first ten, and how many there were.
+        alive_consumers: names of consumers that entries were taken from though they were active lately: if they are
+            still at work on them, MIN_IDLE_TIME_SEC is too small. The JSON has the first ten, and how many there were.
         reasons: why entries were not stored, and how many for each reason (the first 20 reasons).
+        parked_reasons: the same of the entries that became dead letters; not part of the JSON.
         longest_idle_ms: the longest that an entry claimed, or with ALERT_BACKLOG_SEC the first one pending, had waited.
         circuit_changes: what the run did to the circuit; not part of the JSON.
         page_reports: the last pages, oldest first; not part of the JSON.
@@ -149,7 +160,9 @@ class RunReport(Counts):
     pending_after: dict[str, int] | None
     pages: int
     consumers_removed: tuple[str, ...]
+    alive_consumers: tuple[str, ...]
     reasons: dict[str, int]
+    parked_reasons: dict[str, int]
     longest_idle_ms: int
     circuit_changes: tuple[Change, ...] = ()
     page_reports: tuple[PageReport, ...] = ()
@@ -160,20 +173,38 @@ class RunReport(Counts):
         return datetime.fromisoformat(self.started_at) + timedelta(seconds=self.seconds)
 
     def to_json(self, **more: str) -> str:
-        """One line of JSON, with what else it is to say."""
-        account = {
+        """One line of JSON, with what else it is to say; never more than REPORT_BYTES."""
+        return fitting(lambda most: json.dumps(self._account(most) | more), REPORT_BYTES)
+
+    def _account(self, most: Most) -> dict[str, Any]:
+        few = min(most.items, MAX_NAMES)
+        return {
             "run_id": self.run_id,
-            "target": self.target,
+            "target": shortened(self.target, most.chars),
             "outcome": self.outcome.value,
-            "reason": self.reason,
+            "reason": shortened(self.reason, 3 * most.chars),
             "started_at": self.started_at,
             "seconds": self.seconds,
-            "pending_before": self.pending_before,
-            "pending_after": self.pending_after,
+            "pending_before": _largest(self.pending_before, most),
+            "pending_after": _largest(self.pending_after, most),
             "pages": self.pages,
             **self.numbers(),
-            "consumers_removed": self.consumers_removed,
-            "reasons": self.reasons,
+            "consumers_removed": [shortened(name, most.chars) for name in self.consumers_removed[:few]],
+            "consumers_removed_count": len(self.consumers_removed),
+            "alive_consumers": [shortened(name, most.chars) for name in self.alive_consumers[:few]],
+            "alive_consumers_count": len(self.alive_consumers),
+            "reasons": largest(self.reasons, most.items, most.chars, OTHER_REASONS),
             "longest_idle_ms": self.longest_idle_ms,
         }
-        return json.dumps(account | more)
+
+
+def failures_in(reports: Sequence[RunReport]) -> str:
+    """Which targets' runs failed and why, in one line; empty where none did."""
+    failed = [report for report in reports if report.outcome is Outcome.FAILED]
+    told = [shortened(f"{report.target}: {report.reason}", REASON_CHARS) for report in failed[:MAX_NAMES]]
+    more = len(failed) - len(told)
+    return "; ".join(told + ([f"and {more} more"] if more else []))
+
+
+def _largest(pending: dict[str, int] | None, most: Most) -> dict[str, int] | None:
+    return None if pending is None else largest(pending, most.items, most.chars, OTHER_CONSUMERS)

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 from reclaim.errors import MissingField, ServerError, describe
 from reclaim.handlers.outcomes import Handler
 from reclaim.retry import Retries
+from reclaim.run.alive import AliveConsumers
 from reclaim.run.attempts import Storing
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims
@@ -91,6 +92,7 @@ class Runner:
         self.dead_letters = DeadLetters(server, target)
         self.circuit = Circuit(server, target)
         self.next_sweep = clock()
+        self.alive = AliveConsumers(server, self.pending, target, clock)
 
     async def run(self, budget_sec: float, stop: asyncio.Event | None = None) -> RunReport:
         """One run: at most `budget_sec` seconds; `stop`, once set, ends it after what is in work.
@@ -110,7 +112,7 @@ class _Run:
         self._runner = runner
         self._target = target
         self.id = secrets.token_hex(6)
-        self._tally = Tally(self.id, target.name, runner.clock)
+        self._tally = Tally(self.id, target.name, runner.clock, target.handler)
         self._limits = Limits.of(budget_sec, runner.clock)
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec, runner.sleep)
         self._lease = Lease(runner.server, target.keys.lease, self.id)
@@ -219,7 +221,9 @@ class _Run:
         return Pages(
             claims=self._claims,
             lanes=Lanes(self._target.lanes, at_once=runner.handler.at_once),
-            storing=Storing(runner.handler, self._retries, limits.work, runner.hangs_sec, limits.stop_sec),
+            storing=Storing(
+                runner.handler, self._retries, limits.work, runner.hangs_sec, self._tally.blocking, limits.stop_sec
+            ),
             settler=self._settler(),
             halt=self._halt,
             held=self._held,
@@ -259,7 +263,8 @@ class _Run:
                     await self._release_and_count(ending.outcome)
                     await self._send(*self._kept(ending))
         except Exception as exc:  # noqa: BLE001  # the work is done; what is not closed runs out by itself
-            logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, exc)
+            why = "its time was up" if isinstance(exc, TimeoutError) and not str(exc) else describe(exc)
+            logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, why)
         return self._report(ending)
 
     def _report(self, ending: Ending) -> RunReport:
@@ -270,6 +275,7 @@ class _Run:
         if self._sweep_is_due(outcome):
             self._runner.next_sweep = self._runner.clock() + SWEEP_EVERY_SEC
             self._tally.consumers_removed += await self._swept()
+        self._tally.alive_consumers = await self._runner.alive.among(self._tally.taken_from)
         _, after = await self._send(self._lease.release(), self._runner.pending.count())
         self._tally.after = checked(after)
 
@@ -277,7 +283,7 @@ class _Run:
         try:
             return await self._runner.pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000))
         except (ServerError, RedisError) as exc:
-            logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, exc)
+            logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, describe(exc))
             return []
 
     def _sweep_is_due(self, outcome: Outcome) -> bool:
@@ -294,7 +300,7 @@ class _Run:
         answers: tuple[Any, ...] = await self._runner.server.ask(*(ask.or_error() for ask in asks))
         for answer in answers:
             if isinstance(answer, Exception):
-                logger.warning("reclaim %s: closing the run: %s", self._target.name, answer)
+                logger.warning("reclaim %s: closing the run: %s", self._target.name, describe(answer))
         return answers
 
 

@@ -18,6 +18,7 @@ from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
 from reclaim.state.pending import PendingList
 from reclaim.state.refunds import Refunds
+from reclaim.tracebacks import last_frames
 from reclaim.verdicts import Verdict, classify
 
 _COUNTED_AS = {
@@ -128,7 +129,7 @@ class Settler:
 
     def _count(self, page: Page, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
-            self._tally.reasons.add(decision.reason)
+            self._tally.why.add(decision)
         page.account.add(**Counter(_COUNTED_AS[decision.verdict] for decision in decisions))
 
 
@@ -143,4 +144,4 @@ def _parking(decision: Decision) -> Parking:
     if decision.error is None:
         return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
     reason = Reason.FAILED if classify(decision.error) is Verdict.FAIL else Reason.BAD_ENTRY
-    return Parking(decision.entry, reason, decision.reason)
+    return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))

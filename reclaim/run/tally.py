@@ -1,36 +1,20 @@
 """Owns the account of a run while it goes: what is counted for the run, and for each page of it."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from heapq import nlargest
 
+from reclaim.bounded import NAME_CHARS, largest, shortened
 from reclaim.entry import Entry
-from reclaim.run.report import MAX_CONSUMERS, Counts, Outcome, PageReport, RunReport
+from reclaim.run.blocking import Blocking
+from reclaim.run.report import MAX_CONSUMERS, OTHER_CONSUMERS, Counts, Outcome, PageReport, RunReport
+from reclaim.run.why import Why
 from reclaim.state.circuit import Change
 from reclaim.state.pending import Summary
 
-MAX_REASONS = 20
-OTHER_REASONS = "other reasons"
-OTHER_CONSUMERS = "other consumers"
+MAX_TAKEN_FROM = 1_000  # consumers whose names a run remembers
 MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
-
-
-class Reasons(dict[str, int]):
-    """Why entries were not stored, and how many for each reason: for the first 20 reasons, then for all others."""
-
-    def add(self, reason: str, count: int = 1) -> None:
-        """Count entries that were not stored for this reason."""
-        name = reason if reason in self or len(self) < MAX_REASONS else OTHER_REASONS
-        self[name] = self.get(name, 0) + count
-
-    def plus(self, more: Mapping[str, int]) -> "Reasons":
-        """These reasons and more of them."""
-        both = Reasons(self)
-        for reason, count in more.items():
-            both.add(reason, count)
-        return both
 
 
 class Tally:
@@ -40,11 +24,13 @@ class Tally:
         run_id, target, started_at: as in its report.
         before, after: what was pending when the run began, and when it ended.
         pages: how many times entries were claimed.
-        reasons: why some were not stored.
-        longest_idle_ms, consumers_removed: as in its report.
+        why: why some were not stored.
+        blocking: how often the handler blocked the event loop.
+        taken_from: the consumers that had the entries, at most 1,000 of them.
+        longest_idle_ms, consumers_removed, alive_consumers: as in its report.
     """
 
-    def __init__(self, run_id: str, target: str, clock: Callable[[], float]) -> None:
+    def __init__(self, run_id: str, target: str, clock: Callable[[], float], handler: str | None = None) -> None:
         self.run_id = run_id
         self.target = target
         self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -52,9 +38,12 @@ class Tally:
         self.after: Summary | None = None
         self.pages = 0
         self._numbers: Counter[str] = Counter()
-        self.reasons = Reasons()
+        self.why = Why(target)
+        self.blocking = Blocking(target, handler)
+        self.taken_from: set[bytes] = set()
         self.longest_idle_ms = 0
         self.consumers_removed: list[str] = []
+        self.alive_consumers: list[str] = []
         self._circuit_changes: list[Change] = []
         self._page_reports: deque[PageReport] = deque(maxlen=MAX_PAGE_REPORTS)
         self._clock = clock
@@ -77,6 +66,8 @@ class Tally:
         """Count a page that was claimed; return the account of what becomes of it."""
         self.pages += 1
         self.longest_idle_ms = max(self.longest_idle_ms, *(entry.idle_ms for entry in entries))
+        if len(self.taken_from) < MAX_TAKEN_FROM:
+            self.taken_from |= {entry.consumer for entry in entries}
         account = PageAccount(self._numbers)
         account.add(claimed=len(entries))
         return account
@@ -88,14 +79,18 @@ class Tally:
         try:
             yield
         except BaseException as exc:
-            error = type(exc).__name__
+            error = shortened(type(exc).__name__, NAME_CHARS)
             raise
         finally:
             since, seconds = round(began - self._began, 6), round(self._clock() - began, 6)
             self._page_reports.append(PageReport(since, seconds, account.counts, error))
 
     def report(self, outcome: Outcome, reason: str = "", error: Exception | None = None) -> RunReport:
-        """The report, now that the run is over."""
+        """The report, now that the run is over. That a handler blocked the loop may be why the run did not go well."""
+        blocked = str(self.blocking)
+        if blocked and not outcome.went_well:
+            reason = f"{reason}; {blocked}" if reason else blocked
+        reasons = self.why.reasons.counts() | ({blocked: self.blocking.times} if blocked else {})
         return RunReport(
             run_id=self.run_id,
             target=self.target,
@@ -109,7 +104,9 @@ class Tally:
             pages=self.pages,
             **self.counts.numbers(),
             consumers_removed=tuple(self.consumers_removed),
-            reasons=dict(self.reasons),
+            alive_consumers=tuple(self.alive_consumers),
+            reasons=reasons,
+            parked_reasons=self.why.parked.counts(),
             longest_idle_ms=self.longest_idle_ms,
             circuit_changes=tuple(self._circuit_changes),
             page_reports=tuple(self._page_reports),
@@ -141,8 +138,4 @@ class PageAccount:
 def _by_consumer(summary: Summary | None) -> dict[str, int] | None:
     if summary is None:
         return None
-    pending = summary.consumers or {}
-    if len(pending) <= MAX_CONSUMERS:
-        return pending
-    most = nlargest(MAX_CONSUMERS, pending.items(), key=lambda one: one[1])
-    return dict([*most, (OTHER_CONSUMERS, summary.count - sum(count for _, count in most))])
+    return largest(summary.consumers or {}, MAX_CONSUMERS, NAME_CHARS, OTHER_CONSUMERS)

@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from reclaim.entry import Entry, readable
-from reclaim.errors import Unreachable
+from reclaim.errors import Unreachable, said
 from reclaim.settings import Target
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
@@ -109,7 +109,7 @@ class Claimer:
         try:
             lost = await self._server.call("EVAL", _BURY_CLAIMED, 2, *keys, *about, *flat)
         except (ResponseError, RedisConnectionError, RedisTimeoutError, Unreachable) as exc:
-            return claimed, [], str(exc)  # they are ours and pending, and will be recorded once they are idle again
+            return claimed, [], said(exc)  # they are ours and pending, and will be recorded once they are idle again
         return claimed, [rows[one] for one in lost], None
 
     async def _guarded(self, rows: dict[bytes, Row]) -> _Taken:

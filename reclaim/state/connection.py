@@ -15,8 +15,9 @@ from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from reclaim.bounded import NAME_CHARS, shortened
 from reclaim.entry import readable
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unreachable
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unreachable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Ask, Command, Reply, checked, raised
 
@@ -183,7 +184,7 @@ class Server:
                     finally:
                         await self._pool.release(connection)
             except redis_errors.AuthenticationError as exc:
-                raise AccessDenied(f"{self.address} refused the user name or password: {exc}") from exc
+                raise AccessDenied(f"{self.address} refused the user name or password: {said(exc)}") from exc
             except TimeoutError as exc:
                 if not limit.expired():
                     raise
@@ -203,7 +204,9 @@ class Server:
     def _check_allowed(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Exception) and _is_denied(reply):
-                raise AccessDenied(f"{self.address} does not let this user run {_shown(command)}: {reply}") from reply
+                raise AccessDenied(
+                    f"{self.address} does not let this user run {_shown(command)}: {said(reply)}"
+                ) from reply
 
     def _no_connection(self, exc: Exception) -> ServerError:
         cause: BaseException | None = exc
@@ -211,7 +214,7 @@ class Server:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return NotTrusted(f"the certificate of {self.address} is not trusted: {cause.verify_message}")
             cause = cause.__cause__ or cause.__context__
-        return Unreachable(f"no connection to {self.address}: {exc}")
+        return Unreachable(f"no connection to {self.address}: {said(exc)}")
 
 
 # hiredis packs three times as fast as redis-py's connection does; its type says that a command is one word.
@@ -256,7 +259,8 @@ _DENIED_IN_SCRIPT = re.compile("NOPERM|ACL failure in script|The user executing 
 
 def _shown(command: Command) -> str:
     """The name of a command, and its key where it has one."""
-    words = [readable(word) if isinstance(word, bytes) else str(word) for word in command[:4]]
+    texts = (readable(word) if isinstance(word, bytes) else str(word) for word in command[:4])
+    words = [shortened(text, NAME_CHARS) for text in texts]
     if words[0] == "EVAL":
         return f"EVAL on {words[3]!r}"
     return f"{words[0]} on {words[1]!r}" if len(words) > 1 else words[0]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
+from reclaim.bounded import cut, cut_bytes, cut_start
 from reclaim.entry import Entry, check_id, id_after, readable
 from reclaim.errors import AccessDenied
 from reclaim.retry import Retries
@@ -20,11 +21,13 @@ from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
 from reclaim.times import Deadline
+from reclaim.tracebacks import LETTER_BYTES
 
 T = TypeVar("T")
 
 FIELD_PREFIX = b"field:"
-MAX_ERROR_CHARS = 1000
+MAX_ERROR_BYTES = 4_000
+MAX_NAME_BYTES = 800  # of the consumer that had the entry
 MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
 # What one script or command may look at, so that it blocks the server for a few milliseconds at most.
 IDS_AT_ONCE = 500
@@ -53,6 +56,7 @@ class Parking:
     entry: Entry
     reason: Reason
     error: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class DeadLetter:
         reason: one of `Reason`'s values.
         error: what was wrong, in words.
         at: when it became a dead letter or was last replayed; ISO 8601, UTC.
+        traceback: the end of the error's traceback, if it was raised by a function of the user's.
     """
 
     id: bytes
@@ -87,6 +92,7 @@ class DeadLetter:
     reason: str
     error: str
     at: str
+    traceback: str = ""
 
     @classmethod
     def read(cls, letter_id: bytes, flat: Sequence[bytes]) -> "DeadLetter":
@@ -101,7 +107,7 @@ class DeadLetter:
         entry_id, deliveries = _entry_id(about.get(b"id"), letter_id), about.get(b"deliveries", b"0")
         deliveries = deliveries if deliveries.isdigit() else b"0"
         entry = Entry(entry_id, fields, about.get(b"consumer", b""), 0, int(deliveries))
-        words = (readable(about.get(name)) for name in (b"reason", b"error", b"at"))
+        words = (readable(about.get(name)) for name in (b"reason", b"error", b"at", b"traceback"))
         return cls(letter_id, entry, *words)
 
     def to_dict(self, shown: Callable[[bytes], str]) -> dict[str, Any]:
@@ -116,6 +122,7 @@ class DeadLetter:
             "entry_id": self.entry.id.decode(),
             "reason": self.reason,
             "error": self.error,
+            "traceback": self.traceback,
             "consumer": readable(self.entry.consumer),
             "deliveries": self.entry.deliveries,
             "at": self.at,
@@ -169,7 +176,7 @@ class DeadLetters:
         return Parked(dropped, not_deleted, {})
 
     async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, Sequence[int] | Exception]:
-        flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, _now())) for one in parkings]
+        flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, one.traceback)) for one in parkings]
         park: Command = ("EVAL", self._park, 2, self._keys.stream, self._keys.dead, self._group)
         parks: dict[bytes, Command] = {
             one.id: (*park, one.id, self._maxlen, self._consumer, one.deliveries, *flat)
@@ -278,9 +285,9 @@ class DeadLetters:
             yield [(letter_id, _entry_id(entry_id, letter_id)) for letter_id, entry_id in found]
             start = id_after(found[-1][0])
 
-    async def amend(self, letter: DeadLetter, error: str) -> None:
+    async def amend(self, letter: DeadLetter, error: str, traceback: str = "") -> None:
         """Replace a dead letter by one with a new error and time, its bytes untouched."""
-        flat = _flat(letter.entry, letter.reason, error, _now())
+        flat = _flat(letter.entry, letter.reason, error, traceback)
         if len(flat) <= MAX_SCRIPT_VALUES:
             await self._call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
         elif (await self.show([letter.id]))[0] is not None:
@@ -307,10 +314,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _flat(entry: Entry, reason: str, error: str, at: str) -> list[bytes | str | int]:
-    """The names and values of a dead letter."""
-    about = ("id", entry.id, "reason", reason, "error", error[:MAX_ERROR_CHARS].encode(errors="backslashreplace"))
-    flat: list[bytes | str | int] = [*about, "consumer", entry.consumer, "deliveries", entry.deliveries, "at", at]
+def _flat(entry: Entry, reason: str, error: str, traceback: str) -> list[bytes | str | int]:
+    """The names and values of a dead letter that is made now. What is no part of the entry itself is bounded."""
+    flat: list[bytes | str | int] = ["id", entry.id, "reason", reason, "error", cut(error, MAX_ERROR_BYTES)]
+    flat += ["consumer", cut_bytes(entry.consumer, MAX_NAME_BYTES), "deliveries", entry.deliveries, "at", _now()]
+    if traceback:
+        flat += ["traceback", cut_start(traceback, LETTER_BYTES)]
     for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
         flat += (FIELD_PREFIX + name, value)
     return flat

@@ -9,7 +9,9 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
+from reclaim.bounded import NAME_CHARS, cut_bytes, shortened
 from reclaim.entry import readable
+from reclaim.errors import describe
 from reclaim.state.ask import Ask, Reply, plain, raised
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
@@ -53,7 +55,7 @@ class Lease:
             if token == self.token:
                 self._ours_until = asked_at + ttl_ms / 1000
                 return None
-            who = "another run" if token is None else readable(token)
+            who = "another run" if token is None else shortened(readable(token), NAME_CHARS)
             return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
 
         take = ("SET", self._key, self.token, "NX", "PX", TTL_MS)
@@ -77,7 +79,9 @@ class Lease:
                 wait_sec = RENEW_EVERY_SEC
             except Exception as exc:  # noqa: BLE001  # renewed again soon; `lost` says when it is too late
                 wait_sec = RENEW_EVERY_SEC / 5
-                logger.warning("reclaim: lease %s not renewed: %s", readable(self._key), exc)
+                logger.warning(
+                    "reclaim: lease %s not renewed: %s", readable(cut_bytes(self._key, NAME_CHARS)), describe(exc)
+                )
 
     def release(self) -> Ask[Reply]:
         """Give the lease back, if it is still ours. The answer: 1 if it was, else 0."""

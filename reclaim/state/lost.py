@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from reclaim.bounded import NAME_CHARS, cut_bytes, shortened
 from reclaim.entry import by_name, check_id, id_before, readable
 from reclaim.settings import Target
 from reclaim.state.ask import Command
@@ -15,7 +16,8 @@ from reclaim.state.connection import Server
 from reclaim.state.pending import Row
 from reclaim.times import moment
 
-LOST_MAXLEN = 10_000  # about
+LOST_MAXLEN = 10_000  # about: where the ledger is full, an older entry goes for each that is added
+MAX_NAME_BYTES = 800  # of the consumer that had the entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class LostEntry:
         facts = by_name(flat)
         return cls(
             id=readable(check_id(facts[b"id"])),
-            consumer=readable(facts[b"consumer"]),
+            consumer=shortened(readable(facts[b"consumer"]), NAME_CHARS),
             deliveries=int(facts[b"deliveries"]),
             idle_ms=int(facts[b"idle_ms"]),
             at=moment(int(facts[b"at"])),
@@ -47,7 +49,8 @@ class LostEntry:
 
 def record(ledger: bytes, row: Row, at_ms: int) -> Command:
     """The command that records a pending entry as lost, found so at `at_ms`. `LostEntry.read` reads the record."""
-    about = ("id", row.id, "consumer", row.consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
+    consumer = cut_bytes(row.consumer, MAX_NAME_BYTES)
+    about = ("id", row.id, "consumer", consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
     return ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*", *about, "at", at_ms)
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from redis import exceptions as redis_errors
 
-from reclaim.errors import Unreachable
+from reclaim.errors import Unreachable, said
 from reclaim.retry import Retries
 from reclaim.state.connection import TIMEOUT_SEC, Server
 from reclaim.times import Deadline
@@ -25,6 +25,6 @@ async def patiently(server: Server, asking: Callable[[], Awaitable[T]]) -> T:
     try:
         return await Retries(ATTEMPTS, max_delay_sec=0).attempt(Deadline(TIMEOUT_SEC, time.monotonic), asking)
     except redis_errors.TimeoutError as exc:
-        raise Unreachable(str(exc)) from exc
+        raise Unreachable(said(exc)) from exc
     except (redis_errors.RedisError, OSError) as exc:
-        raise Unreachable(f"{server.address} does not answer: {exc}") from exc
+        raise Unreachable(f"{server.address} does not answer: {said(exc)}") from exc

@@ -1,12 +1,14 @@
 """Owns a group's pending list as a whole: counts it, acknowledges its entries, and removes consumers without any."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
 from reclaim.entry import Entry, by_name, readable
+from reclaim.errors import said
 from reclaim.settings import Target
 from reclaim.state.acknowledge import Acknowledged, Acknowledger
 from reclaim.state.ask import Ask, Reply, checked
@@ -58,6 +60,24 @@ class PendingList:
             return Ask((), lambda _: 0)
         return Ask((("XPENDING", self._stream, self._group, "-", "+", 1),), _first_idle_ms)
 
+    def count_consumers(self) -> Ask[int]:
+        """How many consumers the group has, with or without pending entries."""
+
+        def read(reply: Reply) -> int:
+            groups = map(by_name, reply)
+            return next((int(one[b"consumers"]) for one in groups if one[b"name"] == self._group), 0)
+
+        return Ask.one(("XINFO", "GROUPS", self._stream), read)
+
+    def idle_ms(self, consumers: AbstractSet[bytes]) -> Ask[dict[bytes, int]]:
+        """How long ago each of these consumers, as far as it is there, asked for entries (before 7.2: got any)."""
+
+        def read(reply: Reply) -> dict[bytes, int]:
+            facts = map(by_name, reply)
+            return {one[b"name"]: int(one[b"idle"]) for one in facts if one[b"name"] in consumers}
+
+        return Ask.one(("XINFO", "CONSUMERS", self._stream, self._group), read)
+
     def acknowledge(self, entries: Sequence[Entry]) -> Ask[Acknowledged]:
         """Acknowledge the entries."""
         return self._acknowledger.ask(entries)
@@ -78,7 +98,7 @@ class PendingList:
 def _summary(replies: Sequence[Reply]) -> Summary:
     (reply,) = replies
     if isinstance(reply, ResponseError) and error_code(reply) == "NOGROUP":
-        return Summary(group_missing=str(reply))
+        return Summary(group_missing=said(reply))
     count, _, _, consumers = checked(reply)
     return Summary(count, {readable(name): int(held) for name, held in consumers or ()})
 

@@ -184,5 +184,5 @@ def test_an_error_without_words_is_described_all_the_same() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert describe(Mute()) == "Mute (its text cannot be had)"
+    assert describe(Mute()) == "Mute: (its text cannot be had)"
     assert describe(ValueError("seven")) == "ValueError: seven"

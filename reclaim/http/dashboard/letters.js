@@ -193,7 +193,10 @@ function bodyOf(letter) {
     el("button", replay, "Replay this one…"),
     el("button", discard, "Discard this one…"),
   );
-  return [about, el("table", {}, el("tbody", {}, ...letter.fields.map(fieldRow))), acts];
+  const frames = letter.traceback
+    ? [el("pre", { dir: "ltr", tabindex: "0", "aria-label": "Traceback" }, letter.traceback)]
+    : [];
+  return [about, ...frames, el("table", {}, el("tbody", {}, ...letter.fields.map(fieldRow))), acts];
 }
 
 /** @param {Field} field */

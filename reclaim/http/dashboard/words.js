@@ -10,6 +10,8 @@ export const HEALTH = {
   away: "Cannot reach the app",
 };
 
+const TOP_REASONS = 3;
+
 /** @type {Record<string, [Health, string]>} */
 const OUTCOMES = {
   completed: ["ok", "completed"],
@@ -71,10 +73,13 @@ export function left(run) {
  * @param {RunReport} run
  */
 export function why(run) {
-  const reasons = Object.entries(run.reasons ?? {}).map(([reason, n]) =>
-    n > 1 ? `${reason} (${count(n)} times)` : reason,
-  );
-  return [run.reason, ...reasons].filter(Boolean).join("; ");
+  const ranked = Object.entries(run.reasons ?? {}).sort(([, one], [, other]) => other - one);
+  const reasons = ranked
+    .slice(0, TOP_REASONS)
+    .map(([reason, n]) => (n > 1 ? `${reason} (${count(n)} times)` : reason));
+  const more = ranked.length - reasons.length;
+  const others = more > 0 ? `and ${many(more, "other reason", "other reasons")}` : "";
+  return [run.reason, ...reasons, others].filter(Boolean).join("; ");
 }
 
 /**
@@ -289,10 +294,11 @@ export function lostSentence(lost, shown) {
     return "There are none: no entry was trimmed or deleted while it was pending.";
   const entries = many(lost.count, "entry was", "entries were");
   const pending = lost.count === 1 ? "it was pending; its" : "they were pending; their";
+  const full = lost.full ? " The record is full: earlier ones are no longer on it." : "";
   const latest = lost.count > shown ? ` The latest ${count(shown)}:` : "";
   return (
     `${entries} trimmed from the stream or deleted while ${pending} fields are gone.` +
-    ` A longer stream (MAXLEN) or faster consumers prevent that.${latest}`
+    ` A longer stream (MAXLEN) or faster consumers prevent that.${full}${latest}`
   );
 }
 

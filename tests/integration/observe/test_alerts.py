@@ -71,6 +71,10 @@ async def test_an_event_is_received_whole(embedded: Endpoint, webhook: Webhook) 
         "subject": "s p/g",
         "time": "2026-11-22T10:00:01.500000Z",
         "datacontenttype": "application/json",
+        "text": (
+            "reclaim s p/g: 2 entries were trimmed or deleted from the stream while they were pending"
+            " https://app.example/api/dashboard"
+        ),
         "data": {
             "target": "s p/g",
             "why": "2 entries were trimmed or deleted from the stream while they were pending",
@@ -202,7 +206,7 @@ async def test_a_recovery_that_could_not_be_told_is_told_later(
 ) -> None:
     async with an_alerter(embedded, webhook.url) as alerter:
         await tell_run(alerter, Outcome.FAILED)
-        webhook.always = 400
+        webhook.always = 403
         await tell_run(alerter)
         webhook.always = 200
         await tell_run(alerter)
@@ -287,7 +291,9 @@ async def test_an_event_is_tried_again_as_the_same_event(embedded: Endpoint, cli
     assert markers(client) == {":reclaim.entries.lost": b"told"}
 
 
-@pytest.mark.parametrize(("status", "attempts"), [(500, 4), (503, 4), (408, 4), (400, 1), (401, 1), (404, 1), (413, 1)])
+@pytest.mark.parametrize(
+    ("status", "attempts"), [(500, 4), (503, 4), (408, 4), (400, 2), (415, 2), (401, 1), (404, 1), (413, 1)]
+)
 async def test_an_event_that_is_not_taken_is_in_the_log_and_told_by_the_next_run(
     embedded: Endpoint,
     client: Client,
@@ -308,6 +314,103 @@ async def test_an_event_that_is_not_taken_is_in_the_log_and_told_by_the_next_run
         webhook.always = 200
         await tell_run(alerter, lost=1)
     assert markers(client) == {":reclaim.entries.lost": b"told"}
+
+
+async def test_a_chat_that_wants_a_text_and_plain_json_takes_an_event(
+    embedded: Endpoint, webhook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Slack's incoming webhooks do. What it wants is remembered."""
+    webhook.always = lambda handler: chat(webhook, handler)
+    async with an_alerter(embedded, webhook.url) as alerter:
+        await tell_run(alerter, lost=1)
+        await tell_run(alerter, parked=1, parked_reasons={"KeyError: 'sku'": 1})
+
+    assert errors(caplog) == []
+    assert [request.headers["content-type"] for request in webhook.received] == [
+        "application/cloudevents+json; charset=utf-8",
+        "application/json",
+        "application/json",
+    ]
+    assert [json.loads(request.body)["text"] for request in webhook.received[1:]] == [
+        "reclaim s p/g: 1 entries were trimmed or deleted from the stream while they were pending",
+        "reclaim s p/g: 1 entries became dead letters: KeyError: 'sku' (1)",
+    ]
+
+
+def chat(webhook: Webhook, handler: BaseHTTPRequestHandler) -> None:
+    """Answer as a chat that knows JSON by its plain name alone."""
+    request = webhook.received[-1]
+    if request.headers["content-type"] != "application/json":
+        answered(handler, 400, b"invalid_payload")
+    elif not json.loads(request.body).get("text"):
+        answered(handler, 400, b"no_text")
+    else:
+        answered(handler, 200, b"ok")
+
+
+def answered(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
+    handler.send_response(status)
+    handler.send_header("content-length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"no_text", ": no_text"),
+        (b"", ""),
+        (b"<p>\r\n  no\x1b[31m such\xff team</p>", ": <p> no\\x1b[31m such\\xff team</p>"),
+        (b"no hook at /hook?code=s3cret for k3y-of-the-topic, code s3cret", ": no hook at … for …, code …"),
+        (b"x" * 10**6, ": " + "x" * 199 + "…"),
+    ],
+)
+async def test_the_beginning_of_what_the_webhook_answers_is_in_the_log_and_no_secret(
+    embedded: Endpoint, webhook: Webhook, caplog: pytest.LogCaptureFixture, body: bytes, shown: str
+) -> None:
+    webhook.always = lambda handler: answered(handler, 403, body)
+    async with an_alerter(embedded, webhook.url, alert_webhook_key="k3y-of-the-topic") as alerter:
+        await tell_run(alerter, lost=1)
+
+    (line,) = errors(caplog)
+    words, _, event = line.partition(': {"')
+    assert words.replace("\\\\", "\\") == f"reclaim alert not sent, the webhook answered 403{shown}"
+    assert json.loads('{"' + event) == webhook.events[0]
+
+
+async def test_an_answer_that_never_comes_to_its_end_is_told_by_its_status(
+    embedded: Endpoint, webhook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook.always = lambda handler: half_answered(webhook, handler)
+    async with an_alerter(embedded, webhook.url) as alerter:
+        await tell_run(alerter, lost=1)
+
+    (line,) = errors(caplog)
+    assert line.startswith("reclaim alert not sent, the webhook answered 403: half: {")
+
+
+def half_answered(webhook: Webhook, handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(403)
+    handler.send_header("content-length", "100")
+    handler.end_headers()
+    handler.wfile.write(b"half")
+    webhook.hang(handler)
+
+
+@pytest.mark.G7
+async def test_an_event_is_bounded_whatever_is_in_it(
+    embedded: Endpoint, webhook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = replace(TARGET, stream="😀" * 100_000)
+    reasons = {f"{at}" + "\x00😀" * 10**5: at for at in range(1, 200)}
+    report = a_report(Outcome.FAILED, "ü" * 10**6, parked=9, parked_reasons=reasons, lost=1)
+    webhook.always = 403
+    async with an_alerter(embedded, webhook.url) as alerter:
+        await tell(alerter, *alerts_of(report, target))
+
+    assert len(webhook.events) == 3
+    assert max(len(request.body) for request in webhook.received) <= 6_500
+    assert max(len(line.encode()) for line in errors(caplog)) <= 8_000
 
 
 async def test_a_redirection_is_not_followed(

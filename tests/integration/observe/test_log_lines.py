@@ -80,6 +80,25 @@ def test_a_line_that_cannot_be_formatted_breaks_nothing(capsys: pytest.CaptureFi
     assert "--- Logging error ---" in capsys.readouterr().err
 
 
+@pytest.mark.G7
+@pytest.mark.parametrize("word", ["x", "😀", "\ud83d", "\n"])
+def test_a_line_is_cut_where_it_is_too_long_and_still_named(caplog: pytest.LogCaptureFixture, word: str) -> None:
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    with OPERATION.under_way(), run_under_way("s/g" + word * 10**5, "0123456789ab"):
+        logger.warning("the claim of %s failed", word * 10**6)
+        try:
+            raise ValueError(word * 10**6)
+        except ValueError:
+            logger.exception("telemetry failed: %s", word * 10**6)
+    logger.warning("before any run: %s", word * 10**6)
+
+    lines = [formatter.format(record) for record in caplog.records]
+    assert max(len(line.encode()) for line in lines) <= 8_000
+    assert [f"run=0123456789ab operation={OPERATION.trace_id}]" in line for line in lines] == [True, True, False]
+    assert "ValueError" in lines[1] or word == "\n"
+    assert [record.args for record in caplog.records] == [None, None, None]
+
+
 async def test_the_plain_programs_lines_are_sent_on_request() -> None:
     """With the next export, each once, and with the names by which they join the run's request."""
     with a_collector() as collector:

@@ -31,7 +31,7 @@ URI_REFERENCE = r"^([A-Za-z0-9\-._~:/?#@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$"
 EVENT_SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "required": ["id", "source", "specversion", "type", "subject", "time", "datacontenttype", "data"],
+    "required": ["id", "source", "specversion", "type", "subject", "time", "datacontenttype", "text", "data"],
     "properties": {
         "id": {"type": "string", "minLength": 1},
         "source": {"type": "string", "minLength": 1, "pattern": URI_REFERENCE},
@@ -40,6 +40,7 @@ EVENT_SCHEMA = {
         "subject": {"type": "string", "minLength": 1},
         "time": {"type": "string", "pattern": RFC_3339},
         "datacontenttype": {"const": "application/json"},
+        "text": {"type": "string", "pattern": "^[^\\x00-\\x1f]+$"},
         "data": {
             "type": "object",
             "required": ["target", "why"],

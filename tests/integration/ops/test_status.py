@@ -14,12 +14,16 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import Server
 from reclaim import __version__
 from reclaim.app import App
+from reclaim.cli import views
 from reclaim.ops.checks import Check
 from reclaim.ops.doctor import BAD_KEPT_SEC, KEPT_SEC, Checkup
 from reclaim.ops.health import Health
+from reclaim.ops.operations import list_lost
 from reclaim.ops.status import status
 from reclaim.settings import Settings, Target
 from reclaim.state.circuit import Circuit
+from reclaim.state.lost import LOST_MAXLEN, record
+from reclaim.state.pending import Row
 from tests.support import Client, Endpoint, HasPort, Held, a_target, given, held, raw_client, settings_for, tweet
 
 NAMES = {"valkey-9": ("valkey", "9."), "redis-7.0": ("redis", "7.0."), "redis-6.2": ("redis", "6.2.")}
@@ -80,7 +84,7 @@ NOTHING = {
     "runs": [],
     "dead_letters": 0,
     "dead_letter_maxlen": 100_000,
-    "lost": {"count": 0, "latest": []},
+    "lost": {"count": 0, "latest": [], "full": False},
     "error": None,
     "health": "warn",
     "sentence": "No run is on record yet.",
@@ -155,6 +159,7 @@ async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client
             "lost": {
                 "count": 1,
                 "latest": [{"id": "2-0", "consumer": "gone", "deliveries": 1, "idle_ms": 4_000_000, "at": "now"}],
+                "full": False,
             },
             "health": "fail",
         }
@@ -293,6 +298,26 @@ async def test_records_of_the_wrong_type_leave_the_rest_readable(server: Endpoin
     assert [run["outcome"] for run in found["runs"]] == ["completed"]
     assert found["error"]
     assert found["health"] == "fail"
+
+
+async def test_a_full_ledger_says_that_earlier_entries_are_no_longer_on_it(embedded: Endpoint, client: Client) -> None:
+    target = a_target()
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(1, LOST_MAXLEN + 1):
+            pipeline.execute_command(*record(target.keys.lost, Row(b"%d-0" % number, b"worker", 1, 1), 0))
+        pipeline.execute()
+
+    async with an_app(embedded, target) as app:
+        (found,) = (await status(app)).found["targets"]
+        listed = await list_lost(app)
+        client.execute_command(
+            "XDEL", target.keys.lost, client.execute_command("XRANGE", target.keys.lost, "-", "+")[0][0]
+        )
+        (then,) = (await status(app)).found["targets"]
+
+    assert (found["lost"]["count"], found["lost"]["full"], listed.full) == (LOST_MAXLEN, True, True)
+    assert "(the record is full: earlier ones are no longer on it)" in dict(views._facts(found))["lost"]
+    assert (then["lost"]["count"], then["lost"]["full"]) == (LOST_MAXLEN - 1, False)
 
 
 async def test_bytes_that_are_no_text_are_shown_by_their_numbers(server: Endpoint, client: Client) -> None:

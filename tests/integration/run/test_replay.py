@@ -101,7 +101,7 @@ def _flat(number: int, fields: Sequence[bytes], error: str = "ValueError: at fir
 def letter(number: int, fields: Sequence[bytes], error: str = "ValueError: at first") -> dict[bytes, bytes]:
     """A dead letter as a State shows it."""
     flat = [word if isinstance(word, bytes) else str(word).encode() for word in _flat(number, fields, error)]
-    return {name: value for name, value in zip(flat[::2], flat[1::2], strict=True) if name != b"at"}
+    return {name: value for name, value in zip(flat[::2], flat[1::2], strict=True) if name not in {b"at", b"traceback"}}
 
 
 def of_user(number: int, user: str) -> Letter:

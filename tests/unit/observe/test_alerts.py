@@ -22,10 +22,17 @@ def kinds(alerts: list[Alert]) -> list[str]:
     ("counts", "kind", "why", "facts"),
     [
         (
-            {"parked": 3, "reasons": {"a": 1, "b" * 300: 2, **{str(n): 1 for n in range(9)}}},
+            {
+                "parked": 12,
+                "parked_reasons": {"a": 1, "b" * 300: 2, **{str(n): 1 for n in range(9)}},
+                "reasons": {"only failed": 5},
+            },
             "entries.dead_lettered",
-            "3 entries became dead letters",
-            {"dead_lettered": 3, "reasons": {"b" * 200: 2, "a": 1, "0": 1, "1": 1, "2": 1}},
+            f"12 entries became dead letters: {'b' * 119}… (2); a (1); 0 (1); other reasons (8)",
+            {
+                "dead_lettered": 12,
+                "reasons": {"other reasons": 6, "b" * 199 + "…": 2, "a": 1, "0": 1, "1": 1, "2": 1},
+            },
         ),
         (
             {"dead_letters_dropped": 7},

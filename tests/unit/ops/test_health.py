@@ -89,7 +89,7 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             "warn",
             (
                 "1,234 entries are pending, the oldest idle for 12 min, though runs end well"
-                " (ConnectionError: no database)."
+                " (ConnectionError: no database (3))."
             ),
         ),
         (
@@ -176,6 +176,21 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
             "fail",
             "The last 2 runs failed, the latest 20 s ago: Unreachable: no connection to r:6380.",
         ),
+        (
+            replace(
+                WELL,
+                pending=pending(4, 5),
+                runs=(a_run(1), a_run(20, claimed=9, failed=3, retried=1, reasons={"KeyError: 'sku'": 3, "x": 1})),
+            ),
+            "warn",
+            "The last run at work could not store 4 entries (KeyError: 'sku' (3); x (1)).",
+        ),
+        (
+            replace(WELL, pending=pending(4, 5), runs=(a_run(1, claimed=1, failed=1, retried="?", reasons="?"),)),
+            "warn",
+            "The last run at work could not store 1 entry.",
+        ),
+        (replace(WELL, runs=(a_run(20, claimed=9, failed=3),)), "ok", "All is well: nothing is pending."),
         (replace(WELL, runs=(a_run(1), FAILED_RUN)), "ok", "All is well: nothing is pending."),
         (
             replace(WELL, group_missing=True, runs=()),

@@ -67,7 +67,7 @@ export function aTarget(changes = {}) {
     runs: [],
     dead_letters: 0,
     dead_letter_maxlen: 1000,
-    lost: { count: 0, latest: [] },
+    lost: { count: 0, full: false, latest: [] },
     health: "ok",
     sentence: "All is well.",
     ...changes,

@@ -68,10 +68,14 @@ test("what a run left pending is what it failed, put off, held and gave back", (
   assert.equal(left(aRun()), 0);
 });
 
-test("reasons are told with how often they were met", () => {
+test("the three reasons met most often are told, and how many others there are", () => {
   assert.equal(
     why(aRun({ reason: "stopped", reasons: { once: 1, often: 1200 } })),
-    "stopped; once; often (1,200 times)",
+    "stopped; often (1,200 times); once",
+  );
+  assert.equal(
+    why(aRun({ reasons: { a: 1, b: 5, c: 2, d: 3, e: 1 } })),
+    "b (5 times); d (3 times); c (2 times); and 2 other reasons",
   );
 });
 
@@ -190,14 +194,18 @@ test("the question about the circuit names what will be done", () => {
 });
 
 test("lost entries are counted, and the list says that it is only of the latest", () => {
-  assert.match(lostSentence({ count: 0, latest: [] }, 0), /^There are none/);
+  assert.match(lostSentence({ count: 0, full: false, latest: [] }, 0), /^There are none/);
   assert.match(
-    lostSentence({ count: 1, latest: lostEntries("1-0") }, 1),
+    lostSentence({ count: 1, full: false, latest: lostEntries("1-0") }, 1),
     /^1 entry was .* it was pending; its fields .*prevent that\.$/,
   );
   assert.match(
-    lostSentence({ count: 30, latest: [] }, 20),
-    /^30 entries were .* they were pending; their .* The latest 20:$/,
+    lostSentence({ count: 30, full: false, latest: [] }, 20),
+    /^30 entries were .* they were pending; their .*prevent that\. The latest 20:$/,
+  );
+  assert.match(
+    lostSentence({ count: 10_000, full: true, latest: [] }, 20),
+    /prevent that\. The record is full: earlier ones are no longer on it\. The latest 20:$/,
   );
   assert.equal(lostSentence(null, 0), "Could not be read.");
 });
