@@ -66,11 +66,19 @@ def _any_duplicates(entries: Sequence[Keyed], commands: Sequence[Command], repli
     """Whether any entry has a name more than once.
 
     HSET replies how many fields are new. So if the replies come to the number of all fields, there is no duplicate, and
-    the names need not be looked at (0.02 µs for each entry, instead of 0.4).
+    nobody has to look at the names (0.02 µs for each entry). Else each list of names is examined, but not if it is the
+    same as that of the entry before (0.15 µs, and 0.6 µs for a new list).
     """
     if 2 * sum(replies) == sum(map(len, commands)) - 2 * len(commands):
         return False
-    return any(2 * len(set(entry.fields[::2])) < len(entry.fields) for _, entry in entries)
+    examined: Sequence[bytes] = ()
+    for _, entry in entries:
+        names = entry.fields[::2]
+        if names != examined:
+            if len(set(names)) < len(names):
+                return True
+            examined = names
+    return False
 
 
 def _of_reply(reply: Reply, entry: Entry) -> Handled:

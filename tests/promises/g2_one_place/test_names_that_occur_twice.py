@@ -16,7 +16,21 @@ from reclaim.settings import Target
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
 from tests.faults import by_function
-from tests.support import Client, Endpoint, Held, State, a_target, given, held, run, settings_for, state, stored, tweet
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    State,
+    a_target,
+    as_dict,
+    given,
+    held,
+    run,
+    settings_for,
+    state,
+    stored,
+    tweet,
+)
 
 pytestmark = pytest.mark.G2
 
@@ -63,6 +77,32 @@ async def test_the_hash_keeps_the_last_value_and_the_report_counts_the_entry(
         b"2",
         4_000 + 5 + 2 + bool(version),
     )
+
+
+async def test_odd_names_and_values_are_stored_as_they_are(server: Endpoint, client: Client) -> None:
+    """Empty ones, bytes that are no text, and names such as we use ourselves."""
+    target = a_target()
+    odd = [
+        b"",
+        b"no name",
+        b"no value",
+        b"",
+        b"\xff\x00\r\n",
+        b"\xfe\x00",
+        b"field:id",
+        b"1",
+        b"reason",
+        b"2",
+        b"at",
+        b"3",
+    ]
+    given(client, target, Held([*tweet(1), *odd]), Held([*odd, *tweet(2)]))
+
+    report = await run(server, target)
+
+    assert (report.stored, report.duplicate_fields) == (2, 0)
+    wanted = {b"tweet:%d" % one: as_dict([*tweet(one), *odd]) for one in (1, 2)}
+    assert state(client, target) == State(hashes=wanted, length=2)
 
 
 async def test_an_entry_stored_over_an_old_hash_has_no_duplicates_for_that(
