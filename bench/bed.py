@@ -140,7 +140,7 @@ class Bed:
             CheckFailed: it is not so.
         """
         for name in backlog.names:
-            keys = Keys.of(name, GROUP)
+            keys = Keys.of(name.encode(), GROUP.encode())
             summary, dead, lost = self.send([("XPENDING", name, GROUP), ("XLEN", keys.dead), ("XLEN", keys.lost)])
             for count, what in ((summary[0], "pending"), (dead, "dead letters"), (lost, "lost")):
                 if count:

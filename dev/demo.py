@@ -249,6 +249,8 @@ def _in_all(accounts: list[Account]) -> Table:
 
 async def _run(console: Console) -> None:
     settings = Settings.from_env(os.environ)
+    if settings.db or settings.socket_path:
+        raise DemoError("the demo works in database 0 of a server that has a host and a port")
     client = Redis(
         host=settings.host,
         port=settings.port,

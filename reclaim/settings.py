@@ -4,18 +4,23 @@ A new setting is one row: a field of `Target` or `Settings` that `setting` makes
 the row. Afterwards `python -m dev.settings_table` rewrites README.md and .env.example.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reclaim import kinds
+from reclaim.address import MAX_DB, Address
 from reclaim.errors import SettingsError
 from reclaim.keys import Keys
-from reclaim.reading import REQUIRED, Reader, Setting, rows, setting
+from reclaim.names import name_bytes
+from reclaim.reading import REQUIRED, Reader, Setting, Warned, rows, setting
+from reclaim.unused import look_for_unused
 
 DEFAULT_SCHEDULE = "*/20 * * * * *"
 HANDLER_LANES = 32  # a handler waits for others most of the time
 TLS_PORT, PLAIN_PORT = 6380, 6379
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 # --- one target ------------------------------------------------------------------------------------------------------
@@ -23,14 +28,18 @@ TLS_PORT, PLAIN_PORT = 6380, 6379
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A stream and its group, and how their abandoned entries are to be handled. Times are in the unit of the name."""
+    """A stream and its group, and how their abandoned entries are to be handled. Times are in the unit of the name.
+
+    The names of stream, group, consumer and version field are as `reclaim.names` writes them. Commands take the bytes
+    that they stand for.
+    """
 
     stream: str = setting("STREAM_NAME", REQUIRED, kinds.STREAM, "the stream's name", short="stream")
     group: str = setting(
-        "STREAM_CONSUMER_GROUP_NAME", REQUIRED, kinds.TEXT, "the name of its consumer group", short="group"
+        "STREAM_CONSUMER_GROUP_NAME", REQUIRED, kinds.NAME, "the name of its consumer group", short="group"
     )
     consumer: str = setting(
-        "MONITORING_CONSUMER_NAME", "monitoring_app", kinds.TEXT, "reclaim's own name in the group", short="consumer"
+        "MONITORING_CONSUMER_NAME", "monitoring_app", kinds.NAME, "reclaim's own name in the group", short="consumer"
     )
     min_idle_ms: int = setting(
         "MIN_IDLE_TIME_SEC",
@@ -47,7 +56,7 @@ class Target:
     hash_version_field: str | None = setting(
         "HASH_VERSION_FIELD",
         None,
-        kinds.TEXT,
+        kinds.NAME,
         "a hash field that keeps the ID of the entry stored, so that an older entry does not overwrite it",
     )
     handler: str | None = setting(
@@ -133,7 +142,22 @@ class Target:
     @property
     def keys(self) -> Keys:
         """The Redis keys that belong to the target."""
-        return Keys.of(self.stream, self.group)
+        return Keys.of(name_bytes(self.stream), self.group_bytes)
+
+    @property
+    def group_bytes(self) -> bytes:
+        """The group's name as Redis has it."""
+        return name_bytes(self.group)
+
+    @property
+    def consumer_bytes(self) -> bytes:
+        """Our consumer's name as Redis has it."""
+        return name_bytes(self.consumer)
+
+    @property
+    def version_field_bytes(self) -> bytes | None:
+        """The name of the hash field that keeps the version; None without one."""
+        return None if self.hash_version_field is None else name_bytes(self.hash_version_field)
 
 
 # --- the app ---------------------------------------------------------------------------------------------------------
@@ -164,14 +188,16 @@ class Insights:
 class Settings:
     """All settings of the app. Times are in the unit of the name."""
 
-    host: str
+    host: str  # empty for a Unix socket
     port: int
     targets: tuple[Target, ...]
+    socket_path: str | None = None
     username: str | None = setting("REDIS_USERNAME", None, kinds.TEXT, "the user; without it the default user")
     password: str | None = setting("REDIS_PASSWORD", None, kinds.SECRET, "the user's password")
     tls: bool = setting(
         "REDIS_TLS", True, kinds.BOOLEAN, "whether to use TLS: 1.2 or newer, certificate and host name verified"
     )
+    db: int = setting("REDIS_DB", 0, kinds.whole(0, MAX_DB), "the number of the database")
     ca_file: str | None = setting(
         "REDIS_CA_FILE", None, kinds.FILE, "a file with the certificate of a private CA, for TLS"
     )
@@ -196,6 +222,19 @@ class Settings:
     )
     dashboard_url: str | None = None
     insights: Insights | None = None
+    warnings: tuple[Warned, ...] = field(default=(), compare=False)
+
+    @property
+    def address(self) -> str:
+        """Where the server is, as messages name it: ``host:port``, ``[::1]:6380`` or ``unix:///path``."""
+        if self.socket_path is not None:
+            return f"unix://{self.socket_path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether what is sent there does not leave this machine."""
+        return self.socket_path is not None or self.host in LOOPBACK
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -205,26 +244,42 @@ class Settings:
             SettingsError: naming each bad or missing setting, its value (masked if secret) and what is allowed.
         """
         reader = Reader(env)
-        host, port = reader.read(_HOST) or ("", None)
         for row in _NOT_YET:
             reader.read(row)
         given = reader.read_all(cls)
+        where = _where(reader, given)
         settings = cls(
-            host=host,
-            port=port or (TLS_PORT if given["tls"] else PLAIN_PORT),
             targets=_targets(reader, env),
             dashboard_url=_dashboard_url(reader),
             insights=_insights(reader),
-            **given,
+            host=where.host,
+            port=where.port or 0,
+            socket_path=where.socket_path,
+            **given | {"tls": where.tls, "username": where.username, "password": where.password, "db": where.db},
         )
-        if reader.problems:
-            raise SettingsError(reader.problems)
-        return settings
+        unused = look_for_unused(env, None if reader.problems else where)
+        problems = [*reader.problems, *unused.problems]
+        warnings = (*reader.warnings, *unused.warnings)
+        if problems:
+            raise SettingsError(problems, warnings)
+        return replace(settings, warnings=warnings)
 
 
 # --- settings that are no field of their own -------------------------------------------------------------------------
 
-_HOST = Setting("REDIS_HOST", REQUIRED, kinds.ADDRESS, "`host` or `host:port`; port 6380 with TLS, 6379 without")
+_HOST = Setting(
+    "REDIS_HOST",
+    REQUIRED,
+    kinds.HOST,
+    "`host` or `host:port` (without it 6380 with TLS, 6379 without), or a Unix socket's path; not with `REDIS_URL`",
+)
+_URL = Setting(
+    "REDIS_URL",
+    None,
+    kinds.URL,
+    "instead of `REDIS_HOST`: `redis://`, `rediss://`, `unix://`, or the connection string that the Azure portal "
+    "shows; it decides TLS, user, password and database",
+)
 _NOT_YET = (
     Setting("REDIS_CLUSTER", "false", kinds.not_yet("false"), "a cluster is not supported yet", is_listed=False),
     Setting("REDIS_AUTH", "password", kinds.not_yet("password"), "Entra is not supported yet", is_listed=False),
@@ -263,10 +318,41 @@ _SITE_NAME: Setting[str] = Setting(
 
 OF_TARGET: tuple[Setting[Any], ...] = tuple(rows(Target).values())
 OF_APP: tuple[Setting[Any], ...] = (
-    *(_HOST, *_NOT_YET, *rows(Settings).values()),
+    *(_HOST, _URL, *_NOT_YET, *rows(Settings).values()),
     *(_RESOURCE, _IDENTITY, _LOGS, _SITE_HOST, _SITE_NAME, _TARGETS),
 )
 TABLE = (*OF_APP, *OF_TARGET)
+
+
+def _where(reader: Reader, given: Mapping[str, Any]) -> Address:
+    """Where the server is and how it is spoken to: what REDIS_URL decides, or REDIS_HOST and the settings beside it."""
+    decided = {name: given[name] for name in ("tls", "username", "password", "db")}
+    if reader.is_set(_URL):
+        said = reader.read(_URL) or Address()
+        if reader.is_set(_HOST):
+            reader.problem(_HOST.name, f"set, and so is {_URL.name}", "one of the two")
+        by_url = {"username": said.username, "password": said.password, "db": said.db}
+        by_url |= {} if said.tls is None else {"tls": said.tls}
+        decided |= by_url
+        for name in by_url if said != Address() else ():  # a bad URL decides nothing
+            row = rows(Settings)[name]
+            if reader.is_set(row) and _meaning(given[name]) != _meaning(by_url[name]):
+                reader.problem(row.name, f"not what {_URL.name} says, which decides it", f"{_URL.name} alone")
+        for option in said.unused:
+            what = f"an option of {_URL.name} is not known: {option}"
+            reader.warnings.append(Warned(what, "see whether it is one that has to be heeded"))
+    else:
+        said = reader.read(_HOST) or Address()
+    if said.socket_path is not None:
+        if reader.is_set(rows(Settings)["tls"]) and given["tls"]:
+            reader.problem("REDIS_TLS", "'true'", "false for a Unix socket")
+        return Address(socket_path=said.socket_path, **decided | {"tls": False})
+    return Address(said.host, said.port or (TLS_PORT if decided["tls"] else PLAIN_PORT), **decided)
+
+
+def _meaning(value: Any) -> Any:
+    """The value for comparison: no user is the user called default."""
+    return None if value in {"", "default"} else value
 
 
 def _dashboard_url(reader: Reader) -> str | None:
@@ -287,7 +373,7 @@ def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[Target, ...]:
     if not reader.is_set(_TARGETS):
         return (_target(reader),)
     targets = tuple(
-        _target(reader.within(f"{_TARGETS.name}[{at}].", _shared(env) | _own(reader, at, listed)))
+        _target(reader.within(f"{_TARGETS.name}[{at}].", _own(reader, at, listed), _shared(env)))
         for at, listed in enumerate(reader.read(_TARGETS) or ())
     )
     complete = [target for target in targets if target.stream and target.group]
@@ -309,7 +395,8 @@ def _own(reader: Reader, at: int, listed: Mapping[str, Any]) -> dict[str, Any]:
     """What one object of RECLAIM_TARGETS sets, by the names of the environment."""
     names = {row.key: row.name for row in OF_TARGET}
     for key in sorted(listed.keys() - names.keys()):
-        reader.problem(f"{_TARGETS.name}[{at}]", repr(key), ", ".join(sorted(names)))
+        shown = repr(key) if re.fullmatch("[a-z_]{1,40}", key) else "'***'"  # what is no name may be a secret
+        reader.problem(f"{_TARGETS.name}[{at}]", shown, ", ".join(sorted(names)))
     return {names[key]: value for key, value in listed.items() if key in names}
 
 

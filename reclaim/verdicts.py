@@ -18,6 +18,7 @@ from reclaim.errors import (
     RejectEntry,
     RetryEntry,
     ServerError,
+    Unsuitable,
 )
 
 
@@ -68,6 +69,7 @@ _BY_TYPE: dict[type[BaseException], Verdict] = {
     HandlerCancelled: Verdict.FAIL,
     HandlerExited: Verdict.FAIL,
     AccessDenied: Verdict.STOP,
+    Unsuitable: Verdict.STOP,
     ServerError: Verdict.RETRY,
     redis_errors.AuthenticationError: Verdict.STOP,
     redis_errors.AuthorizationError: Verdict.STOP,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from reclaim.cli.output import STYLES, cell, pairs, table
 from reclaim.entry import readable
+from reclaim.names import written
 from reclaim.ops.health import Health, span
 from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.report import MAIN_COUNTS
@@ -154,7 +155,7 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
     """A dead letter in one line, under LETTER_COLUMNS."""
     entry = letter.entry
     ids = (readable(letter.id), readable(entry.id))
-    return (*ids, letter.reason, entry.deliveries, readable(entry.consumer), letter.at, letter.error)
+    return (*ids, letter.reason, entry.deliveries, written(entry.consumer), letter.at, letter.error)
 
 
 def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:

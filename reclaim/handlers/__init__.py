@@ -15,5 +15,5 @@ def make(server: Server, target: Target) -> Handler:
         SettingsError: HANDLER cannot be loaded.
     """
     if target.handler is None:
-        return HashHandler(server, Template(target.hash_key), target.hash_version_field)
+        return HashHandler(server, Template(target.hash_key), target.version_field_bytes)
     return FunctionHandler(load(target.handler), Template(target.order_key or target.hash_key))

@@ -22,10 +22,10 @@ class HashHandler:
 
     at_once = True
 
-    def __init__(self, server: Server, key: Template, version_field: str | None = None) -> None:
+    def __init__(self, server: Server, key: Template, version_field: bytes | None = None) -> None:
         self._server = server
         self._key = key
-        self._version_field = None if version_field is None else version_field.encode()
+        self._version_field = version_field
 
     def order_key(self, entry: Entry) -> bytes:
         """The hash's key: what goes to the same hash is stored in order.

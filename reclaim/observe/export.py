@@ -38,7 +38,7 @@ def make(settings: Settings, insights: Insights) -> "Exporter":
         raise SettingsError(["APPLICATIONINSIGHTS_CONNECTION_STRING needs the package opencensus-ext-azure"])
     if insights.entra and find_spec("azure.identity") is None:
         raise SettingsError(["APPLICATIONINSIGHTS_AUTHENTICATION_STRING needs the package azure-identity"])
-    return Exporter(insights, f"{settings.host}:{settings.port}")
+    return Exporter(insights, settings.address)
 
 
 @dataclass(frozen=True, slots=True)

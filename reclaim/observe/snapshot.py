@@ -40,7 +40,7 @@ async def take_snapshot(server: Server, target: Target, within_sec: float) -> Sn
 
 
 def _oldest_idle_ms(target: Target) -> Ask[int]:
-    command = ("XPENDING", target.keys.stream, target.group, "-", "+", MAX_ROWS)
+    command = ("XPENDING", target.keys.stream, target.group_bytes, "-", "+", MAX_ROWS)
     return Ask.one(command, lambda rows: max((row[2] for row in rows), default=0))
 
 

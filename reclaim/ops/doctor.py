@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
@@ -11,15 +11,18 @@ from redis.exceptions import RedisError
 
 from reclaim import handlers
 from reclaim.entry import readable
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, describe
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, Unsuitable, describe
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.health import Health
+from reclaim.ops.permissions import whole_rule
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.target_checks import examine
 from reclaim.settings import TABLE, Settings, Target
 from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server, connect
 from reclaim.state.patience import patiently
+from reclaim.state.unsuitable import is_a_sentinel, why_unsuitable
+from reclaim.verdicts import error_code
 
 OLDEST_VERSION = (6, 0)
 MAX_CLOCK_DIFFERENCE_SEC = 1.0
@@ -33,11 +36,12 @@ async def doctor(env: Mapping[str, str]) -> list[Check]:
     try:
         settings = Settings.from_env(env)
     except SettingsError as exc:
-        return [*(fail(SETTINGS, problem, "set it and start again") for problem in exc.problems), *_misspelt(env)]
+        found = [fail(SETTINGS, problem, "set it and start again") for problem in exc.problems]
+        return [*found, *_warned(env, exc.warnings)]
     server = connect(settings)
     try:
         handlers_found = [finding for target in settings.targets for finding in _handler(server, target)]
-        return [*_given(env), *handlers_found, *await _look(server, settings)]
+        return [*_given(env, settings), *handlers_found, *await _look(server, settings)]
     finally:
         await server.aclose()
 
@@ -59,7 +63,7 @@ class Checkup:
         async with self._looking:
             if self._clock() >= self._due:
                 try:
-                    found = [*_given(env), *await _look(self._server, self._settings)]
+                    found = [*_given(env, self._settings), *await _look(self._server, self._settings)]
                 except Exception as exc:  # noqa: BLE001  # a fault of ours is a result too: the status goes on
                     found = [
                         fail("doctor", f"could not finish: {describe(exc)}", "report it, with python -m reclaim doctor")
@@ -83,11 +87,21 @@ async def _look(server: Server, settings: Settings) -> list[Check]:
         todo = "let REDIS_CA_FILE name the CA's certificate, and REDIS_HOST be the name that the certificate is for"
         found.append(fail("connection", str(exc), todo))
     except AccessDenied as exc:
-        found.append(fail("connection", str(exc), "check REDIS_USERNAME and REDIS_PASSWORD"))
+        found.append(fail("connection", str(exc), _todo_for_access(exc, settings)))
+    except Unsuitable as exc:
+        found.append(fail("connection", exc.what, exc.todo))
     except (ServerError, RedisError) as exc:
         todo = "check REDIS_HOST and its port, the firewall, and whether REDIS_TLS is right for that port"
         found.append(fail("connection", str(exc), todo))
     return found
+
+
+def _todo_for_access(exc: AccessDenied, settings: Settings) -> str:
+    """What to ask an administrator for, at once: where a connection cannot even begin, nothing else can be asked."""
+    if exc.command is None:
+        return "check REDIS_USERNAME and REDIS_PASSWORD"
+    rules = [rule for target in settings.targets for rule in whole_rule(target, b"").split()]
+    return f"add to the user's rules: {' '.join(dict.fromkeys([f'+{exc.command.lower()}', *rules]))}"
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -98,14 +112,17 @@ def _shown(env: Mapping[str, str]) -> str:
     return ", ".join(f"{row.name}={row.kind.show(env[row.name])}" for row in given)
 
 
-def _given(env: Mapping[str, str]) -> list[Check]:
-    return [ok(SETTINGS, _shown(env)), *_misspelt(env)]
+def _given(env: Mapping[str, str], settings: Settings) -> list[Check]:
+    return [ok(SETTINGS, _shown(env)), *_warned(env, settings.warnings)]
 
 
-def _misspelt(env: Mapping[str, str]) -> Iterator[Check]:
-    """Names in the environment that are nearly those of settings."""
+def _warned(env: Mapping[str, str], warnings: Sequence[tuple[str, str]]) -> Iterator[Check]:
+    """What is odd about the settings, and names in the environment that are nearly those of settings."""
+    for what, todo in warnings:
+        yield warn(SETTINGS, what, todo)
     names = {row.name for row in TABLE}
-    for name in sorted(env.keys() - names):
+    told = {what.partition(" ")[0] for what, _ in warnings}
+    for name in sorted(env.keys() - names - told):
         for meant in get_close_matches(name, names - env.keys(), n=1, cutoff=0.88):
             yield warn(SETTINGS, f"{name} is no setting of ours", f"if {meant} is meant, call it that")
 
@@ -131,7 +148,7 @@ async def _connection(server: Server, settings: Settings) -> list[Check]:
     (whoami,) = await patiently(server, lambda: server.ask(Ask.one(("ACL", "WHOAMI"), readable).or_error()))
     ms = 1000 * (time.perf_counter() - began)
     found = [ok("connection", f"{server.address} answers in {ms:.1f} ms")]
-    is_local = settings.host in {"localhost", "127.0.0.1", "::1"}
+    is_local = settings.is_on_this_machine
     if tls:
         found.append(ok("TLS", f"{tls}, certificate and host name verified"))
     elif is_local:
@@ -158,17 +175,27 @@ async def _server(server: Server) -> list[Check]:
     )
     after = time.time()
     found = []
+    if not isinstance(facts, Exception) and facts.get("redis_mode") == "sentinel":
+        raise is_a_sentinel(server.address)
     if isinstance(facts, Exception):
         found.append(warn("server", f"which server it is cannot be asked: {facts}", "allow the user +info"))
     else:
         found += [*_version(facts), *_role(facts), _memory(facts)]
-    if isinstance(script, Exception):
-        found.append(fail("scripts", f"not allowed: {script}", "allow the user +eval +evalsha"))
-    else:
-        found.append(ok("scripts", "allowed"))
+    found.append(_scripts(script, server.address))
     if not isinstance(server_time, Exception):
         found.append(_clock(server_time, before, after))
     return found
+
+
+def _scripts(answer: Reply, address: str) -> Check:
+    if not isinstance(answer, Exception):
+        return ok("scripts", "allowed")
+    unsuitable = why_unsuitable(("EVAL",), answer, b"", address)
+    if unsuitable is not None:
+        return fail("scripts", unsuitable.what, unsuitable.todo)
+    if error_code(answer) == "NOPERM":
+        return fail("scripts", f"not allowed: {answer}", "allow the user +eval +evalsha")
+    return fail("scripts", f"they fail: {answer}", "see to that")
 
 
 def _seconds(reply: Reply) -> float:
@@ -194,7 +221,7 @@ def _role(facts: Mapping[str, str]) -> Iterator[Check]:
     if facts.get("loading") == "1":
         yield warn("server", "it is still loading its data", "wait; runs try again by themselves")
     if facts.get("cluster_enabled") == "1":
-        todo = "see that each target's keys are on this node (MOVED in reports says they are not)"
+        todo = "see that each target's keys are on this node, or set REDIS_CLUSTER=true"
         yield warn("server", "it is a node of a cluster", todo)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reclaim.entry import by_name, id_number, readable
+from reclaim.names import written
 from reclaim.ops.checks import Check, ok, warn
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply
@@ -32,17 +33,17 @@ def _groups(reply: Reply) -> list[dict[bytes, Any]]:
 
 
 def _checks(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[Check]:
-    ours = next((one for one in groups if one[b"name"] == target.group.encode()), None)
+    ours = next((one for one in groups if one[b"name"] == target.group_bytes), None)
     if ours is None:
         return  # another check says so
     others = [one for one in groups if one is not ours]
     keepers = [(one, why) for one in others if (why := _why_it_keeps(one, ours))]
     if keepers:
-        named = ", ".join(f"{readable(one[b'name'])} ({why})" for one, why in keepers[:MOST_NAMED])
+        named = ", ".join(f"{written(one[b'name'])} ({why})" for one, why in keepers[:MOST_NAMED])
         todo = f"see to its consumers; if nobody uses it any more: XGROUP DESTROY {target.stream} and its name"
         yield warn(target.name, f"DELETE_ACKNOWLEDGED: entries stay in the stream for {_many(keepers)}: {named}", todo)
     elif others:
-        named = ", ".join(readable(one[b"name"]) for one in others[:MOST_NAMED])
+        named = ", ".join(written(one[b"name"]) for one in others[:MOST_NAMED])
         what = f"DELETE_ACKNOWLEDGED: the stream is also read by {_many(others)}: {named}"
         todo = "be sure that none of them is ever set back (XGROUP SETID): what all have read is deleted"
         yield warn(target.name, what, todo)

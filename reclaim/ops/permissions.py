@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from string import Formatter
 
+from reclaim.keys import Template, glob_of
+from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.ask import Command
 from reclaim.state.connection import Server
+from reclaim.state.unsuitable import is_unknown_command
 from reclaim.verdicts import error_code
 
 # The commands that we use on each key, directly or in a script: Redis checks permissions for a script's commands too.
@@ -48,6 +50,9 @@ _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
 # We send these too, but do not rehearse them, because a rehearsal itself uses them.
 TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
+# A connection begins with this one if REDIS_DB is not 0. It also sends AUTH, which needs no permission, and CLIENT
+# SETINFO, which the server may refuse.
+CONNECTING = ("SELECT",)
 # If the server refuses these, nothing fails: the doctor and the status tell less, and no run names consumers that are
 # alive.
 QUESTIONS = ("INFO", "ACL WHOAMI", "XINFO GROUPS")
@@ -55,17 +60,35 @@ QUESTIONS = ("INFO", "ACL WHOAMI", "XINFO GROUPS")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A command that the server would not run for this user: its name, the key, a pattern for keys like it, and why."""
+    """A command that the server would not run for this user.
+
+    Attributes:
+        command: its name.
+        key: the key that it was rehearsed with.
+        pattern: a pattern for keys like it.
+        error: what the server said.
+    """
 
     command: str
     key: bytes
     pattern: str
-    why: str
+    error: Exception
+
+    @property
+    def why(self) -> str:
+        """The error with its code, which redis-py takes off."""
+        code, text = error_code(self.error), str(self.error)
+        return text if text.startswith(code) else f"{code} {text}"
 
     @property
     def of_command(self) -> bool:
         """Whether the user lacks the permission to run the command, whatever the key."""
         return self.why.startswith("NOPERM") and " command" in self.why
+
+    @property
+    def is_of_scripts(self) -> bool:
+        """Whether it is that the server runs no scripts, for anybody."""
+        return self.command in {"EVAL", "EVALSHA"} and is_unknown_command(self.error)
 
     @property
     def of_key(self) -> bool:
@@ -87,7 +110,7 @@ async def refusals(server: Server, target: Target, hash_key: bytes) -> list[Refu
     needed = [(command, key, pattern) for key, pattern, many in _uses(target, hash_key) for command in many]
     replies = await server.rehearse([_whole(command, key) for command, key, _ in needed])
     return [
-        Refusal(str(command[0]), key, pattern, _why(reply))
+        Refusal(str(command[0]), key, pattern, reply)
         for (command, key, pattern), reply in zip(needed, replies, strict=True)
         if isinstance(reply, Exception)
     ]
@@ -98,15 +121,27 @@ def rule(denied: Sequence[Refusal]) -> str:
 
     If a server denies the command, it does not check the key. So the rule always names the key too.
     """
-    commands = (f"+{one.command.partition(' ')[0].lower()}" for one in denied if one.of_command)
-    return " ".join(dict.fromkeys((*commands, *(f"~{one.pattern}" for one in denied))))
+    return _rule([one.command for one in denied if one.of_command], [one.pattern for one in denied])
+
+
+def whole_rule(target: Target, hash_key: bytes) -> str:
+    """All that a user's ACL rule needs, for one who may not use MULTI, so that nothing else can be asked."""
+    uses = _uses(target, hash_key)
+    commands = (str(command[0]) for _, _, many in uses for command in many)
+    return _rule([*TRANSACTIONS, *commands], [pattern for _, pattern, _ in uses])
+
+
+def _rule(commands: Sequence[str], patterns: Sequence[str]) -> str:
+    words = [f"+{command.partition(' ')[0].lower()}" for command in commands]
+    return " ".join(dict.fromkeys([*words, *(f"~{pattern}" for pattern in patterns)]))
 
 
 def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Command]]]:
+    """Each key that serving the target takes, a pattern for keys like it, and what it is used with."""
     keys = target.keys
-    ours = keys.lease.decode().removesuffix("lease") + "*"
+    ours = written(glob_of(keys.lease.removesuffix(b"lease")) + b"*")
     uses = [
-        (keys.stream, target.stream, _SWEPT if target.consumer_ttl_hours else _STREAM),
+        (keys.stream, written(glob_of(keys.stream)), _SWEPT if target.consumer_ttl_hours else _STREAM),
         (keys.lease, ours, _LEASE),
         (keys.circuit, ours, _CIRCUIT),
         (keys.failures, ours, _FAILURES),
@@ -118,7 +153,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
     if target.delete_acknowledged:
         uses.append((keys.stream, uses[0][1], _DELETE))
     if target.handler is None:
-        pattern = "".join(text + ("*" if name else "") for text, name, _, _ in Formatter().parse(target.hash_key))
+        pattern = written(Template(target.hash_key).pattern)
         uses.append((hash_key, pattern, _VERSIONED if target.hash_version_field else _HASH))
     return uses
 
@@ -131,9 +166,3 @@ def _whole(command: Command, key: bytes) -> Command:
     if name in {"EVAL", "EVALSHA"}:
         return (name, "return 1", 1, key)
     return (*str(name).split(), key, *arguments)
-
-
-def _why(error: Exception) -> str:
-    """The error's text with its code in front, which redis-py removes."""
-    code, text = error_code(error), str(error)
-    return text if text.startswith(code) else f"{code} {text}"

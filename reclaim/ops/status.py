@@ -15,6 +15,7 @@ from reclaim.app import App
 from reclaim.bounded import ERROR_CHARS, NAME_CHARS, Most, shortened, tightened
 from reclaim.entry import by_name, readable
 from reclaim.errors import ServerError, said
+from reclaim.names import written
 from reclaim.ops.doctor import Checkup
 from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
 from reclaim.ops.health import Health, assess, worst
@@ -153,7 +154,7 @@ _GROUP_MISSING = Pending(0)  # stands for the answer that there is no such group
 
 
 def _pending(target: Target) -> Ask[Pending]:
-    stream, group = target.keys.stream, target.group
+    stream, group = target.keys.stream, target.group_bytes
 
     def read(replies: Sequence[Reply]) -> Pending:
         summary, rows, consumers = replies
@@ -186,7 +187,7 @@ def _what_is_pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
 
 
 def _name(name: bytes | None) -> str:
-    return shortened(readable(name), NAME_CHARS)
+    return shortened("" if name is None else written(name), NAME_CHARS)
 
 
 def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:

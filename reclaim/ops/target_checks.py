@@ -1,7 +1,6 @@
 """Owns the doctor's look at one target: stream, group, how idle entries are found, and permissions."""
 
 from collections.abc import Iterator, Mapping
-from string import Formatter
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -9,14 +8,16 @@ from redis.exceptions import ResponseError
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField, said
 from reclaim.keys import Template
+from reclaim.names import written
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.group_checks import examine_groups
-from reclaim.ops.permissions import Refusal, refusals, rule
+from reclaim.ops.permissions import Refusal, refusals, rule, whole_rule
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server
 from reclaim.state.find import NATIVE_UP_TO
 from reclaim.state.patience import patiently
+from reclaim.state.unsuitable import why_unsuitable
 from reclaim.verdicts import error_code
 
 
@@ -26,7 +27,7 @@ async def examine(server: Server, target: Target) -> list[Check]:
     Raises:
         ServerError, redis.exceptions.RedisError: the server does not answer.
     """
-    stream, group = target.keys.stream, target.group
+    stream, group = target.keys.stream, target.group_bytes
     about_stream, summary, idle = await patiently(
         server,
         lambda: server.ask(
@@ -61,7 +62,7 @@ def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, s
     elif isinstance(stream, Exception) or isinstance(summary, Exception):
         error = stream if isinstance(stream, Exception) else summary
         if error_code(error) != "NOPERM":  # permissions are a finding of their own
-            yield fail(about, f"the stream cannot be looked at: {said(error)}", "see to that")
+            yield fail(about, f"the stream cannot be looked at: {said(error)}", _todo(error))
     else:
         yield ok(about, f"the stream has {stream[b'length']:,} entries, the group {summary[0]:,} pending")
 
@@ -92,7 +93,7 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
         todo = "correct HASH_KEY: entries that it does not fit become dead letters"
         yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {exc}", todo)
     else:
-        yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {readable(key)}")
+        yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {written(key)}")
 
 
 def _names(target: Target, newest: Reply) -> Iterator[Check]:
@@ -111,15 +112,16 @@ def _names(target: Target, newest: Reply) -> Iterator[Check]:
 
 
 async def _permissions(server: Server, target: Target, newest: Reply) -> list[Check]:
+    hash_key = _a_hash_key(target, newest)
     try:
-        refused = await refusals(server, target, _a_hash_key(target, newest))
+        refused = await refusals(server, target, hash_key)
     except ResponseError as exc:
-        return [fail(target.name, f"MULTI is refused: {said(exc)}", "allow the user +multi +exec +discard")]
-    others = {one.why: one for one in refused if not (one.of_command or one.of_key)}
-    found = [
-        fail(target.name, f"{_named(one)} would fail: {why}", _TODO.get(why.partition(" ")[0], "see to that"))
-        for why, one in others.items()
-    ]
+        if error_code(exc) != "NOPERM":
+            return [fail(target.name, f"MULTI is refused: {said(exc)}", _todo(exc))]
+        what = f"the user may not run MULTI, so that what else it may not cannot be asked: {said(exc)}"
+        return [fail(target.name, what, f"add to the user's rules: {whole_rule(target, hash_key)}")]
+    others = {one.why: one for one in refused if not (one.of_command or one.of_key or one.is_of_scripts)}
+    found = [fail(target.name, f"{_named(one)} would fail: {why}", _todo(one.error)) for why, one in others.items()]
     denied = [one for one in refused if one.of_command or one.of_key]
     if denied:
         commands = (f"run {_named(one)}" for one in denied if one.of_command)
@@ -127,6 +129,12 @@ async def _permissions(server: Server, target: Target, newest: Reply) -> list[Ch
         what = f"the user may not {', nor '.join(dict.fromkeys((*commands, *keys)))}"
         found.append(fail(target.name, what, f"add to the user's rules: {rule(denied)}"))
     return found or [ok(target.name, "the user may run every command that is needed")]
+
+
+def _todo(error: Exception) -> str:
+    """What to do about an error."""
+    unsuitable = why_unsuitable(("",), error, b"", "")
+    return _TODO.get(error_code(error), "see to that") if unsuitable is None else unsuitable.todo
 
 
 _TODO = {
@@ -137,14 +145,13 @@ _TODO = {
 
 
 def _named(refused: Refusal) -> str:
-    return f"{refused.command} on {readable(refused.key)}"
+    return f"{refused.command} on {written(refused.key)}"
 
 
 def _a_hash_key(target: Target, newest: Reply) -> bytes:
     """A key like those of the hashes that entries are stored in: the newest entry's, or that of a made-up entry."""
     template = Template(target.hash_key)
-    names = [name.encode() for _, name, _, _ in Formatter().parse(target.hash_key) if name]
-    made_up = Entry(b"0-0", [part for name in names for part in (name, b"doctor")])
+    made_up = Entry(b"0-0", [part for name in template.fields for part in (name, b"doctor")])
     try:
         return template.render(Entry(*newest) if newest else made_up)
     except MissingField:

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from redis.exceptions import RedisError
 
 from reclaim.bounded import first_few
-from reclaim.entry import readable
 from reclaim.errors import ServerError
+from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.pending import PendingList
@@ -29,7 +29,7 @@ class AliveConsumers:
         self._server = server
         self._pending = pending
         self._name = target.name
-        self._ours = target.consumer.encode()
+        self._ours = target.consumer_bytes
         self._min_idle_ms = target.min_idle_ms
         self._clock = clock
         self._taken_at: Mapping[bytes, float] = {}  # the consumers of the last run that claimed, and when it ended
@@ -48,7 +48,7 @@ class AliveConsumers:
         idle_ms = await self._idle_ms(asked.keys())
         since_ms = {name: max(self._min_idle_ms, 1000 * (now_sec - asked[name])) for name in idle_ms}
         alive = frozenset(name for name, idle in idle_ms.items() if idle < since_ms[name])
-        names = sorted(map(readable, alive))
+        names = sorted(map(written, alive))
         if not alive <= self._told:
             self._tell(names)
             self._told = alive

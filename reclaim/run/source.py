@@ -63,7 +63,7 @@ class PageSource:
         looks_ahead: bool,
         clock: Callable[[], float],
     ) -> None:
-        self._consumer = target.consumer.encode()
+        self._consumer = target.consumer_bytes
         self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
         self._finder = finder
         self._claimer = claimer

@@ -45,8 +45,8 @@ class Acknowledger:
 
     def __init__(self, target: Target) -> None:
         self._stream = target.keys.stream
-        self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self._group = target.group_bytes
+        self._consumer = target.consumer_bytes
         self._deletes = target.delete_acknowledged
 
     def ask(self, entries: Sequence[Entry]) -> Ask[Acknowledged]:

@@ -65,8 +65,8 @@ class Claimer:
         self._server = server
         self._refunds = refunds
         self._keys = target.keys
-        self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self._group = target.group_bytes
+        self._consumer = target.consumer_bytes
         self._min_idle_ms = target.min_idle_ms
         self._lost: list[Row] = []  # recorded, and in no `Claimed` yet
 

@@ -1,9 +1,8 @@
-"""Owns the connection to Redis: TLS, user and password, sending many commands at once, and plain words for errors."""
+"""Owns the connection to Redis: when it is given up, sending many commands at once, and plain words for errors."""
 
 import asyncio
 import math
 import re
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -12,14 +11,15 @@ from typing import Any, TypeVar, overload
 import hiredis
 from redis import exceptions as redis_errors
 from redis.asyncio import Connection, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from reclaim.bounded import NAME_CHARS, shortened
 from reclaim.entry import readable
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unreachable, said
+from reclaim.errors import AccessDenied, Unreachable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Ask, Command, Reply, checked, raised
+from reclaim.state.handshake import make_pool, why_not_met
+from reclaim.state.unsuitable import is_unknown_command, why_unsuitable
+from reclaim.verdicts import error_code
 
 TIMEOUT_SEC = 5.0  # for one batch, connecting included
 MAX_CONNECTIONS = 24  # a hundred targets are no faster with 64; the smallest Azure cache allows 256 in all
@@ -33,37 +33,21 @@ F = TypeVar("F")
 
 
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
-    """Make a server to talk to, inside the event loop that uses it; nothing is sent before the first batch.
-
-    redis-py's own retry is off, because tenacity is the one layer that retries. Its timeouts are off too, because each
-    batch has a timeout of ours; redis-py waits with asyncio.wait_for, which in Python 3.11 may swallow a cancellation
-    (https://github.com/python/cpython/issues/86296).
-    """
-    client = Redis(
-        host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        password=settings.password,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=None,
-        socket_connect_timeout=timeout_sec,
-        ssl=settings.tls,
-        ssl_min_version=ssl.TLSVersion.TLSv1_2,
-        ssl_ca_certs=settings.ca_file,
-    )
-    return Server(client, f"{settings.host}:{settings.port}", timeout_sec)
+    """Make a server to talk to, inside the event loop that uses it; nothing is sent before the first batch."""
+    return Server(settings, Redis.from_pool(make_pool(settings, exchange, timeout_sec)), timeout_sec)
 
 
 class Server:
     """A Redis server and how to send it commands: in batches, each on one connection, replies as bytes."""
 
-    def __init__(self, client: Redis, address: str, timeout_sec: float = TIMEOUT_SEC) -> None:
-        self.address = address
+    def __init__(self, settings: Settings, client: Redis, timeout_sec: float = TIMEOUT_SEC) -> None:
+        self.address = settings.address
+        self._settings = settings
         self._client = client
         self._pool: Any = client.connection_pool  # its methods have no types
         self._timeout_sec = timeout_sec
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._left = 0  # how often connections were given up because they led to the wrong server
 
     @overload
     async def ask(self, a: Ask[A], /) -> tuple[A]: ...
@@ -86,18 +70,19 @@ class Server:
 
         Raises:
             AccessDenied: a question cannot be answered because this user may not run one of its commands.
+            Unsuitable: … because nothing of ours can be done on this server.
             redis.exceptions.ResponseError: another error of a command, where its question does not take it for an
                 answer (`Ask.or_error`); and whatever `batch` raises.
         """
         commands = [command for ask in asks for command in ask.commands]
         replies = iter(await self.batch(commands, denial_raises=False) if commands else ())
-        return tuple(self._answer(ask, list(islice(replies, len(ask.commands)))) for ask in asks)
+        return tuple([await self._answer(ask, list(islice(replies, len(ask.commands)))) for ask in asks])
 
-    def _answer(self, ask: Ask[A], replies: Sequence[Reply]) -> A:
+    async def _answer(self, ask: Ask[A], replies: Sequence[Reply]) -> A:
         try:
             return ask.read(replies)
         except redis_errors.ResponseError:
-            self._check_allowed(ask.commands, replies)
+            await self._check_usable(ask.commands, replies)
             raise
 
     async def call(self, *command: bytes | str | int) -> Reply:
@@ -116,14 +101,17 @@ class Server:
             Unreachable: no connection could be made.
             NotTrusted: the server's certificate is not trusted.
             AccessDenied: wrong user or password, or (with `denial_raises`) a command that this user may not run.
+            Unsuitable: it is not spoken to rightly (TLS), or (with `denial_raises`) nothing of ours can be done there.
             redis.exceptions.ConnectionError, TimeoutError: the connection broke, or the server was silent; the
                 commands may or may not have taken effect.
         """
         request = b"".join(map(_pack, commands))
         async with self._lent() as connection:
-            replies = await _exchange(connection, request, len(commands))
+            replies = await exchange(connection, request, len(commands))
+            if _any_lead_elsewhere(replies):
+                await self._leave()
         if denial_raises and _any_errors(replies):
-            self._check_allowed(commands, replies)
+            await self._check_usable(commands, replies)
         return replies
 
     async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
@@ -137,7 +125,7 @@ class Server:
         if refused is not None:
             raise refused
         executed: list[Reply] = replies[-1]
-        self._check_allowed(commands, executed)
+        await self._check_usable(commands, executed)
         return executed
 
     async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
@@ -152,9 +140,9 @@ class Server:
         """
         async with self._lent() as connection:
             try:
-                raised(await _exchange(connection, _pack(("MULTI",)), 1))
+                raised(await exchange(connection, _pack(("MULTI",)), 1))
                 request = b"".join(map(_pack, [*commands, ("DISCARD",)]))
-                return (await _exchange(connection, request, len(commands) + 1))[:-1]
+                return (await exchange(connection, request, len(commands) + 1))[:-1]
             finally:
                 await connection.disconnect(nowait=True)
 
@@ -172,6 +160,22 @@ class Server:
         """Close every connection."""
         await self._client.aclose()
 
+    async def _leave(self) -> None:
+        """Give up all connections: what is at their other end is the wrong server, or will not be there for long.
+
+        After a failover the old primary often lives on, as a replica that refuses writes. A new connection follows the
+        name to the new one. Connections at work are closed when they come back.
+        """
+        self._left += 1
+        # Not by the pool's own method: meanwhile a connection could be taken, and then closed under a batch.
+        at_rest: list[Connection] = self._pool._available_connections  # noqa: SLF001 # as above
+        taken, at_rest[:] = [*at_rest], []
+        try:
+            for connection in taken:
+                await connection.disconnect(nowait=True)
+        finally:
+            at_rest += taken
+
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
         """A connection of the pool, for as long as one batch may take."""
@@ -179,15 +183,22 @@ class Server:
             try:
                 async with asyncio.timeout(self._timeout_sec) as limit:
                     connection = await self._connection()
+                    left = self._left
                     try:
                         yield connection
+                    except redis_errors.ConnectionError:
+                        await self._leave()
+                        raise
                     finally:
+                        if left != self._left:
+                            await connection.disconnect(nowait=True)
                         await self._pool.release(connection)
             except redis_errors.AuthenticationError as exc:
                 raise AccessDenied(f"{self.address} refused the user name or password: {said(exc)}") from exc
             except TimeoutError as exc:
                 if not limit.expired():
                     raise
+                await self._leave()  # a server that went without a word answers on none of them
                 raise redis_errors.TimeoutError(
                     f"{self.address} did not answer within {self._timeout_sec:g} s"
                 ) from exc
@@ -197,31 +208,35 @@ class Server:
             connection: Connection = await self._pool.get_connection()
         except redis_errors.AuthenticationError:
             raise  # it is a ConnectionError too, but a connection could be made
-        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as exc:
-            raise self._no_connection(exc) from exc
+        except (redis_errors.RedisError, OSError) as exc:
+            known = await why_not_met(exc, self._settings)
+            raise known or Unreachable(f"no connection to {self.address}: {exc}") from exc
         return connection
 
-    def _check_allowed(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+    async def _check_usable(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+        """Raise what an error means for everything that we do on this server, if it means that."""
         for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, Exception) and _is_denied(reply):
-                raise AccessDenied(
-                    f"{self.address} does not let this user run {_shown(command)}: {said(reply)}"
-                ) from reply
+            if not isinstance(reply, Exception):
+                continue
+            if _is_denied(reply):
+                what = f"{self.address} does not let this user run {_shown(command)}: {said(reply)}"
+                raise AccessDenied(f"{what}; the doctor lists all that the user needs", str(command[0])) from reply
+            of_server = await self._of_server() if is_unknown_command(reply) else b""
+            unsuitable = why_unsuitable(command, reply, of_server, self.address)
+            if unsuitable is not None:
+                raise unsuitable from reply
 
-    def _no_connection(self, exc: Exception) -> ServerError:
-        cause: BaseException | None = exc
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return NotTrusted(f"the certificate of {self.address} is not trusted: {cause.verify_message}")
-            cause = cause.__cause__ or cause.__context__
-        return Unreachable(f"no connection to {self.address}: {said(exc)}")
+    async def _of_server(self) -> bytes:
+        """What INFO says of the server itself; nothing where it says nothing."""
+        (answer,) = await self.batch([("INFO", "server")], denial_raises=False)
+        return answer if isinstance(answer, bytes) else b""
 
 
 # hiredis packs three times as fast as redis-py's connection does; its type says that a command is one word.
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # see above
 
 
-async def _exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
+async def exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
     """Send a request of `count` commands and read their replies.
 
     redis-py reads one reply at a time, which costs more than everything else that is done for an entry. So before any
@@ -229,11 +244,24 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
     as one array (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
     """
     replies_ahead: Any = connection._reader  # noqa: SLF001 # redis-py has no other name for it
+    parser: Any = connection._parser  # noqa: SLF001 # as above
     if replies_ahead.at_eof():
         raise redis_errors.ConnectionError("the server has closed the connection")
+    parser.heard = b""
     replies_ahead.feed_data(b"*%d\r\n" % count)
-    await connection.send_packed_command(request)
-    replies: list[Reply] | None = await connection.read_response(timeout=math.inf)
+    try:
+        await connection.send_packed_command(request)
+        replies: list[Reply] | None = await connection.read_response(timeout=math.inf)
+    except redis_errors.ConnectionError as exc:
+        if type(exc) is not redis_errors.ConnectionError:  # it is a reply: LOADING, NOAUTH, …
+            raise
+        said = _last_words(parser.heard + bytes(replies_ahead._buffer))  # noqa: SLF001 # asyncio has no other name for it
+        if said is None:
+            raise
+        raise redis_errors.ConnectionError(f"the server closed the connection and said: {said}") from exc
+    except redis_errors.ResponseError as exc:  # not in the array: it was said before we said anything
+        await connection.disconnect(nowait=True)
+        raise redis_errors.ConnectionError(f"the server said, before it was asked: {exc}") from exc
     if replies is None:  # what redis-py makes of ETIMEDOUT, which the system may say of any connection
         await connection.disconnect(nowait=True)
         raise redis_errors.ConnectionError("the connection has timed out")
@@ -242,6 +270,31 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
             await connection.disconnect(nowait=True)
             raise reply
     return replies
+
+
+def _last_words(heard: bytes) -> str | None:
+    """The error that a server sent before it closed the connection, such as that it has too many clients."""
+    found = _LAST_ERROR.search(heard)
+    return None if found is None else readable(found[1])
+
+
+_LAST_ERROR = re.compile(rb"(?:^|\n)-([^\r\n]+)\r\n(?:\*\d+\r\n)?$")  # the head of an array may be ours
+
+
+def _any_lead_elsewhere(replies: Sequence[Reply]) -> bool:
+    """Whether any reply, or any of an EXEC, says that this is the wrong node, or a server that is going away."""
+    return any(
+        error_code(reply) in _ELSEWHERE
+        for some in (replies, *(reply for reply in replies if isinstance(reply, list)))
+        if _any_errors(some)
+        for reply in some
+        if isinstance(reply, Exception)
+    )
+
+
+# A replica refuses writes, and a cluster's node those for slots it cannot serve (https://redis.io/docs/latest/operate/
+# oss_and_stack/reference/cluster-spec/). A server that is loading was just started: perhaps another is the primary now.
+_ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 
 
 def _any_errors(replies: Sequence[Reply]) -> bool:

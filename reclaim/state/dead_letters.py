@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from reclaim.bounded import cut, cut_bytes, cut_start
 from reclaim.entry import Entry, check_id, id_after, readable
 from reclaim.errors import AccessDenied
+from reclaim.names import written
 from reclaim.retry import Retries
 from reclaim.settings import Target
 from reclaim.state.acknowledge import Acknowledger
@@ -123,7 +124,7 @@ class DeadLetter:
             "reason": self.reason,
             "error": self.error,
             "traceback": self.traceback,
-            "consumer": readable(self.entry.consumer),
+            "consumer": written(self.entry.consumer),
             "deliveries": self.entry.deliveries,
             "at": self.at,
             "fields": [{"name": name, "value": value} for name, value in zip(names, values, strict=True)],
@@ -136,8 +137,8 @@ class DeadLetters:
     def __init__(self, server: Server, target: Target) -> None:
         self._server = server
         self._keys = target.keys
-        self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self._group = target.group_bytes
+        self._consumer = target.consumer_bytes
         self._maxlen = target.dead_letter_maxlen
         self._park = _PARK_AND_DELETE if target.delete_acknowledged else _PARK
         self._acknowledger = Acknowledger(target)

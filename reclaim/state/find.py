@@ -67,8 +67,8 @@ class Finder:
         self._server = server
         self._refunds = refunds
         self._stream = target.keys.stream
-        self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self._group = target.group_bytes
+        self._consumer = target.consumer_bytes
         self._min_idle_ms = target.min_idle_ms
         self._has_idle_option = True  # until the server says otherwise
         self._is_dense = True  # whether most of the entries that were read last were idle

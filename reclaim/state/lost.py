@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from reclaim.bounded import NAME_CHARS, cut_bytes, shortened
 from reclaim.entry import by_name, check_id, id_before, readable
+from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.ask import Command
 from reclaim.state.connection import Server
@@ -40,7 +41,7 @@ class LostEntry:
         facts = by_name(flat)
         return cls(
             id=readable(check_id(facts[b"id"])),
-            consumer=shortened(readable(facts[b"consumer"]), NAME_CHARS),
+            consumer=shortened(written(facts[b"consumer"]), NAME_CHARS),
             deliveries=int(facts[b"deliveries"]),
             idle_ms=int(facts[b"idle_ms"]),
             at=moment(int(facts[b"at"])),

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from reclaim.entry import Entry, by_name, readable
+from reclaim.entry import Entry, by_name
 from reclaim.errors import said
+from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.acknowledge import Acknowledged, Acknowledger
 from reclaim.state.ask import Ask, Reply, checked
@@ -45,8 +46,8 @@ class PendingList:
     def __init__(self, server: Server, target: Target) -> None:
         self._server = server
         self._stream = target.keys.stream
-        self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self._group = target.group_bytes
+        self._consumer = target.consumer_bytes
         self._acknowledger = Acknowledger(target)
         self._tells_backlog = target.alert_backlog_sec > 0
 
@@ -92,7 +93,7 @@ class PendingList:
         for at in range(0, len(names), SWEEP_AT_ONCE):
             some = names[at : at + SWEEP_AT_ONCE]
             swept += await self._server.call("EVAL", _SWEEP, 1, self._stream, self._group, *some)
-        return [readable(name) for name in swept]
+        return [written(name) for name in swept]
 
 
 def _summary(replies: Sequence[Reply]) -> Summary:
@@ -100,7 +101,7 @@ def _summary(replies: Sequence[Reply]) -> Summary:
     if isinstance(reply, ResponseError) and error_code(reply) == "NOGROUP":
         return Summary(group_missing=said(reply))
     count, _, _, consumers = checked(reply)
-    return Summary(count, {readable(name): int(held) for name, held in consumers or ()})
+    return Summary(count, {written(name): int(held) for name, held in consumers or ()})
 
 
 def _first_idle_ms(replies: Sequence[Reply]) -> int:

@@ -56,8 +56,8 @@ class Refunds:
     def __init__(self, server: Server, target: Target) -> None:
         self._server = server
         self._stream = target.keys.stream
-        self._group = target.group.encode()
-        self._consumer = target.consumer.encode()
+        self._group = target.group_bytes
+        self._consumer = target.consumer_bytes
         self._lock = asyncio.Lock()
         self._owed: list[Row] = []
         self._in_doubt: list[tuple[Row, float]] = []  # each as the claim would leave it, and until when it is in doubt

@@ -17,7 +17,7 @@ GROUPS = ["g", "redisearch_app_group", "a:b", "{x}", "}", "{"]
 
 
 def slots(stream: str, group: str = "g") -> set[int]:
-    return {key_slot(key) for key in astuple(Keys.of(stream, group))}
+    return {key_slot(key) for key in astuple(Keys.of(stream.encode(), group.encode()))}
 
 
 @pytest.mark.G9
@@ -41,13 +41,13 @@ def test_any_name_without_braces_gives_its_slot_to_all_keys(stream: str, group: 
 
 def test_keys_are_named_for_the_stream_the_group_and_what_they_hold() -> None:
     """As docs/operate.md lists them. Another group has other keys."""
-    keys = Keys.of("tweets_stream", "redisearch_app_group")
+    keys = Keys.of(b"tweets_stream", b"redisearch_app_group")
 
     assert keys.stream == b"tweets_stream"
     assert keys.lease == b"{tweets_stream}:reclaim:redisearch_app_group:lease"
     assert keys.dead == b"{tweets_stream}:reclaim:redisearch_app_group:dead"
-    assert Keys.of("{t}weets", "g").lost == b"{t}weets:reclaim:g:lost"
-    names = astuple(keys) + astuple(Keys.of("tweets_stream", "other"))[1:]
+    assert Keys.of(b"{t}weets", b"g").lost == b"{t}weets:reclaim:g:lost"
+    names = astuple(keys) + astuple(Keys.of(b"tweets_stream", b"other"))[1:]
     assert len(set(names)) == len(names) == 15
 
 
@@ -68,7 +68,7 @@ def test_a_stream_of_the_list_with_braces_that_are_no_hash_tag_is_refused() -> N
         Settings.from_env(env)
 
     (problem,) = caught.value.problems
-    assert problem.startswith("RECLAIM_TARGETS[1].STREAM_NAME is '{}x'")
+    assert problem.startswith("RECLAIM_TARGETS[1].stream is '{}x'")
 
 
 @pytest.mark.parametrize("name", ["{t}weets", "tweets{1}", "{a}{b}", "{a}b}"])

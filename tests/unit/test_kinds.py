@@ -30,7 +30,7 @@ def read(kind: Kind[Any], value: object) -> Any:
     ("kind", "given", "value"),
     [
         (kinds.TEXT, " a b\n", "a b"),
-        (kinds.SECRET, " a b\n", " a b\n"),
+        (kinds.SECRET, " a b \n", " a b "),
         (kinds.whole(1, 9), "9", 9),
         (kinds.whole(1, 9), 9, 9),
         (kinds.number(0, 1), "0.5", 0.5),

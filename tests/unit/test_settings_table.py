@@ -68,7 +68,9 @@ def test_every_default_that_is_written_is_one_that_would_be_read() -> None:
 def test_secrets_are_known() -> None:
     """What doctor and the README do not show, and what deployments keep in a vault."""
     assert {row.name for row in TABLE if row.kind.is_secret} == {
+        "REDIS_URL",
         "REDIS_PASSWORD",
+        "RECLAIM_TARGETS",
         "ALERT_WEBHOOK_URL",
         "ALERT_WEBHOOK_KEY",
         "APPLICATIONINSIGHTS_CONNECTION_STRING",

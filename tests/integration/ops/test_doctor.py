@@ -14,7 +14,7 @@ from reclaim.app import App
 from reclaim.ops.checks import Check
 from reclaim.ops.doctor import _clock, doctor
 from reclaim.ops.health import Health
-from reclaim.ops.permissions import QUESTIONS, TRANSACTIONS, _uses
+from reclaim.ops.permissions import CONNECTING, QUESTIONS, TRANSACTIONS, _uses, whole_rule
 from reclaim.settings import Target
 from tests.support import (
     Client,
@@ -330,7 +330,7 @@ async def test_a_user_who_may_no_scripts_or_transactions(server: Endpoint, clien
 
     assert [(about, todo) for about, _, todo in wrong(found)] == [
         ("scripts", "allow the user +eval +evalsha"),
-        ("s/g", "allow the user +multi +exec +discard"),
+        ("s/g", f"add to the user's rules: {whole_rule(a_target(), b'tweet:1')}"),
     ]
     assert client.execute_command("XPENDING", "s", "g") == before
     assert client.execute_command("KEYS", "*") == [b"s"]
@@ -345,7 +345,8 @@ def documented() -> list[str]:
 
 def listed(target: Target) -> set[str]:
     """The commands that the doctor knows of, a subcommand after a space."""
-    return {str(command[0]) for _, _, many in _uses(target, b"h") for command in many} | {*TRANSACTIONS, *QUESTIONS}
+    used = {str(command[0]) for _, _, many in _uses(target, b"h") for command in many}
+    return used | {*TRANSACTIONS, *QUESTIONS, *CONNECTING}
 
 
 def test_the_documented_permissions_are_those_of_the_code() -> None:
@@ -406,7 +407,7 @@ def test_every_command_that_is_sent_is_on_the_list(client: Client) -> None:
 
     assert {"XCLAIM", "XACK", "ZADD", "HSET", "EVAL", "XDEL", "PEXPIRE", "DISCARD", "INFO", "ACL"} <= sent
     sent &= {row[0].decode().upper() for row in client.execute_command("COMMAND")}
-    assert sent - first_words == set()
+    assert sent - first_words == {"AUTH", "CLIENT"}, "everybody may send AUTH, and CLIENT SETINFO may be refused"
 
 
 async def test_who_deletes_needs_more_than_who_does_not(server: Endpoint, client: Client) -> None:
@@ -543,3 +544,77 @@ async def test_a_server_that_does_not_say_which_it_is(client: Client, embedded_p
     assert [one[0] for one in wrong(found)] == ["server"]
     assert of(found, "user") == [("ok", "default, without a password", "")]
     assert of(found, "s/g")[-1][0] == "ok"
+
+
+# --- what is met there instead ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", available())
+@pytest.mark.parametrize("lacks", ["-@all +@read +@write", "+@all -eval -multi", "+@all -select", "-@all"])
+async def test_what_a_limited_user_lacks_is_named_at_once(kind: str, lacks: str) -> None:
+    """Whoever asks an administrator wants to ask once: every command and every key that runs and doctor need."""
+    target, entries = a_target(hash_version_field="v"), held(range(3))
+    with Server(kind) as server, raw_client(server.port, db=1) as client:
+        given(client, target, *entries)
+        client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", "~s", *lacks.split())
+        asked = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw", "REDIS_DB": "1", "HASH_VERSION_FIELD": "v"}
+        if lacks != "+@all -select":
+            client.execute_command("ACL", "SETUSER", "app", "+select")
+        found = await findings(server, **asked)
+        rules = {word for one in found if one.health is Health.FAIL for word in one.todo.split() if word[0] in "+~"}
+        client.execute_command("ACL", "SETUSER", "app", *rules)
+        after = await findings(server, **asked)
+        app = App(settings_for(server, target, username="app", password="pw", db=1))
+        await app.run()
+        await app.aclose()
+
+        assert rules
+        assert {one.what for one in after if one.health is Health.FAIL} == set()
+        assert len(state(client, target).hashes) == 3
+
+
+@pytest.mark.parametrize("kind", available())
+async def test_a_server_without_scripts_is_not_taken_for_a_matter_of_permissions(kind: str) -> None:
+    """No administrator of users can help."""
+    with Server(kind, rename_command=("EVAL", "")) as server, raw_client(server.port) as client:
+        given(client, a_target())
+        found = await findings(server)
+
+    ((about, what, todo),) = [one for one in wrong(found) if one[0] != "s/g" or "EVALSHA" not in one[1]]
+    assert (about, "runs no scripts" in what) == ("scripts", True)
+    assert todo == "choose a server that has EVAL: a provider may have renamed it or taken it away"
+
+
+async def test_a_node_that_has_not_the_stream_is_told_with_the_setting(client: Client, embedded_proxy: Proxy) -> None:
+    """As every command about the stream is answered there."""
+    given(client, a_target())
+    for name in ("XINFO", "XPENDING"):
+        embedded_proxy.when(name, ErrorReply("MOVED 105 10.0.0.7:6379"), times=None)
+
+    found = await findings(embedded_proxy)
+
+    assert {(about, todo.partition(",")[0]) for about, _, todo in wrong(found)} == {("s/g", "set REDIS_CLUSTER=true")}
+
+
+async def test_settings_that_are_odd_are_warned_of(embedded: Endpoint, client: Client) -> None:
+    """Also where others are bad."""
+    given(client, a_target())
+    odd = {"REDIS_SENTINEL": "mymaster", "REDIS_SSL": "false"}
+
+    good = await findings(embedded, **odd)
+    bad = await findings(embedded, **odd, LANES="many")
+
+    told = ["REDIS_SENTINEL is no setting of ours", "REDIS_SSL is no setting of ours"]
+    assert [what for _, what, _ in wrong(good)] == told
+    assert [what for _, what, _ in wrong(bad)][1:] == told
+
+
+async def test_a_url_is_no_more_shown_than_a_password(embedded: Endpoint, client: Client) -> None:
+    """The address alone, which the connection names."""
+    given(client, a_target())
+    url = f"redis://default:s3cret@{HOST}:{embedded.port}/0"
+
+    found = await findings(embedded, REDIS_URL=url, REDIS_HOST="")
+
+    assert f"REDIS_URL=***{HOST}:{embedded.port}***" in found[0].what
+    assert "s3cret" not in str(found)

@@ -329,8 +329,8 @@ async def test_bytes_that_are_no_text_are_shown_by_their_numbers(server: Endpoin
 
     (found,) = (await status_of(settings_for(server)))["targets"]
 
-    assert [one["consumer"] for one in found["pending"]["by_consumer"]] == ["\x00\x1b[31m\\xff\\xe2\\x82"]
-    assert found["pending"]["oldest"]["consumer"] == "\x00\x1b[31m\\xff\\xe2\\x82"
+    assert [one["consumer"] for one in found["pending"]["by_consumer"]] == [r"\x00\x1b[31m\xff\xe2\x82"]
+    assert found["pending"]["oldest"]["consumer"] == r"\x00\x1b[31m\xff\xe2\x82"
     json.dumps(found)
 
 

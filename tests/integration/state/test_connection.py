@@ -5,8 +5,13 @@ import errno
 import os
 import socket
 import ssl
+import subprocess
+import threading
+import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +19,15 @@ import pytest
 import trustme
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from dev.proxy import Fault, Proxy
-from dev.server import HOST, Server, available
+from dev.proxy import ErrorReply, Fault, Proxy
+from dev.server import HOST, Server, available, binary
 from reclaim import handlers
 from reclaim.app import App
-from reclaim.errors import AccessDenied, NotTrusted, RunFailed, Unreachable
+from reclaim.errors import AccessDenied, NotTrusted, RunFailed, Unreachable, Unsuitable
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
-from reclaim.settings import Settings
-from reclaim.state.connection import _exchange, connect
+from reclaim.settings import Settings, Target
+from reclaim.state.connection import TIMEOUT_SEC, connect, exchange
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
 
 STEPS_OF_A_BATCH = 20  # of the event loop: connecting and sending, and hardly an answer yet
@@ -114,6 +119,24 @@ async def test_a_batch_is_cancelled_wherever_it_stands(embedded: Endpoint) -> No
     assert set(outcomes) == {asyncio.CancelledError}
 
 
+async def test_a_batch_is_cancelled_wherever_its_handshake_stands(
+    embedded: Endpoint, authority: trustme.CA, ca_file: str
+) -> None:
+    """Which may be under way beside our question whether TLS is spoken at all."""
+    outcomes: set[type] = set()
+    with Proxy(embedded.server_port, tls=tls_for(authority)) as tls:
+        for part in range(12):
+            server = connect(settings_for(tls, tls=True, ca_file=ca_file))
+            task = asyncio.create_task(server.batch([("PING",)]))
+            await asyncio.sleep(part * 0.001)
+            if not task.done():
+                task.cancel()
+                outcomes |= {type(outcome) for outcome in await asyncio.gather(task, return_exceptions=True)}
+            await server.aclose()
+
+    assert outcomes == {asyncio.CancelledError}
+
+
 async def test_a_connection_that_times_out_in_the_system_is_an_error(
     embedded: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +150,7 @@ async def test_a_connection_that_times_out_in_the_system_is_an_error(
 
         monkeypatch.setattr(connection, "send_packed_command", send)
         with pytest.raises(RedisConnectionError, match="timed out"):
-            await _exchange(connection, b"", 1)
+            await exchange(connection, b"", 1)
         assert not connection.is_connected
     await server.aclose()
 
@@ -314,3 +337,253 @@ async def test_a_redis_that_speaks_tls_itself_is_served(authority: trustme.CA, c
             assert state(client, target) == State(hashes=stored(*entries), length=50)
         error = await failure(settings_for(server, target, tls=True))
     assert isinstance(error.__cause__, NotTrusted)
+
+
+# --- what is met there instead ---------------------------------------------------------------------------------------
+
+
+async def test_tls_to_a_server_without_it_is_told_within_one_timeout(embedded: Endpoint, client: Client) -> None:
+    """Else both sides wait for each other. It is not tried again, as no retry helps."""
+    target = a_target()
+    given(client, target, *held(range(3)))
+    before = time.monotonic()
+
+    error = await failure(settings_for(embedded, target, tls=True))
+
+    assert time.monotonic() - before < TIMEOUT_SEC
+    assert isinstance(error.__cause__, Unsuitable)
+    assert f"{HOST}:{embedded.port} speaks without TLS, and we speak TLS; set REDIS_TLS=false" in str(error)
+    assert len(state(client, target).pending) == 3
+
+
+async def test_tls_to_a_server_that_wants_a_password_is_told_too() -> None:
+    """It answers our question, which comes without a password, with an error."""
+    with Server("valkey-9", requirepass="right") as server:
+        error = await failure(settings_for(server, tls=True, password="right"))
+
+    assert "speaks without TLS" in str(error)
+
+
+async def test_a_slow_handshake_is_waited_for(embedded: Endpoint, authority: trustme.CA, ca_file: str) -> None:
+    """A server that speaks TLS, and takes longer than after which it is asked whether it speaks plainly."""
+    with Proxy(embedded.server_port, tls=tls_for(authority)) as tls, _late(tls.port, by_sec=1.5) as late_port:
+        server = connect(replace(settings_for(tls, tls=True, ca_file=ca_file), port=late_port))
+        answer = await server.call("PING")
+        await server.aclose()
+
+    assert answer == b"PONG"
+
+
+@contextmanager
+def _late(port: int, by_sec: float) -> Iterator[int]:
+    """A port that leads to another one, and passes nothing on for the first while of each connection."""
+
+    def serve(near: socket.socket) -> None:
+        time.sleep(by_sec)
+        with near, socket.create_connection((HOST, port)) as far:
+            back = threading.Thread(target=pump, args=(far, near))
+            back.start()
+            pump(near, far)
+            back.join()
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):  # it is closed at the end
+            while True:
+                serve(listener.accept()[0])
+
+    with socket.create_server((HOST, 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+async def test_no_tls_to_a_server_with_it_is_told(embedded: Endpoint, authority: trustme.CA) -> None:
+    """Whoever's certificate it has."""
+    with Proxy(embedded.server_port, tls=tls_for(authority)) as tls:
+        error = await failure(settings_for(tls))
+
+        assert isinstance(error.__cause__, Unsuitable)
+        assert f"{HOST}:{tls.port} speaks TLS, and we speak without it; set REDIS_TLS=true" in str(error)
+
+
+@pytest.mark.skipif("redis-7.0" not in available() and not os.environ.get("CI"), reason="only Debian's speaks TLS")
+async def test_no_tls_to_a_redis_with_it_is_told(authority: trustme.CA, tmp_path: Path) -> None:
+    """It closes the connection without a word."""
+    pem = tmp_path / "server.pem"
+    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(pem))
+    with Server("redis-7.0", tls_pem=pem) as server:
+        error = await failure(settings_for(server, password="right"))
+
+    assert "speaks TLS, and we speak without it; set REDIS_TLS=true" in str(error)
+
+
+@pytest.mark.parametrize("kind", available())
+async def test_the_last_words_of_a_server_that_closes_are_what_the_person_reads(kind: str) -> None:
+    """It has all the clients that it may have."""
+    with Server(kind, maxclients="1") as server, raw_client(server.port) as client:
+        client.execute_command("PING")
+
+        error = await failure(settings_for(server, a_target(retry_attempts=1)))
+
+    assert f"no connection to {server.address}: " in str(error)
+    assert "max number of clients reached" in str(error)
+
+
+@pytest.mark.parametrize("words", [b"-DENIED Redis is running in protected mode\r\n", b"-ERR Protocol error\r\n"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_last_words_are_read_whenever_they_come(words: bytes, *, at_once: bool) -> None:
+    """Before we have said anything, and after."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not at_once:
+            await reader.read(10)
+        writer.write(words)
+        writer.close()
+
+    listener = await asyncio.start_server(serve, HOST, 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        server = connect(Settings(HOST, port, (a_target(),), tls=False))
+        with pytest.raises(Unreachable, match=words.decode().strip().split(" ", 1)[1]):
+            await server.call("PING")
+        await server.aclose()
+
+
+async def test_last_words_on_a_connection_that_has_worked_are_read() -> None:
+    """A request that is too large for the server, say. The words are no reply, so they are no error of an entry."""
+    with Server("valkey-9", proto_max_bulk_len="1mb") as own:
+        server = connect(settings_for(own))
+        await server.call("PING")
+        with pytest.raises(RedisConnectionError, match="closed the connection and said: ERR Protocol error: inv"):
+            await server.batch([("SET", "k", b"x" * 2**21), ("PING",)])
+        await server.aclose()
+
+
+@contextmanager
+def sentinel(folder: Path) -> Iterator[int]:
+    """The port of a Sentinel, which has nobody to watch."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    config = folder / "sentinel.conf"
+    config.write_text(f"port {port}\nbind {HOST}\ndir {folder}\n")
+    program = binary("redis-7.0")
+    assert program is not None
+    process = subprocess.Popen([program, config, "--sentinel"], stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with suppress(OSError), socket.create_connection((HOST, port)):
+                break
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif("redis-7.0" not in available() and not os.environ.get("CI"), reason="needs Debian's redis-server")
+async def test_a_sentinel_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """It knows where the data is, and has none."""
+    with sentinel(tmp_path) as port:
+        error = await failure(Settings(HOST, port, (a_target(),), tls=False))
+
+    assert isinstance(error.__cause__, Unsuitable)
+    assert f"{HOST}:{port} is a Sentinel, not a Redis that holds data; let REDIS_HOST name the primary" in str(error)
+
+
+@pytest.mark.parametrize("command", ["EVAL", "XCLAIM"])
+@pytest.mark.parametrize("kind", available())
+async def test_a_server_without_a_command_is_told_as_that(kind: str, command: str) -> None:
+    """Some providers rename commands. Nothing is tried twice."""
+    target = a_target()
+    with Server(kind, rename_command=(command, "")) as server, raw_client(server.port) as client:
+        given_without_claims(client, target)
+        error = await failure(settings_for(server, target))
+        pending = client.execute_command("XPENDING", "s", "g", "-", "+", 10)
+
+    said = "runs no scripts, and we cannot do without" if command == "EVAL" else "has no XCLAIM, and we cannot do with"
+    assert said in str(error)
+    assert [row[1] for row in pending] == [b"worker"] * 3, "nothing was claimed"
+
+
+def given_without_claims(client: Client, target: Target) -> None:
+    """Three entries that a consumer has had for longer than the target's least idle time."""
+    client.execute_command("XGROUP", "CREATE", target.stream, target.group, "0", "MKSTREAM")
+    for entry in held(range(3)):
+        client.execute_command("XADD", target.stream, "*", *entry.fields)
+    client.execute_command("XREADGROUP", "GROUP", target.group, "worker", "STREAMS", target.stream, ">")
+    time.sleep(target.min_idle_ms / 1000 + 0.01)
+
+
+async def test_a_node_of_a_cluster_is_told_as_that(embedded_proxy: Proxy, client: Client) -> None:
+    """The key is on another node."""
+    given(client, a_target(), *held(range(3)))
+    embedded_proxy.when("XPENDING", ErrorReply("MOVED 105 10.0.0.7:6379"), times=None)
+
+    error = await failure(settings_for(embedded_proxy))
+
+    assert isinstance(error.__cause__, Unsuitable)
+    assert "is a node of a cluster, and the key is on another node (slot 105 is at 10.0.0.7:6379); set " in str(error)
+
+
+# --- where and in which database -------------------------------------------------------------------------------------
+
+
+@pytest.mark.G9
+async def test_another_database_is_worked_in_and_no_other(server: Endpoint, client: Client) -> None:
+    """Also on connections that are made anew: another team has a stream of the same name in database 0."""
+    target, entries = a_target(), held(range(3))
+    given(client, target, *entries)
+    theirs = state(client, target)
+    with raw_client(server.server_port, db=7) as ours:
+        given(ours, target, *entries)
+        connection = connect(settings_for(server, target, db=7))
+        runner = Runner(target, connection, handlers.make(connection, target))
+        await runner.run(30)
+        await connection._pool.disconnect()
+        given(ours, target, *entries)
+        await runner.run(30)
+        await connection.aclose()
+
+        assert state(ours, target) == State(hashes=stored(*entries), length=6)
+    assert state(client, target) == theirs
+
+
+async def test_a_database_that_is_not_there_is_told_by_its_setting(embedded: Endpoint) -> None:
+    """A server has 16 unless it is told otherwise. The connection is not used for database 0 instead."""
+    server = connect(settings_for(embedded, db=99))
+    for _ in range(2):
+        with pytest.raises(Unsuitable, match=r"has no database 99 for us: .*; REDIS_DB \(or the database in"):
+            await server.call("SET", "k", "v")
+    await server.aclose()
+
+
+@pytest.mark.parametrize("login", ["", ":right@", "app:right@"])
+async def test_a_unix_socket_is_spoken_to(login: str, tmp_path: Path) -> None:
+    """A server that listens there and nowhere else."""
+    path = tmp_path / "redis.sock"
+    config = {"requirepass": "right"} if login else {}
+    with Server("valkey-9", unixsocket=str(path), **config) as server:
+        with raw_client(server.port, password="right" if login else None) as client:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">right", "~*", "+@all")
+        names = {"STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
+        connection = connect(Settings.from_env(names | {"REDIS_URL": f"unix://{login}{path}?db=1"}))
+        await connection.call("SET", "k", "v")
+        await connection.aclose()
+        with raw_client(server.port, password="right" if login else None, db=1) as client:
+            assert client.execute_command("GET", "k") == b"v"
+
+
+async def test_a_unix_socket_that_is_not_there_is_told_by_its_path() -> None:
+    server = connect(Settings("", 0, (a_target(),), "/nowhere/redis.sock", tls=False))
+
+    with pytest.raises(Unreachable, match=r"no connection to unix:///nowhere/redis\.sock: "):
+        await server.call("PING")
+    await server.aclose()

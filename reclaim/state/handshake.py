@@ -1,0 +1,196 @@
+"""Owns how a connection to Redis begins: TCP, TLS or a socket, user and database; and why one could not begin."""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import hiredis
+from redis import exceptions as redis_errors
+from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import DefaultParser
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unsuitable
+from reclaim.settings import Settings
+from reclaim.state.ask import Command, Reply
+from reclaim.verdicts import error_code
+
+SILENT_SEC = 1.0  # after so long without an answer to our TLS handshake, we ask whether the server speaks without TLS
+PROBE_SEC = 3.0  # for one question of that kind; the batch's own timeout goes on meanwhile
+
+Exchange = Callable[[Any, bytes, int], Awaitable[list[Reply]]]
+
+
+def make_pool(settings: Settings, exchange: Exchange, timeout_sec: float) -> ConnectionPool:
+    """A pool whose connections begin as the settings say. Nothing is sent before the first one is taken.
+
+    redis-py's own retry is off, because tenacity is the one layer that retries. Its timeouts are off too, because each
+    batch has a timeout of ours; redis-py waits with asyncio.wait_for, which in Python 3.11 may swallow a cancellation
+    (https://github.com/python/cpython/issues/86296).
+
+    Args:
+        settings: where the server is, and as whom.
+        exchange: sends commands over a connection and reads their replies.
+        timeout_sec: how long connecting may take.
+    """
+    place: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    cls: type[Any] = Connection
+    if settings.socket_path is not None:
+        place, cls = {"path": settings.socket_path}, UnixDomainSocketConnection
+    elif settings.tls:
+        cls = _TlsConnection
+        place |= {"ssl_min_version": ssl.TLSVersion.TLSv1_2, "ssl_ca_certs": settings.ca_file}
+    return ConnectionPool(
+        connection_class=cls,
+        **place,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=None,
+        socket_connect_timeout=timeout_sec,
+        parser_class=_Parser,
+        driver_info=None,
+        redis_connect_func=_Greeting(settings, exchange).greet,
+    )
+
+
+async def why_not_met(exc: Exception, settings: Settings) -> ServerError | None:
+    """What is wrong where a connection could not begin, if it is one of the things that a person can set right."""
+    for cause in _causes(exc):
+        if isinstance(cause, ServerError):
+            return cause
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NotTrusted(f"the certificate of {settings.address} is not trusted: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLError) and await _speaks_plainly(settings.host, settings.port):
+            return _plain(settings.address)
+    is_plain_tcp = not settings.tls and settings.socket_path is None
+    is_reached = not any(isinstance(cause, ConnectionRefusedError | socket.gaierror) for cause in _causes(exc))
+    if is_plain_tcp and is_reached and await _speaks_tls(settings.host, settings.port):
+        return Unsuitable(f"{settings.address} speaks TLS, and we speak without it", "set REDIS_TLS=true")
+    return None
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = exc
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _plain(address: str) -> Unsuitable:
+    todo = "set REDIS_TLS=false, or let REDIS_HOST name the port for TLS"
+    return Unsuitable(f"{address} speaks without TLS, and we speak TLS", todo)
+
+
+class _Parser(DefaultParser):  # type: ignore[misc,valid-type]  # redis-py chooses the class where it is loaded
+    """A parser that keeps what it was given last, so that a server's last words can be read when it hangs up."""
+
+    heard = b""
+
+    async def read_from_socket(self) -> bool:
+        heard: bytes = await self._stream.read(self._read_size)
+        if not heard:
+            raise redis_errors.ConnectionError("the server has closed the connection")
+        self.heard = heard
+        self._reader.feed(heard)
+        return True
+
+
+class _Greeting:
+    """What is said first on each connection: who we are, and which database we mean."""
+
+    def __init__(self, settings: Settings, exchange: Exchange) -> None:
+        self._settings = settings
+        self._exchange = exchange
+
+    async def greet(self, connection: Any) -> None:
+        """Greet the server.
+
+        Raises:
+            Unsuitable: the database is not there.
+            redis.exceptions.RedisError: another answer than a good one.
+        """
+        try:
+            connection._parser.on_connect(connection)  # noqa: SLF001 # as redis-py's own greeting begins
+            await self._introduce(connection)
+        except BaseException:  # a connection that was not greeted works in another database: it must not be used
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def _introduce(self, connection: Any) -> None:
+        named: list[tuple[str, Command]] = [("name", ("CLIENT", "SETINFO", "LIB-NAME", "reclaim"))]
+        username, password, db = self._settings.username, self._settings.password, self._settings.db
+        if username or password:
+            login = (username, password or "") if username else (password or "",)
+            named.insert(0, ("login", ("AUTH", *login)))
+        if db:
+            named.append(("database", ("SELECT", db)))
+        request = b"".join(hiredis.pack_command(command) for _, command in named)  # type: ignore[arg-type] # as in connection
+        replies = await self._exchange(connection, request, len(named))
+        for (name, _), reply in zip(named, replies, strict=True):
+            if not isinstance(reply, Exception):
+                continue
+            if _HANGS_UP.match(f"{error_code(reply)} {reply}"):
+                raise redis_errors.ConnectionError(str(reply)) from reply
+            if name == "login":
+                raise redis_errors.AuthenticationError(str(reply)) from reply
+            if name == "database" and isinstance(reply, redis_errors.NoPermissionError):
+                what = f"{self._settings.address} does not let this user run SELECT, which REDIS_DB={db} needs: {reply}"
+                raise AccessDenied(what, "SELECT") from reply
+            if name == "database":
+                todo = "REDIS_DB (or the database in REDIS_URL) has to be one that this user may select there"
+                raise Unsuitable(f"{self._settings.address} has no database {db} for us: {reply}", todo) from reply
+
+
+# What a server says of a connection before it closes it; in protected mode, say, Redis answers only its own machine.
+_HANGS_UP = re.compile("DENIED|ERR Protocol error")
+
+
+class _TlsConnection(SSLConnection):
+    """A connection with TLS that says so if the server speaks without it, which else is silence on both sides."""
+
+    async def _connect(self) -> None:
+        handshake = asyncio.ensure_future(super()._connect())  # type: ignore[no-untyped-call] # it has no types
+        try:
+            await asyncio.wait({handshake}, timeout=SILENT_SEC)
+            if not handshake.done() and await _speaks_plainly(self.host, int(self.port)) and not handshake.done():
+                raise _plain(f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
+            await handshake
+        finally:
+            if not handshake.done():
+                handshake.cancel()
+                await asyncio.wait({handshake})
+            if not handshake.cancelled():
+                handshake.exception()  # or asyncio would complain that nobody has asked for it
+
+
+async def _speaks_plainly(host: str, port: int) -> bool:
+    """Whether Redis answers there without TLS; asked with an empty hand: no user, no password."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PROBE_SEC):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"PING\r\n")
+                return _IS_RESP.match(await reader.read(64)) is not None
+            finally:
+                writer.transport.abort()
+    return False
+
+
+_IS_RESP = re.compile(rb"\+PONG|-[A-Z]+ ")
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    """Whether a TLS handshake works there; nothing is sent, so whose certificate it is does not matter."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with suppress(OSError, TimeoutError):  # an SSLError is an OSError
+        async with asyncio.timeout(PROBE_SEC):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            writer.transport.abort()
+            return True
+    return False
