@@ -70,6 +70,8 @@ interface RunReport {
   stored?: number;
   parked?: number;
   lost?: number;
+  duplicate_fields?: number;
+  not_deleted?: number;
   failed?: number;
   retried?: number;
   held?: number;

@@ -74,7 +74,7 @@ def sentence(report: RunReport) -> str:
 
 def _counts(report: RunReport) -> list[str]:
     """What became of entries. A run without any says ``nothing idle``, but only if it has looked at the whole list."""
-    told = {*MAIN_COUNTS, "given_back", "lost"}
+    told = {*MAIN_COUNTS, "given_back", "lost", "duplicate_fields", "not_deleted"}
     counts = [f"{n} {name.replace('_', ' ')}" for name, n in report.numbers().items() if n and name in told]
     return counts or (["nothing idle"] if report.outcome is Outcome.COMPLETED else [])
 

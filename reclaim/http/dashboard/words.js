@@ -278,6 +278,8 @@ function runCounts(report) {
     [report.stored, "stored"],
     [report.parked, "made dead letters"],
     [report.lost, "lost"],
+    [report.duplicate_fields, "with a name more than once"],
+    [report.not_deleted, "not deleted"],
     [left(report), "left pending"],
   ];
   return counts.filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}`);

@@ -87,6 +87,11 @@ const RUNS = [
     "The run: completed, 5 claimed, 3 stored, 1 made dead letters, 1 left pending, 0.5 s.",
   ],
   [
+    "of a stream used as a queue",
+    { claimed: 5, stored: 5, duplicate_fields: 1, not_deleted: 2 },
+    "The run: completed, 5 claimed, 5 stored, 1 with a name more than once, 2 not deleted, 0.5 s.",
+  ],
+  [
     "that found nothing",
     { outcome: "nothing_pending" },
     "The run: nothing pending, nothing was idle, 0.5 s.",
