@@ -193,9 +193,14 @@ FILE = Kind(_file, "a file that can be read")
 # --- kinds of one setting --------------------------------------------------------------------------------------------
 
 
-def not_yet(word: str) -> Kind[str]:
+def not_yet(word: str, later: str) -> Kind[str]:
     """A setting that has only one value that works so far."""
-    return choice(word)._replace(allowed=f"{word}; anything else is not supported yet")
+
+    def show(text: str) -> str:
+        """Another word may be a secret: some put the password itself into REDIS_AUTH."""
+        return text if text.lower() in {word, later} else "***"
+
+    return choice(word)._replace(allowed=f"{word}; anything else is not supported yet", show=show)
 
 
 def _stream(text: str) -> str:

@@ -281,8 +281,12 @@ _URL = Setting(
     "shows; it decides TLS, user, password and database",
 )
 _NOT_YET = (
-    Setting("REDIS_CLUSTER", "false", kinds.not_yet("false"), "a cluster is not supported yet", is_listed=False),
-    Setting("REDIS_AUTH", "password", kinds.not_yet("password"), "Entra is not supported yet", is_listed=False),
+    Setting(
+        "REDIS_CLUSTER", "false", kinds.not_yet("false", "true"), "a cluster is not supported yet", is_listed=False
+    ),
+    Setting(
+        "REDIS_AUTH", "password", kinds.not_yet("password", "entra"), "Entra is not supported yet", is_listed=False
+    ),
 )
 _TARGETS: Setting[Any] = Setting(
     "RECLAIM_TARGETS",

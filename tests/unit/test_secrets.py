@@ -135,6 +135,14 @@ def test_the_list_of_targets_is_never_shown_whole(text: str) -> None:
     assert CANARY not in problem
 
 
+def test_a_password_in_redis_auth_is_not_shown() -> None:
+    """Other programs take it there."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(LEAST | {"REDIS_AUTH": CANARY})
+
+    assert caught.value.problems == ["REDIS_AUTH is '***'; allowed: password; anything else is not supported yet"]
+
+
 def test_json_that_cannot_be_read_is_told_of_by_its_place() -> None:
     """Which is all that helps, and holds no secret."""
     with pytest.raises(SettingsError) as caught:
