@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from itertools import chain, repeat
 
-from reclaim.entry import Entry, readable
+from reclaim.entry import Entry
 from reclaim.errors import NameTaken
 from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed, Stored
 from reclaim.keys import Template
+from reclaim.names import written
 from reclaim.state.ask import Command, Reply
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
@@ -35,7 +36,7 @@ class HashHandler:
             NameTaken: the entry has a field with the name of the version field, whose value the ID would overwrite.
         """
         if self._version_field is not None and self._version_field in entry.fields[::2]:
-            raise NameTaken(f"it has a field {readable(self._version_field)!r}, as HASH_VERSION_FIELD is called")
+            raise NameTaken(f"it has a field called {written(self._version_field)}, like HASH_VERSION_FIELD")
         return self._key.render(entry)
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:

@@ -101,12 +101,12 @@ def _names(target: Target, newest: Reply) -> Iterator[Check]:
     if target.handler is not None or not newest:
         return
     entry = Entry(*newest)
-    version, duplicate = target.hash_version_field, entry.duplicate_name()
+    version, duplicate = target.version_field_bytes, entry.duplicate_name()
     if version is not None and entry.get(version) is not None:
-        what = f"the newest entry, {readable(entry.id)}, has a field {version!r}, as HASH_VERSION_FIELD is called"
+        what = f"the newest entry, {readable(entry.id)}, has a field called {written(version)}, like HASH_VERSION_FIELD"
         yield fail(target.name, what, "choose another name: such entries become dead letters")
     if duplicate is not None:
-        what = f"the newest entry, {readable(entry.id)}, has the field {readable(duplicate)!r} more than once"
+        what = f"the newest entry, {readable(entry.id)}, has the field {written(duplicate)} more than once"
         todo = "the hash keeps its last value only; a handler of your own sees all of them"
         yield warn(target.name, what, todo)
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from reclaim.visible import for_a_terminal
+from reclaim.names import written
 
 logger = logging.getLogger("reclaim")
 
@@ -22,5 +22,5 @@ class Duplicates:
             logger.warning(
                 "reclaim %s: entries have the field %.200s more than once; a hash keeps its last value only",
                 self._target,
-                for_a_terminal(names[0]),
+                written(names[0]),
             )

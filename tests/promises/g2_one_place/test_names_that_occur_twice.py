@@ -187,7 +187,7 @@ async def test_a_field_called_like_the_version_field_is_not_overwritten(server: 
 
     report = await run(server, target)
 
-    error = "NameTaken: it has a field 'version', as HASH_VERSION_FIELD is called"
+    error = "NameTaken: it has a field called version, like HASH_VERSION_FIELD"
     assert (report.stored, report.parked, report.reasons) == (1, 1, {error: 1})
     after = state(client, target)
     assert after.pending == {}
