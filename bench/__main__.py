@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import billing, document
 from bench.idle import idle
+from bench.large import large
 from bench.many import many
 from bench.scale import scale
 from bench.section import QUICK, Say, Section, Sizes, Table
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "speed": speed,
     "scale": scale,
     "slow": slow,
+    "large": large,
     "idle": idle,
     "version": version_field,
     "lanes": lanes,

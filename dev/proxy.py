@@ -14,6 +14,7 @@ Not understood, as nothing here needs it: inline commands, and commands with no 
 
 import asyncio
 import enum
+import socket
 import ssl
 import threading
 import time
@@ -31,6 +32,7 @@ Command = list[bytes]
 T = TypeVar("T")
 
 CHUNK_SIZE = 256 * 1024
+LIMITED_CHUNK_SIZE = 16 * 1024  # what passes at once where the link is slow
 
 
 class Fault(enum.Enum):
@@ -95,6 +97,7 @@ class Proxy:
     Attributes:
         port: where it listens.
         request_delay_sec, reply_delay_sec: latency of each direction; it delays, it does not throttle.
+        bytes_per_sec: how much passes in each direction, on all connections together; 0: as much as there is.
         commands: all commands that clients have sent, in order, name and arguments as sent.
         round_trips: how often a client sent something after an answer (or first of all). Where one batch is larger than
             a socket's buffer, its first answers may overtake its end: set a reply delay for an exact count.
@@ -105,6 +108,8 @@ class Proxy:
         self.port = 0
         self.request_delay_sec = 0.0
         self.reply_delay_sec = 0.0
+        self.bytes_per_sec = 0.0
+        self.there, self.back = _Link(self), _Link(self)
         self.commands: list[Command] = []
         self.round_trips = 0
         self._tls = tls
@@ -191,7 +196,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, HOST, self.port)
+            self._listener = await asyncio.start_server(self._serve, HOST, self.port, limit=LIMITED_CHUNK_SIZE)
             self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _unlisten(self) -> None:
@@ -222,6 +227,8 @@ class Proxy:
         except (OSError, asyncio.CancelledError):  # a server that is down is, to our client, a closed connection
             writer.transport.abort()
             return
+        if self.bytes_per_sec:  # what the system takes in for us has passed the link, as far as the client can see
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LIMITED_CHUNK_SIZE)
         connection = _Connection(self, (reader, writer), server)
         self._connections.add(connection)
         try:
@@ -238,6 +245,26 @@ _UNKNOWN_COMMAND = b"*1\r\n$17\r\nREPLACED-BY-PROXY\r\n"
 _REPLACED = {b"EXEC": b"*1\r\n$7\r\nDISCARD\r\n"}  # what leaves the connection as the command would have
 
 
+class _Link:
+    """One direction of the network, which all connections share: one piece passes after another."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._free_at = 0.0
+
+    @property
+    def chunk_size(self) -> int:
+        """How much is to pass at once."""
+        return LIMITED_CHUNK_SIZE if self._proxy.bytes_per_sec else CHUNK_SIZE
+
+    async def carry(self, size: int) -> None:
+        """Wait until so many bytes have passed."""
+        if self._proxy.bytes_per_sec:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + size / self._proxy.bytes_per_sec
+            await asyncio.sleep(self._free_at - now)
+
+
 class _Connection:
     """One client's connection, and the one to the server that belongs to it."""
 
@@ -245,7 +272,7 @@ class _Connection:
         self._proxy = proxy
         self._client_reader, self._client_writer = client
         self._server_reader, self._server_writer = server
-        self._to_client = _Delayed(self._client_writer, self._replied)
+        self._to_client = _Delayed(self._client_writer, proxy.back, self._replied)
         self._to_server = _Delayed(self._server_writer)
         self._awaited: deque[Fault | ErrorReply | None] = deque()  # one for each reply that the server owes
         self._is_new_round_trip = True
@@ -267,7 +294,7 @@ class _Connection:
         self._server_writer.transport.abort()
 
     async def _forward_requests(self) -> None:
-        async for frame in _frames(self._client_reader):
+        async for frame in _frames(self._client_reader, self._proxy.there):
             self._proxy.round_trips += self._is_new_round_trip
             self._is_new_round_trip = False
             self._proxy.commands.append(frame.strings)
@@ -321,8 +348,11 @@ class _Connection:
 class _Delayed:
     """One direction of a connection: everything goes out in order, each piece when its delay is over."""
 
-    def __init__(self, writer: asyncio.StreamWriter, sent: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, writer: asyncio.StreamWriter, link: _Link | None = None, sent: Callable[[], None] = lambda: None
+    ) -> None:
         self._writer = writer
+        self._link = link
         if writer.get_extra_info("ssl_object") is None:  # asyncio's TLS never resumes writing with a limit of 0
             writer.transport.set_write_buffer_limits(0)  # drained means sent
         self._sent = sent
@@ -341,18 +371,26 @@ class _Delayed:
                     await asyncio.sleep(wait_sec)
                 if data is None:
                     break
-                self._writer.write(data)
                 self._sent()
-                await self._writer.drain()
+                for at in range(0, len(data), self._link.chunk_size if self._link else len(data)):
+                    await self._write(data[at : at + self._link.chunk_size] if self._link else data)
             if self._writer.can_write_eof():
                 self._writer.write_eof()
 
+    async def _write(self, data: bytes) -> None:
+        if self._link:
+            await self._link.carry(len(data))
+        self._writer.write(data)
+        await self._writer.drain()
 
-async def _frames(reader: asyncio.StreamReader) -> AsyncIterator[Frame]:
+
+async def _frames(reader: asyncio.StreamReader, link: _Link | None = None) -> AsyncIterator[Frame]:
     """Whole requests or replies as they arrive, until the other side closes the connection."""
     framer = Framer()
     with suppress(OSError):
-        while chunk := await reader.read(CHUNK_SIZE):
+        while chunk := await reader.read(link.chunk_size if link else CHUNK_SIZE):
+            if link:
+                await link.carry(len(chunk))
             for frame in framer.feed(chunk):
                 yield frame
 

@@ -49,12 +49,15 @@ def by_name(flat: Sequence[Any]) -> dict[bytes, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def id_after(entry_id: bytes) -> bytes:
-    """The smallest ID greater than this one: where a range begins. Redis 6.0 has no exclusive ``(`` for that."""
-    ms, seq = entry_id.split(b"-")
-    if int(seq) == _MAX_PART:
-        return b"%d-0" % (int(ms) + 1)
-    return b"%b-%d" % (ms, int(seq) + 1)
+def id_after(entry_id: bytes) -> bytes | None:
+    """The smallest ID greater than this one; None for the greatest.
+
+    It starts a range on Redis 6.0, which has no exclusive ``(``.
+    """
+    ms, seq = map(int, entry_id.split(b"-"))
+    if seq < _MAX_PART:
+        return b"%d-%d" % (ms, seq + 1)
+    return b"%d-0" % (ms + 1) if ms < _MAX_PART else None
 
 
 def id_before(entry_id: bytes) -> bytes:

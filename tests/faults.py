@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dev.proxy import Command, Proxy, Rule
+from dev.proxy import Command, Proxy
 from dev.server import Server, available
 from reclaim.entry import Entry
 from reclaim.handlers.function import FunctionHandler, HandlerFunction
 from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.keys import Template
-from reclaim.state.claim import _BURY
+from reclaim.state.claim import _CLAIM
 from reclaim.state.dead_letters import _PARK
 from reclaim.state.lease import _RELEASE, _RENEW
 from reclaim.state.refunds import _KEEP
@@ -33,10 +33,8 @@ STEPS: dict[str, tuple[str, Callable[[Command], bool]]] = {
     "count": ("XPENDING", lambda args: len(args) == 2),
     "find": ("XPENDING", lambda args: b"IDLE" in args),
     "find on 6.0": ("XPENDING", lambda args: len(args) == 5 and b"IDLE" not in args),
-    "begin the claim": ("MULTI", lambda _: True),
-    "bury": ("EVAL", script(_BURY)),
-    "claim": ("XCLAIM", lambda _: True),
-    "finish the claim": ("EXEC", lambda _: True),
+    "read": ("XRANGE", lambda _: True),
+    "claim": ("EVAL", script(_CLAIM)),
     "store": ("HSET", lambda _: True),
     "store a newer one": ("EVAL", script(_STORE_NEWER)),
     "park": ("EVAL", script(_PARK)),
@@ -49,25 +47,16 @@ STEPS: dict[str, tuple[str, Callable[[Command], bool]]] = {
 
 
 def step(name: str, kind: str = "") -> tuple[str, Callable[[Command], bool]]:
-    """The name of a step's command, and what its arguments are known by; on servers that need fewer, the nearest."""
+    """The name of a step's command, and what its arguments are known by."""
     if name == "find" and kind == "redis-6.0":
         name = "find on 6.0"
-    if kind == "redis-6.2" and name in {"begin the claim", "bury", "finish the claim"}:
-        name = "claim"
     return STEPS[name]
 
 
 def before_claim(proxy: Proxy, action: Callable[[], object]) -> None:
     """Let something happen once, when entries have been found and are about to be claimed."""
-    rules: list[Rule] = []
-
-    def once() -> None:
-        if sum(rule.hits for rule in rules) == 1:
-            action()
-
-    for command in ("begin the claim", "claim", "bury"):
-        name, args = STEPS[command]
-        rules.append(proxy.when(name, once, args=args))
+    name, args = STEPS["claim"]
+    proxy.when(name, action, args=args)
 
 
 def by_function(function: HandlerFunction, order_key: str = "{user}") -> FunctionHandler:

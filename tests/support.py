@@ -26,6 +26,7 @@ from reclaim.handlers.outcomes import Handler
 from reclaim.run.report import RunReport
 from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
+from reclaim.state.claim import _CLAIM
 from reclaim.state.connection import connect
 
 Client = Redis
@@ -230,39 +231,18 @@ def drop_lease(client: Client, target: Target) -> None:
 
 
 class AtClaim:
-    """Does something once, at a claim. A claim is an XCLAIM, a MULTI with an XCLAIM in it, or a script that claims.
-
-    With a MULTI it happens at its EXEC, when the claim takes effect.
+    """Does something once, at a claim.
 
     Attributes:
         hits: how many claims it has happened to.
     """
 
     def __init__(self, proxy: Proxy, action: Action, skip: int = 0) -> None:
-        self._left = skip
-        self._in_multi = False
-        self._rules = [
-            proxy.when("MULTI", action, args=self._begins),
-            proxy.when("XCLAIM", action, args=lambda _: not self._in_multi and self._is_due()),
-            proxy.when("EXEC", action, args=self._ends),
-            proxy.when("EVAL", action, args=lambda words: b"claim" in words and self._is_due()),
-        ]
+        self._rule = proxy.when("EVAL", action, args=lambda words: words[0] == _CLAIM.encode(), skip=skip)
 
     @property
     def hits(self) -> int:
-        return sum(rule.hits for rule in self._rules)
-
-    def _begins(self, _: Flat) -> bool:
-        self._in_multi = True
-        return False
-
-    def _ends(self, _: Flat) -> bool:
-        self._in_multi = False
-        return self._is_due()
-
-    def _is_due(self) -> bool:
-        self._left -= 1
-        return self._left == -1
+        return self._rule.hits
 
 
 # --- what there is afterwards ----------------------------------------------------------------------------------------

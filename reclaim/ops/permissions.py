@@ -18,7 +18,6 @@ _STREAM: Sequence[Command] = (
     ("XCLAIM", "g", "c", 0, "0-0"),
     ("XRANGE", "-", "-"),
     ("XACK", "g", "0-0"),
-    ("XINFO STREAM",),
     ("EVAL",),
 )
 _SWEPT: Sequence[Command] = (*_STREAM, ("XINFO CONSUMERS", "g"), ("XGROUP DELCONSUMER", "g", "c"))
@@ -43,7 +42,7 @@ _FAILURES: Sequence[Command] = (
     ("DEL",),
 )
 _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-", "-"), ("XREVRANGE", "-", "-"))
-_DEAD: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
+_LETTERS_AND_LOST: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
@@ -55,7 +54,7 @@ TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
 CONNECTING = ("SELECT",)
 # If the server refuses these, nothing fails: the doctor and the status tell less, and no run names consumers that are
 # alive.
-QUESTIONS = ("INFO", "ACL WHOAMI", "XINFO GROUPS")
+QUESTIONS = ("INFO", "ACL WHOAMI", "XINFO GROUPS", "XINFO STREAM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +144,8 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.lease, ours, _LEASE),
         (keys.circuit, ours, _CIRCUIT),
         (keys.failures, ours, _FAILURES),
-        (keys.dead, ours, _DEAD),
-        (keys.lost, ours, _RECORDS),
+        (keys.dead, ours, _LETTERS_AND_LOST),
+        (keys.lost, ours, _LETTERS_AND_LOST),
         (keys.runs, ours, _RECORDS),
         (keys.alerts, ours, _ALERTS),
     ]

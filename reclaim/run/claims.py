@@ -34,6 +34,7 @@ class Page:
         renewed_at: when its claim was sent, or what renewed the claim last; by the run's clock.
         is_settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
+        lost: entries that left the stream meanwhile, by ID, with their place in the ledger of lost entries (`Kept`).
         checking: locked while the run checks whose the entries are.
     """
 
@@ -45,6 +46,7 @@ class Page:
     renewed_at: float
     is_settling: bool = False
     taken: set[bytes] = field(default_factory=set)
+    lost: dict[bytes, bytes | None] = field(default_factory=dict)
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def without(self, ids: AbstractSet[bytes]) -> None:
@@ -121,22 +123,29 @@ class Claims:
             asked_at = self._clock()
             if asked_at - page.renewed_at < after_sec:
                 return
-            gone = await self._refunds.keep(entry for entry in page.entries if entry.id not in page.taken)
+            left = page.taken | page.lost.keys()
+            kept = await self._refunds.keep([entry for entry in page.entries if entry.id not in left])
             page.renewed_at = asked_at
-            if gone and not page.is_settling:
-                page.taken |= gone
-                page.account.add(taken=len(gone))
-                logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(gone))
+            page.lost |= kept.lost
+            if kept.gone and not page.is_settling:
+                page.taken |= kept.gone
+                page.account.add(taken=len(kept.gone))
+                logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(kept.gone))
 
     async def give_back(self) -> None:
         """Refund all entries that are not settled, because the run ends (G5)."""
         ids: set[bytes] = set()
         for page in self._pages:
             page.is_settling = True
+            self._tally.add(lost=len(page.lost))
+            page.without(page.lost.keys())
             self._refunds.owe(page.entries)
             ids.update(_ids(page.entries))
         self._pages.clear()
-        self._tally.add(given_back=len(ids - await self._refunds.settle()))
+        try:
+            self._tally.add(given_back=len(ids - await self._refunds.settle()))
+        finally:
+            self._tally.add(lost=self._refunds.take_lost())
 
 
 def _ids(entries: Iterable[Entry]) -> set[bytes]:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from reclaim.entry import id_number
@@ -30,7 +31,7 @@ from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.state.lease import Lease
-from reclaim.state.page_size import FIRST_PAGE, PageSize
+from reclaim.state.page_size import PageSize
 from reclaim.times import Deadline
 from reclaim.tracebacks import last_frames
 from reclaim.verdicts import Verdict
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("reclaim")
 
 PAGE = 100
+FIRST = 1  # nothing is known of their weight
 PATIENCE_MS = 10_000
 WAIT_FOR_LEASE_SEC = 0.5
 
@@ -149,11 +151,11 @@ class Replay:
         if ids is None:
             async for some in self._letters.ids(upto):
                 places += ((id_number(entry_id), letter_id) for letter_id, entry_id in some)
-        page_size, named = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS), deque(dict.fromkeys(ids or ()))
+        bodies, named = self._letters.bodies(), deque(dict.fromkeys(ids or ()))
         while named:
-            letters = await self._letters.show(_first(named, page_size.count))
+            letters = await self._letters.first(list(islice(named, PAGE)), bodies)
+            _first(named, len(letters))
             there = [letter for letter in letters if letter is not None]
-            page_size.learn([letter.entry for letter in there], 0)
             missing += len(letters) - len(there)
             places += ((id_number(letter.entry.id), letter.id) for letter in there)
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
@@ -164,7 +166,7 @@ class Replay:
         One that failed in a replay of those up to the same place is among them.
         """
         held = HeldKeys()
-        page_size = PageSize(PAGE, FIRST_PAGE, PATIENCE_MS)
+        page_size = PageSize(PAGE, FIRST, PATIENCE_MS)
         while some := await self._letters.list(last, page_size.count):
             for letter in some:
                 with suppress(MissingField):
@@ -216,15 +218,13 @@ class Replay:
         blocking = Blocking(self._target.name, self._target.handler)
         storing = Storing(self._handler, self._retries, deadline, self._hangs_sec, blocking)
         pages = _Pages(self._letters, self._handler, storing, held, self._target)
-        page_size = PageSize(
-            PAGE if per_second is None else max(1, min(PAGE, int(per_second))), FIRST_PAGE, PATIENCE_MS
-        )
-        left = deque(chosen)
+        most = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))
+        left, bodies = deque(chosen), self._letters.bodies()
         while left and not deadline.passed() and not lease.lost:
-            page = _first(left, page_size.count)
+            read = await self._letters.first(list(islice(left, most)), bodies)
+            page = _first(left, len(read))
             due = Deadline(len(page) / per_second if per_second else 0, self._clock)
-            letters = [letter for letter in await self._letters.show(page) if letter is not None]
-            page_size.learn([letter.entry for letter in letters], 0)
+            letters = [letter for letter in read if letter is not None]
             report += ReplayReport(missing=len(page) - len(letters))
             report += await pages.handle(letters)
             progress(report)

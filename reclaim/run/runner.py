@@ -34,12 +34,14 @@ from reclaim.run.source import PageSource
 from reclaim.run.tally import Tally
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
+from reclaim.state.bodies import Bodies
 from reclaim.state.circuit import Circuit
 from reclaim.state.claim import Claimer
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.state.find import Finder
 from reclaim.state.lease import Lease
+from reclaim.state.lost import LostEntries
 from reclaim.state.page_size import FIRST_PAGE, GROWTH, PageSize
 from reclaim.state.pending import PendingList, Summary
 from reclaim.state.refunds import Refunds
@@ -89,7 +91,9 @@ class Runner:
         self.refunds = Refunds(server, target)
         self.finder = Finder(server, target, self.refunds)
         self.claimer = Claimer(server, target, self.refunds)
+        self.bodies = Bodies(server, target.keys.stream)
         self.dead_letters = DeadLetters(server, target)
+        self.lost_entries = LostEntries(server, target)
         self.circuit = Circuit(server, target)
         self.next_sweep = clock()
         self.alive = AliveConsumers(server, self.pending, target, clock)
@@ -204,6 +208,7 @@ class _Run:
         return PageSource(
             target=self._target,
             finder=runner.finder,
+            bodies=runner.bodies,
             claimer=runner.claimer,
             claims=self._claims,
             gate=self._gate,
@@ -240,6 +245,7 @@ class _Run:
             pending=runner.pending,
             refunds=runner.refunds,
             dead_letters=runner.dead_letters,
+            lost_entries=runner.lost_entries,
             gate=self._gate,
             held=self._held,
             tally=self._tally,

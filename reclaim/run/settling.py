@@ -16,6 +16,7 @@ from reclaim.run.tally import Tally
 from reclaim.state.acknowledge import Acknowledged
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
+from reclaim.state.lost import LostEntries
 from reclaim.state.pending import PendingList
 from reclaim.state.refunds import Refunds
 from reclaim.tracebacks import last_frames
@@ -40,6 +41,7 @@ class Settler:
         pending: PendingList,
         refunds: Refunds,
         dead_letters: DeadLetters,
+        lost_entries: LostEntries,
         gate: CircuitGate,
         held: HeldKeys,
         tally: Tally,
@@ -50,6 +52,7 @@ class Settler:
         self._pending = pending
         self._refunds = refunds
         self._dead_letters = dead_letters
+        self._lost_entries = lost_entries
         self._gate = gate
         self._held = held
         self._tally = tally
@@ -67,6 +70,7 @@ class Settler:
         self._hold_back(judged.decisions)
         self._charge(page, judged.decisions)
         await self._acknowledge(page, judged.done)
+        await self._account_for_lost(page, judged.done)
         await self._refund(page, judged.decisions)
         await self._gate.tell(judged)
         _stop_if_told(judged.decisions)
@@ -111,6 +115,18 @@ class Settler:
 
     async def _ask(self, entries: Sequence[Entry]) -> tuple[Acknowledged, bool]:
         return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open())
+
+    async def _account_for_lost(self, page: Page, done: Sequence[Keyed]) -> None:
+        """Count the entries that left the stream while they were handled; those that are done are not lost (G2)."""
+        if not page.lost:
+            return
+        lost = page.lost.keys() - {entry.id for _, entry in done}
+        places = [place for one, place in page.lost.items() if one not in lost and place is not None]
+        if places:
+            await self._retries.call(self._limits.settle, lambda: self._lost_entries.strike(places))
+        page.account.add(lost=len(lost))
+        page.without(lost)
+        page.lost = {}
 
     async def _refund(self, page: Page, decisions: Sequence[Decision]) -> None:
         """Give back what is left of the page: what is to be tried again, and what was not begun (G5).

@@ -1,9 +1,9 @@
-"""Owns where a run's pages come from: it finds idle entries and claims them, from the start of the list to its end."""
+"""Owns where a run's pages come from: it finds idle entries, reads and claims them, to the end of the list."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from redis.exceptions import RedisError
@@ -16,6 +16,7 @@ from reclaim.run.decisions import DeliveryBudget
 from reclaim.run.limits import Limits
 from reclaim.run.tally import Tally
 from reclaim.settings import Target
+from reclaim.state.bodies import Bodies, Body
 from reclaim.state.claim import Claimed, Claimer
 from reclaim.state.find import START, Finder, Found
 from reclaim.state.page_size import PageSize
@@ -25,11 +26,28 @@ FOUND_SEC = 1.0  # for how long what was found is worth a claim
 
 
 @dataclass(frozen=True, slots=True)
+class _Read:
+    """Idle entries and their bodies, and when this was known, by the run's clock.
+
+    Attributes:
+        found: the entries.
+        bodies: of each of them.
+        is_suspect: whether it is one entry, a suspect.
+        at: the time.
+    """
+
+    found: Found
+    bodies: Sequence[Body]
+    is_suspect: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class _LookAhead:
-    """A look for idle entries from `start` on; its result says when the look was over, by the run's clock."""
+    """A look for idle entries from `start` on."""
 
     start: bytes
-    task: asyncio.Task[tuple[Found, float]]
+    task: asyncio.Task[_Read]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,7 @@ class PageSource:
         *,
         target: Target,
         finder: Finder,
+        bodies: Bodies,
         claimer: Claimer,
         claims: Claims,
         gate: CircuitGate,
@@ -66,6 +85,7 @@ class PageSource:
         self._consumer = target.consumer_bytes
         self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
         self._finder = finder
+        self._bodies = bodies
         self._claimer = claimer
         self._claims = claims
         self._gate = gate
@@ -108,7 +128,11 @@ class PageSource:
         return self._page_size.is_quick and not self._gate.probing and not self._budget.is_last(page.entries[0])
 
     async def close(self) -> None:
-        """End a look ahead that nobody waits for."""
+        """End a look ahead that nobody waits for, and let go of what it has read."""
+        await self._end_look()
+        self._bodies.forget_all()
+
+    async def _end_look(self) -> None:
         sought, self._sought = self._sought, None
         if sought is not None:
             sought.task.cancel()
@@ -116,38 +140,44 @@ class PageSource:
 
     async def _claim(self, start: bytes, total: int, *, ahead: bool) -> _Claimed | None:
         """Claim entries up to a suspect, or a suspect alone; None where a suspect would be claimed ahead."""
-        found = await self._find(start, total)
-        suspect = self._first_suspect(found.rows)
-        if suspect is not None:
-            if suspect == 0 and ahead:
-                return None
-            found = found.first(max(suspect, 1))
-        if not found.rows:
-            return _Claimed(Claimed((), (), found.after), self._clock())
-        self._look_ahead(found.after, total)
+        read = await self._found(start, total)
+        if read.is_suspect and ahead:
+            return None
+        if not read.found.rows:
+            return _Claimed(Claimed((), (), read.found.after), self._clock())
+        self._look_ahead(read.found.after, total)
         asked_at = self._clock()
-        return _Claimed(await self._claimer.claim(found), asked_at)
+        claimed = await self._claimer.claim(read.found, read.bodies)
+        self._bodies.forget(row.id for row in read.found.rows)
+        return _Claimed(claimed, asked_at)
 
-    async def _find(self, start: bytes, total: int) -> Found:
+    async def _found(self, start: bytes, total: int) -> _Read:
         """The next idle entries: those of the look ahead, if it was over a moment ago."""
         count = self._gate.at_most(self._page_size.count)
         sought = self._sought
         if sought is not None and sought.start == start:
             self._sought = None
             with suppress(RedisError, ServerError, OSError):  # looking again says what is wrong
-                found, at = await sought.task
-                if not found.rows or self._clock() - at < self._found_sec:
-                    return found if len(found.rows) <= count else found.first(count)
-        await self.close()
-        return await self._finder.find(start, count, total)
+                read = await sought.task
+                if not read.found.rows or self._clock() - read.at < self._found_sec:
+                    return replace(read, found=read.found.first(count), bodies=read.bodies[:count])
+        await self._end_look()
+        return await self._look(start, count, total)
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:
         """Look for the next entries while these are claimed, if they are likely to be claimed soon."""
         if start is not None and self._looks_ahead and self._page_size.is_quick and not self._gate.probing:
-            self._sought = _LookAhead(start, asyncio.create_task(self._look(start, total)))
+            look = self._look(start, self._page_size.count, total)
+            self._sought = _LookAhead(start, asyncio.create_task(look))
 
-    async def _look(self, start: bytes, total: int) -> tuple[Found, float]:
-        return await self._finder.find(start, self._page_size.count, total), self._clock()
+    async def _look(self, start: bytes, count: int, total: int) -> _Read:
+        """Find idle entries and read the bodies of the first of them: up to a suspect, or a suspect alone."""
+        found = await self._finder.find(start, count, total)
+        suspect = self._first_suspect(found.rows)
+        if suspect is not None:
+            found = found.first(max(suspect, 1))
+        bodies = await self._bodies.first([row.id for row in found.rows]) if found.rows else ()
+        return _Read(found.first(len(bodies)), bodies, suspect == 0, self._clock())
 
     def _first_suspect(self, rows: Sequence[Row]) -> int | None:
         """Where the first entry is that a run of ours may have died of."""

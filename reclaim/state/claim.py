@@ -1,41 +1,32 @@
 """Owns how entries that were found idle are claimed, so that none gets lost without being recorded.
 
 An entry that was trimmed or deleted while it was pending is lost: there is nothing left to handle. It is recorded in
-the ledger of lost entries and acknowledged away. Servers differ in what XCLAIM does with such an entry, so there are
-three ways to claim (`Claiming`):
+the ledger of lost entries and acknowledged away, by the script that claims the others (`lua/claim.lua`).
 
-- PLAIN: before Redis 7 XCLAIM takes the entry like any other, and answers nil in place of its body. It is recorded
-  afterwards.
-- GUARDED: from Redis 7 on XCLAIM drops the entry from the pending list without a word. So a script that comes before
-  XCLAIM in one MULTI records what is gone from the stream. Where nothing was deleted, which is the rule, the script
-  ends at once and the entries' bodies do not pass through Lua.
-- CAREFUL: where something was deleted, the script claims too, and keeps XCLAIM away from an entry that could not be
-  recorded (the server is full, or the ledger's key holds another type): that entry stays pending.
+Bodies do not pass through the script: they are read before (`Bodies`).
 """
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoPermissionError
 
 from reclaim.entry import Entry, readable
-from reclaim.errors import Unreachable, said
+from reclaim.errors import AccessDenied, said
 from reclaim.settings import Target
-from reclaim.state.ask import Command, Reply, raised
+from reclaim.state.ask import Command, raised
+from reclaim.state.bodies import Body
 from reclaim.state.connection import Server
-from reclaim.state.find import Claiming, Found
-from reclaim.state.lost import LOST_MAXLEN, record
+from reclaim.state.find import Found
+from reclaim.state.lost import LOST_MAXLEN, now_ms
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
 from reclaim.state.scripts import script
 
-CAREFUL_AT_ONCE = 100  # entries that one script claims, whose bodies pass through Lua: 2 ms, and 11 ms for 500
+CLAIM_AT_ONCE = 500  # entries that one script claims: 1 to 4 ms
 
-_BURY = script("bury", prelude="lost_prelude")
-_BURY_CLAIMED = script("bury_claimed", prelude="lost_prelude")
+_CLAIM = script("claim", prelude="lost_prelude")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +46,6 @@ class Claimed:
     unrecorded: str | None = None
 
 
-_Taken = tuple[list[Reply], list[Row], str | None]  # entries as XCLAIM gives them, recorded as lost, why not recorded
-
-
 class Claimer:
     """Claims entries of one group for our consumer."""
 
@@ -70,97 +58,84 @@ class Claimer:
         self._min_idle_ms = target.min_idle_ms
         self._lost: list[Row] = []  # recorded, and in no `Claimed` yet
 
-    async def claim(self, found: Found) -> Claimed:
-        """Claim the found entries that are still there and still idle.
+    async def claim(self, found: Found, bodies: Sequence[Body]) -> Claimed:
+        """Claim the found entries that are still pending as they were found.
 
         After an error, Redis may have claimed entries all the same. `Refunds` refunds them before the next look.
+
+        Args:
+            found: the entries.
+            bodies: of each of them.
         """
-        rows = {row.id: row for row in found.rows}
         async with self._refunds.claiming(found.rows):
-            taken, lost, unrecorded = await self._take(found.claiming, rows)
-            self._lost += lost
-            claimed = {entry_id for entry_id, _ in taken}
-            await self._refunds.end_doubts(claimed, rows.keys() - claimed)
-        entries = []
-        for entry_id, fields in taken:
-            _, consumer, idle_ms, deliveries = rows[entry_id]
-            entries.append(Entry(entry_id, fields, consumer, idle_ms, deliveries + 1))
+            taken, unrecorded = await self._take(found.rows, bodies)
+            entries = [
+                _entry(row, body)
+                for row, body in zip(found.rows, bodies, strict=True)
+                if taken is None or row.id in taken
+            ]
+            await self._refunds.end_doubts(found.rows, entries)
         lost, self._lost = self._lost, []
         return Claimed(entries, lost, found.after, unrecorded)
 
-    async def _take(self, claiming: Claiming, rows: dict[bytes, Row]) -> _Taken:
-        match claiming:
-            case Claiming.PLAIN:
-                return await self._plainly(rows)
-            case Claiming.GUARDED:
-                return await self._guarded(rows)
-            case Claiming.CAREFUL:
-                return await self._carefully(rows)
-
-    async def _plainly(self, rows: dict[bytes, Row]) -> _Taken:
-        reply = await self._server.call(*self._xclaim(rows))
-        claimed = [item for item in reply if item is not None]
-        if len(claimed) == len(rows):
-            return claimed, [], None
-        missing = _missing(rows, claimed)
-        flat = [value for row in missing for value in row]
-        about = (self._group, self._consumer, _now_ms(), LOST_MAXLEN)
-        keys = (self._keys.stream, self._keys.lost)
+    async def _take(self, rows: Sequence[Row], bodies: Sequence[Body]) -> tuple[set[bytes] | None, str | None]:
+        """The IDs of the entries that were claimed, None for all; and why lost ones could not be recorded, if any."""
+        some = [slice(at, at + CLAIM_AT_ONCE) for at in range(0, len(rows), CLAIM_AT_ONCE)]
         try:
-            lost = await self._server.call("EVAL", _BURY_CLAIMED, 2, *keys, *about, *flat)
-        except (ResponseError, RedisConnectionError, RedisTimeoutError, Unreachable) as exc:
-            return claimed, [], said(exc)  # they are ours and pending, and will be recorded once they are idle again
-        return claimed, [rows[one] for one in lost], None
+            replies = await self._server.batch([self._claim(rows[part], bodies[part]) for part in some])
+        except AccessDenied:
+            await self._name_what_is_denied()
+            raise
+        parts = [reply for reply in replies if not isinstance(reply, Exception)]
+        self._lost += (Row(*row) for _, lost, _ in parts for row in lost)  # also if another part has failed
+        raised(replies)
+        unrecorded = next((readable(why) for _, _, why in parts if why is not None), None)
+        if all(claimed is None for claimed, _, _ in parts):
+            return None, unrecorded
+        taken: set[bytes] = set()
+        for part, (claimed, _, _) in zip(some, parts, strict=True):
+            taken.update(claimed if claimed is not None else (row.id for row in rows[part]))
+        return taken, unrecorded
 
-    async def _guarded(self, rows: dict[bytes, Row]) -> _Taken:
-        replies = await self._server.transaction([self._bury("", rows), self._xclaim(rows)])
-        (lost, _, unrecorded), claimed = raised(replies)
-        if lost is not None:
-            return claimed, [Row(*row) for row in lost], None if unrecorded is None else readable(unrecorded)
-        missing = _missing(rows, claimed) if len(claimed) < len(rows) else []
-        return claimed, await self._record_dropped(missing), None
+    def _claim(self, rows: Sequence[Row], bodies: Sequence[Body]) -> Command:
+        about = (self._group, self._consumer, self._min_idle_ms, now_ms(), LOST_MAXLEN)
+        return ("EVAL", _CLAIM, 2, self._keys.stream, self._keys.lost, *about, *_grouped(rows, bodies))
 
-    async def _record_dropped(self, missing: Sequence[Row]) -> list[Row]:
-        """Record the entries that XCLAIM dropped though the stream knew of no deletion.
-
-        A stream that was loaded from a file of Redis 6 does not know what was deleted before. This happens once after
-        each upgrade, so it need not be one step with the claim. If a missing entry is still in the stream, nobody
-        dropped it: somebody has acknowledged or claimed it.
-        """
-        if not missing:
-            return []
-        stream, ledger = self._keys.stream, self._keys.lost
-        read: list[Command] = [("XRANGE", stream, row.id, row.id) for row in missing]
-        bodies = raised(await self._server.batch(read))
-        dropped = [row for row, body in zip(missing, bodies, strict=True) if not body]
-        for row in dropped:
-            await self._server.call(*record(ledger, row, _now_ms()))
-        return dropped
-
-    async def _carefully(self, rows: dict[bytes, Row]) -> _Taken:
-        ids = list(rows)
-        some = [ids[at : at + CAREFUL_AT_ONCE] for at in range(0, len(ids), CAREFUL_AT_ONCE)]
-        replies = await self._server.batch([self._bury("claim", one) for one in some])
-        lost = [Row(*row) for reply in replies if not isinstance(reply, Exception) for row in reply[0]]
-        if any(isinstance(reply, Exception) for reply in replies):
-            self._lost += lost  # they are recorded, whatever becomes of this claim
-        parts = raised(replies)
-        claimed = [item for _, items, _ in parts for item in items]
-        return claimed, lost, next((readable(why) for _, _, why in parts if why is not None), None)
-
-    def _xclaim(self, ids: Iterable[bytes]) -> Command:
-        return ("XCLAIM", self._keys.stream, self._group, self._consumer, self._min_idle_ms, *ids)
-
-    def _bury(self, claim: str, ids: Iterable[bytes]) -> Command:
-        about = (self._group, self._consumer, self._min_idle_ms, _now_ms(), LOST_MAXLEN, claim)
-        return ("EVAL", _BURY, 2, self._keys.stream, self._keys.lost, *about, *ids)
+    async def _name_what_is_denied(self) -> None:
+        """Raise an error that names the command that the script was denied; Redis 6 does not say which it was."""
+        stream, group = self._keys.stream, self._group
+        used: list[Command] = [
+            ("XPENDING", stream, group),
+            ("XCLAIM", stream, group, self._consumer, self._min_idle_ms, "0-0"),
+            ("XACK", stream, group, "0-0"),
+            ("TYPE", self._keys.lost),
+        ]
+        for command, reply in zip(used, await self._server.rehearse(used), strict=True):
+            if isinstance(reply, NoPermissionError):
+                what = f"{self._server.address} does not let this user run {command[0]!s}"
+                raise AccessDenied(f"{what} on {readable(self._keys.stream)!r}: {said(reply)}") from reply
 
 
-def _missing(rows: dict[bytes, Row], claimed: Sequence[Reply]) -> list[Row]:
-    """The entries that were not claimed."""
-    ids = {item[0] for item in claimed}
-    return [row for one, row in rows.items() if one not in ids]
+def _entry(row: Row, body: Body) -> Entry:
+    """A claimed entry.
+
+    Raises:
+        redis.exceptions.ConnectionError: it was not in the stream when it was read, and is now; it is to be read again.
+    """
+    if body is None:
+        raise RedisConnectionError(f"{readable(row.id)} is in the stream, and was not when it was read")
+    return Entry(row.id, body, row.consumer, row.idle_ms, row.deliveries + 1)
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _grouped(rows: Sequence[Row], bodies: Sequence[Body]) -> Iterator[bytes | int]:
+    """The entries as the script takes them: by delivery count, and those that are not in the stream last."""
+    by_count: dict[int, tuple[list[bytes], list[bytes]]] = {}
+    for row, body in zip(rows, bodies, strict=True):
+        there, gone = by_count.setdefault(row.deliveries, ([], []))
+        (there if body is not None else gone).append(row.id)
+    for deliveries, (there, gone) in by_count.items():
+        yield deliveries
+        yield len(there)
+        yield len(gone)
+        yield from there
+        yield from gone

@@ -18,10 +18,11 @@ from reclaim.errors import AccessDenied, Unreachable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Ask, Command, Reply, checked, raised
 from reclaim.state.handshake import make_pool, why_not_met
+from reclaim.state.progress import while_bytes_move
 from reclaim.state.unsuitable import is_unknown_command, why_unsuitable
 from reclaim.verdicts import error_code
 
-TIMEOUT_SEC = 5.0  # for one batch, connecting included
+TIMEOUT_SEC = 5.0  # for connecting; then for one batch, anew whenever bytes move
 MAX_CONNECTIONS = 24  # a hundred targets are no faster with 64; the smallest Azure cache allows 256 in all
 
 A = TypeVar("A")
@@ -114,6 +115,28 @@ class Server:
             await self._check_usable(commands, replies)
         return replies
 
+    async def ranges(self, stream: bytes, ids: Sequence[bytes]) -> list[Reply]:
+        """One reply for each ID: that of an XRANGE of its own, which has one entry or none.
+
+        It does what `batch` does; a page's commands are alike, and are packed here in half the time.
+
+        Raises:
+            redis.exceptions.ResponseError: one of them was refused; and whatever `batch` raises.
+        """
+        head = _pack(("XRANGE", stream, b"", b"")).removesuffix(b"$0\r\n\r\n" * 2)
+        parts: list[bytes] = []
+        for one in ids:
+            word = b"$%d\r\n%b\r\n" % (len(one), one)
+            parts += (head, word, word)
+        async with self._lent() as connection:
+            replies = await exchange(connection, b"".join(parts), len(ids))
+            if _any_lead_elsewhere(replies):
+                await self._leave()
+        if _any_errors(replies):
+            await self._check_usable([("XRANGE", stream)] * len(ids), replies)
+            return raised(replies)
+        return replies
+
     async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands as one MULTI; return one reply for each.
 
@@ -178,14 +201,15 @@ class Server:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
-        """A connection of the pool, for as long as one batch may take."""
+        """A connection of the pool, for as long as one batch may take: while bytes move, and a little longer."""
         async with self._free:
             try:
                 async with asyncio.timeout(self._timeout_sec) as limit:
                     connection = await self._connection()
                     left = self._left
                     try:
-                        yield connection
+                        with while_bytes_move(connection, limit, self._timeout_sec):
+                            yield connection
                     except redis_errors.ConnectionError:
                         await self._leave()
                         raise

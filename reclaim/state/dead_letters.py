@@ -19,6 +19,7 @@ from reclaim.retry import Retries
 from reclaim.settings import Target
 from reclaim.state.acknowledge import Acknowledger
 from reclaim.state.ask import Command, Reply, raised
+from reclaim.state.bodies import Bodies
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
 from reclaim.times import Deadline
@@ -33,6 +34,7 @@ MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
 # What one script or command may look at, so that it blocks the server for a few milliseconds at most.
 IDS_AT_ONCE = 500
 BYTES_AT_ONCE = 2**18
+LIGHT_AT_ONCE = 8  # dead letters, where those before were light: even if they come to 1 MB each
 PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connection breaks
 
 _PARK = script("park", prelude="keep_prelude")
@@ -222,9 +224,17 @@ class DeadLetters:
 
     async def list(self, after: bytes | None = None, count: int = 50) -> Sequence[DeadLetter]:
         """At most `count` dead letters, the oldest first, from the one after the ID given."""
-        start = "-" if after is None else id_after(after)
-        found = await self._call("XRANGE", self._keys.dead, start, "+", "COUNT", count)
-        return [DeadLetter.read(letter_id, flat) for letter_id, flat in found]
+        start = b"-" if after is None else id_after(after)
+        letters: list[DeadLetter] = []
+        at_once = 1
+        while start is not None and len(letters) < count:
+            found = await self._call("XRANGE", self._keys.dead, start, "+", "COUNT", min(at_once, count - len(letters)))
+            if not found:
+                break
+            letters += (DeadLetter.read(letter_id, flat) for letter_id, flat in found)
+            start = id_after(letters[-1].id)
+            at_once = LIGHT_AT_ONCE if max(sum(map(len, flat)) for _, flat in found) < BYTES_AT_ONCE else 1
+        return letters
 
     async def show(self, ids: Sequence[bytes]) -> Sequence[DeadLetter | None]:
         """The dead letters with these IDs; None in the place of one that is not there.
@@ -232,9 +242,31 @@ class DeadLetters:
         Raises:
             ValueError: an ID is not one of a stream.
         """
-        look: list[Command] = [("XRANGE", self._keys.dead, one, one) for one in map(check_id, ids)]
-        replies = raised(await self._patiently(partial(self._server.batch, look)))
-        return [DeadLetter.read(*found[0]) if found else None for found in replies]
+        left, bodies = list(ids), self.bodies()
+        letters: list[DeadLetter | None] = []
+        while left:
+            some = await self.first(left, bodies)
+            letters += some
+            left = left[len(some) :]
+        return letters
+
+    def bodies(self) -> Bodies:
+        """What reads the bodies of dead letters, as many at once as their weight allows, for `first`."""
+        return Bodies(self._server, self._keys.dead)
+
+    async def first(self, ids: Sequence[bytes], bodies: Bodies) -> Sequence[DeadLetter | None]:
+        """The first of the dead letters with these IDs, as many as come to a page; None where one is not there.
+
+        Raises:
+            ValueError: an ID is not one of a stream.
+        """
+        checked = list(map(check_id, ids))
+        read = await self._patiently(partial(bodies.first, checked))
+        bodies.forget(checked[: len(read)])
+        return [
+            None if body is None else DeadLetter.read(letter_id, body)
+            for letter_id, body in zip(checked, read, strict=False)
+        ]
 
     async def discard(self, ids: Sequence[bytes]) -> int:
         """Remove dead letters for good; return how many of them were there.
@@ -278,13 +310,18 @@ class DeadLetters:
     async def ids(self, upto: bytes | None = None) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
         """The IDs of all dead letters there are now, or up to this one, each with its entry's ID, a few at once."""
         last = upto or await self.last()
-        start = b"-"
-        while last is not None:
-            found = await self._call("EVAL", _IDS, 1, self._keys.dead, start, last, IDS_AT_ONCE, BYTES_AT_ONCE)
+        start: bytes | None = b"-"
+        while last is not None and start is not None:
+            found = await self._ids(start, last, IDS_AT_ONCE)
             if not found:
                 return
-            yield [(letter_id, _entry_id(entry_id, letter_id)) for letter_id, entry_id in found]
+            yield found
             start = id_after(found[-1][0])
+
+    async def _ids(self, start: bytes, last: bytes, count: int) -> Sequence[tuple[bytes, bytes]]:
+        """The IDs of the next dead letters, each with its entry's ID: some, if there are any."""
+        found = await self._call("EVAL", _IDS, 1, self._keys.dead, start, last, count, BYTES_AT_ONCE)
+        return [(letter_id, _entry_id(entry_id, letter_id)) for letter_id, entry_id in found]
 
     async def amend(self, letter: DeadLetter, error: str, traceback: str = "") -> None:
         """Replace a dead letter by one with a new error and time, its bytes untouched."""

@@ -10,15 +10,14 @@ There are three ways, and `Finder` learns which one works here:
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from redis.exceptions import ResponseError
 
-from reclaim.entry import Entry, id_after, id_number
+from reclaim.entry import Entry, id_after
 from reclaim.settings import Target
-from reclaim.state.ask import Ask, Command, Reply, plain, raised
+from reclaim.state.ask import Ask, Reply
+from reclaim.state.bodies import Bodies
 from reclaim.state.connection import Server
-from reclaim.state.page_size import FIRST_PAGE, PageSize
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
 from reclaim.state.scripts import script
@@ -29,15 +28,6 @@ NATIVE_UP_TO = 50_000  # entries that XPENDING … IDLE may have to walk
 WINDOW = 2_000  # entries that one script looks at: 2 ms on Valkey 9, 4 ms on Redis 6.2
 
 _SCAN = script("scan")
-_EDGES = script("edges")
-
-
-class Claiming(Enum):
-    """How entries have to be claimed so that none gets lost without being recorded."""
-
-    PLAIN = "plain"  # the server keeps deleted entries pending: before Redis 7
-    GUARDED = "guarded"  # from Redis 7 on, if no entry of the page was deleted when it was found
-    CAREFUL = "careful"  # from Redis 7 on, if some entries of the page may be deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +37,15 @@ class Found:
     Attributes:
         rows: the entries, in ID order.
         after: where the next look starts; None at the end of the list.
-        claiming: how they have to be claimed.
     """
 
     rows: Sequence[Row]
     after: bytes | None
-    claiming: Claiming = Claiming.GUARDED
 
     def first(self, count: int) -> "Found":
         """The first so many of them."""
+        if count >= len(self.rows):
+            return self
         rows = self.rows[:count]
         return replace(self, rows=rows, after=id_after(rows[-1].id))
 
@@ -70,6 +60,7 @@ class Finder:
         self._group = target.group_bytes
         self._consumer = target.consumer_bytes
         self._min_idle_ms = target.min_idle_ms
+        self._bodies = Bodies(server, target.keys.stream)
         self._has_idle_option = True  # until the server says otherwise
         self._is_dense = True  # whether most of the entries that were read last were idle
 
@@ -114,29 +105,25 @@ class Finder:
 
     async def _by_idle_option(self, start: bytes, count: int) -> Found:
         find = ("XPENDING", self._stream, self._group, "IDLE", self._min_idle_ms, start, "+", count)
-        rows, edges = await self._server.ask(Ask.one(find, _rows), self._edges())
-        return Found(rows, id_after(rows[-1].id) if len(rows) == count else None, _claiming(rows, edges))
+        (rows,) = await self._server.ask(Ask.one(find, _rows))
+        return Found(rows, id_after(rows[-1].id) if len(rows) == count else None)
 
     async def _without_script(self, start: bytes, count: int) -> tuple[Found, int]:
         """The idle entries among the next `count` entries, and how many entries it looked at."""
         look = ("XPENDING", self._stream, self._group, start, "+", count)
-        seen, edges = await self._server.ask(Ask.one(look, _rows), self._edges())
+        (seen,) = await self._server.ask(Ask.one(look, _rows))
         rows = [row for row in seen if row.idle_ms >= self._min_idle_ms or row.idle_ms < 0]
         after = id_after(seen[-1].id) if len(seen) == count else None
-        return Found(rows, after, _claiming(rows, edges)), len(seen)
+        return Found(rows, after), len(seen)
 
     async def _by_script(
         self, start: bytes, window: int, count: int, least_ms: int, below_ms: int = -1, consumer: bytes | None = None
     ) -> Found:
         """Entries of the window with an idle time in the range, of one consumer or of all."""
         only = () if consumer is None else (consumer,)
-        scan = plain("EVAL", _SCAN, 1, self._stream, self._group, start, window, count, least_ms, below_ms, *only)
-        (found, last, ended), edges = await self._server.ask(scan, self._edges())
-        rows = _rows(found)
-        return Found(rows, None if ended or last is None else id_after(last), _claiming(rows, edges))
-
-    def _edges(self) -> Ask[Reply]:
-        return plain("EVAL", _EDGES, 1, self._stream)
+        scan = ("EVAL", _SCAN, 1, self._stream, self._group, start, window, count, least_ms, below_ms, *only)
+        found, last, ended = await self._server.call(*scan)
+        return Found(_rows(found), None if ended or last is None else id_after(last))
 
     async def fresh(self) -> AsyncIterator[Entry]:
         """The entries that our consumer holds from an earlier run and that are not idle yet."""
@@ -150,28 +137,17 @@ class Finder:
             start = found.after
 
     async def _read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
-        """The entries, some at a time, as many as their size allows; an entry that left the stream is left out."""
-        page_size = PageSize(READ_AT_ONCE, FIRST_PAGE, self._min_idle_ms)
-        at = 0
-        while at < len(rows):
-            some = rows[at : at + page_size.count]
-            at += len(some)
-            read: list[Command] = [("XRANGE", self._stream, row.id, row.id) for row in some]
-            bodies = raised(await self._server.batch(read))
-            entries = [Entry(row.id, body[0][1]) for row, body in zip(some, bodies, strict=True) if body]
-            page_size.learn(entries, 0)
-            for entry in entries:
-                yield entry
+        """The entries, as many at once as their weight allows; an entry that left the stream is left out."""
+        left = [row.id for row in rows]
+        while left:
+            bodies = await self._bodies.first(left[:READ_AT_ONCE])
+            for one, body in zip(left, bodies, strict=False):
+                if body is not None:
+                    yield Entry(one, body)
+            self._bodies.forget(left[: len(bodies)])
+            left = left[len(bodies) :]
+        self._bodies.forget_all()
 
 
 def _rows(reply: Reply) -> list[Row]:
     return list(map(Row._make, reply))
-
-
-def _claiming(rows: Sequence[Row], edges: Reply) -> Claiming:
-    first, deleted = edges
-    if not rows or deleted is None:
-        return Claiming.PLAIN
-    least = id_number(rows[0].id)
-    has_holes = first is None or least < id_number(first) or least <= id_number(deleted)
-    return Claiming.CAREFUL if has_holes else Claiming.GUARDED

@@ -1,24 +1,22 @@
 """Owns the ledger of lost entries: what it says of an entry, how that is read, and how it is written.
 
-Mostly a script records a lost entry, in one step with the claim that found it missing: `lost_prelude.lua` is the writer
-of all scripts. Where no script is needed, `record` writes the same.
+A script records a lost entry, in one step with the claim or the refund that found it missing: `lost_prelude.lua` is
+the writer of all of them.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from reclaim.bounded import NAME_CHARS, cut_bytes, shortened
+from reclaim.bounded import NAME_CHARS, shortened
 from reclaim.entry import by_name, check_id, id_before, readable
 from reclaim.names import written
 from reclaim.settings import Target
-from reclaim.state.ask import Command
 from reclaim.state.connection import Server
-from reclaim.state.pending import Row
 from reclaim.times import moment
 
 LOST_MAXLEN = 10_000  # about: where the ledger is full, an older entry goes for each that is added
-MAX_NAME_BYTES = 800  # of the consumer that had the entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,9 @@ class LostEntry:
         )
 
 
-def record(ledger: bytes, row: Row, at_ms: int) -> Command:
-    """The command that records a pending entry as lost, found so at `at_ms`. `LostEntry.read` reads the record."""
-    consumer = cut_bytes(row.consumer, MAX_NAME_BYTES)
-    about = ("id", row.id, "consumer", consumer, "idle_ms", row.idle_ms, "deliveries", row.deliveries)
-    return ("XADD", ledger, "MAXLEN", "~", LOST_MAXLEN, "*", *about, "at", at_ms)
+def now_ms() -> int:
+    """When an entry is recorded that is found lost now."""
+    return time.time_ns() // 1_000_000
 
 
 class LostEntries:
@@ -66,6 +62,10 @@ class LostEntries:
         """How many the ledger holds."""
         found: int = await self._server.call("XLEN", self._key)
         return found
+
+    async def strike(self, places: Sequence[bytes]) -> None:
+        """Remove entries by their place in the ledger: they were handled all the same."""
+        await self._server.call("XDEL", self._key, *places)
 
     async def latest(self, count: int, before: bytes | None = None) -> tuple[list[LostEntry], bytes | None]:
         """At most `count` of them, the one found last first, from the one before the place given.

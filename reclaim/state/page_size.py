@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import chain
 
 from reclaim.entry import Entry
+from reclaim.state.bodies import PAGE_BYTES
 
-PAGE_BYTES = 4 * 2**20  # the most that the bodies of one page are to come to
 PAGE_SEC = 2.0  # the most that handling one page is to take, if the idle time after which others claim allows so much
 LEAST_PAGE_SEC = 0.05
-FIRST_PAGE = 20  # the size of a first page, while we know nothing about the entries
+FIRST_PAGE = 20  # the size of a first page, while we know nothing about how long entries take
 GROWTH = 25  # if one call stores many entries: then most of a quick page's time is round trips, and waiting for others
 
 

@@ -3,7 +3,7 @@
 A claim raises an entry's delivery count by one and sets its idle time to zero. Where the entry is not to blame (the
 store was down, the run has ended), both are set back: that is a refund. A script makes it, and only where the entry is
 still our consumer's with the delivery count that our claim left. So no refund takes an entry from somebody else, and
-none is made twice.
+none is made twice. An entry that was deleted meanwhile is recorded as lost by the same script.
 
 Two kinds of entries wait for a refund:
 
@@ -29,21 +29,37 @@ delivery counted, and the run does not know. So:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from reclaim.entry import Entry
 from reclaim.settings import Target
 from reclaim.state.connection import Server
+from reclaim.state.lost import LOST_MAXLEN, now_ms
 from reclaim.state.pending import Row
 from reclaim.state.scripts import script
 
 DOUBT_SEC = 60.0  # how long after it has failed a claim may still take effect
 KEEP_AT_ONCE = 500  # entries that one script keeps or refunds: 2 to 4 ms
 
-_KEEP = script("keep")
+_KEEP = script("keep", prelude="lost_prelude")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What came of keeping entries fresh.
+
+    Attributes:
+        gone: IDs of entries that are no longer ours.
+        lost: where the ledger of lost entries has each entry that was lost while it was ours, by the entry's ID; None
+            where the ledger took nothing.
+    """
+
+    gone: set[bytes]
+    lost: dict[bytes, bytes | None]
 
 
 class Refunds:
@@ -56,15 +72,22 @@ class Refunds:
     def __init__(self, server: Server, target: Target) -> None:
         self._server = server
         self._stream = target.keys.stream
+        self._ledger = target.keys.lost
         self._group = target.group_bytes
         self._consumer = target.consumer_bytes
         self._lock = asyncio.Lock()
         self._owed: list[Row] = []
         self._in_doubt: list[tuple[Row, float]] = []  # each as the claim would leave it, and until when it is in doubt
+        self._lost = 0  # entries that were lost when they were to be refunded, and are in no report yet
 
-    async def keep(self, entries: Iterable[Entry]) -> set[bytes]:
-        """Make claimed entries fresh again, so that nobody claims them; return the IDs that are no longer ours."""
+    async def keep(self, entries: Iterable[Entry]) -> Kept:
+        """Make claimed entries fresh again, so that nobody claims them."""
         return await self._set([(entry.id, entry.deliveries, 0, entry.deliveries) for entry in entries])
+
+    def take_lost(self) -> int:
+        """How many entries were lost when they were to be refunded, since this was asked last."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def owe(self, entries: Iterable[Entry]) -> None:
         """Note claimed entries that `settle` is to refund. They stay our consumer's until somebody claims them."""
@@ -80,7 +103,7 @@ class Refunds:
         After an error all of it waits for the next `settle`.
 
         Returns:
-            The IDs that were not ours.
+            The IDs that were not ours, or were lost.
         """
         if not (self._owed or self._in_doubt):
             return set()
@@ -109,27 +132,37 @@ class Refunds:
                 self._in_doubt += ((row._replace(deliveries=row.deliveries + 1), until) for row in found)
                 raise
 
-    async def end_doubts(self, claimed: Collection[bytes], missed: Collection[bytes]) -> None:
+    async def end_doubts(self, found: Sequence[Row], claimed: Sequence[Entry]) -> None:
         """End the doubts about entries that a claim has been answered about.
 
         Args:
-            claimed: IDs of the entries that this claim gave us.
-            missed: IDs of the entries that it named too, and that it did not give us.
+            found: the entries that the claim named.
+            claimed: those of them that it gave us.
 
         Raises:
-            redis.exceptions.ConnectionError: an earlier claim, in doubt until now, had taken one of those missed.
+            redis.exceptions.ConnectionError: an earlier claim, in doubt until now, had taken one of the others.
         """
+        if not self._in_doubt:
+            return
+        ours = {entry.id for entry in claimed}
+        missed = {row.id for row in found} - ours
         late = [row for row, _ in self._in_doubt if row.id in missed]
         if late and {row.id for row in late} - await self._refund(late):
             raise RedisConnectionError("a claim that was given up has taken effect only now")
-        self._in_doubt = [(row, until) for row, until in self._in_doubt if row.id not in claimed]
+        self._in_doubt = [(row, until) for row, until in self._in_doubt if row.id not in ours]
 
     async def _refund(self, rows: Sequence[Row]) -> set[bytes]:
-        return await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+        """Refund entries; return the IDs that were not ours, or were lost."""
+        kept = await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+        self._lost += len(kept.lost)
+        return kept.gone | kept.lost.keys()
 
-    async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> set[bytes]:
-        gone: set[bytes] = set()
+    async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> Kept:
+        kept = Kept(set(), {})
+        keys, about = (self._stream, self._ledger), (self._group, self._consumer, now_ms(), LOST_MAXLEN)
         for at in range(0, len(changes), KEEP_AT_ONCE):
             flat = [value for change in changes[at : at + KEEP_AT_ONCE] for value in change]
-            gone.update(await self._server.call("EVAL", _KEEP, 1, self._stream, self._group, self._consumer, *flat))
-        return gone
+            gone, lost = await self._server.call("EVAL", _KEEP, 2, *keys, *about, *flat)
+            kept.gone.update(gone)
+            kept.lost.update((row[0], row[4]) for row in lost)
+        return kept

@@ -1,25 +1,34 @@
 -- Sets idle time and delivery count of entries that are still our consumer's with the count that we left.
 --
--- An entry that is gone from the stream is left as it is: from Redis 7 on XCLAIM would drop it unrecorded.
+-- From Redis 7 on XCLAIM drops an entry that is gone from the stream from the pending list. Then it is recorded as lost,
+-- at one stroke; a ledger that takes nothing keeps no other entry from being set.
 --
 -- KEYS[1]  the stream                <stream>
+-- KEYS[2]  the lost entries          {<stream>}:reclaim:<group>:lost
 --
 -- ARGV[1]  the group
 -- ARGV[2]  our consumer
--- ARGV[3]… four for each entry: its ID; its delivery count as we left it; its new idle time, ms; its new delivery count
+-- ARGV[3]  now, Unix ms
+-- ARGV[4]  how many lost entries are kept, about
+-- ARGV[5]… four for each entry: its ID; its delivery count as we left it; its new idle time, ms; its new delivery count
 --
--- Returns the IDs that are no longer ours.
+-- Returns {the IDs that are no longer ours; rows recorded as lost, as XPENDING gives them, each followed by the ledger's
+-- ID for it, or by nil where the ledger took nothing}.
 
-if redis.replicate_commands then redis.replicate_commands() end
-local gone = {}
-for at = 3, #ARGV, 4 do
+local gone, lost = {}, {}
+for at = 5, #ARGV, 4 do
   local id = ARGV[at]
   local row = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1]
   if not row or row[2] ~= ARGV[2] or row[4] ~= tonumber(ARGV[at + 1]) then
     gone[#gone + 1] = id
-  elseif #redis.call('XRANGE', KEYS[1], id, id) > 0 then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
+  else
+    local kept = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
       'IDLE', ARGV[at + 2], 'RETRYCOUNT', ARGV[at + 3], 'JUSTID')
+    if #kept == 0 then
+      local added = record_lost(row, ARGV[3], ARGV[4])
+      row[5] = type(added) ~= 'table' and added
+      lost[#lost + 1] = row
+    end
   end
 end
-return gone
+return {gone, lost}

@@ -22,8 +22,7 @@ from reclaim.ops.operations import list_lost
 from reclaim.ops.status import status
 from reclaim.settings import Settings, Target
 from reclaim.state.circuit import Circuit
-from reclaim.state.lost import LOST_MAXLEN, record
-from reclaim.state.pending import Row
+from reclaim.state.lost import LOST_MAXLEN
 from tests.support import Client, Endpoint, HasPort, Held, a_target, given, held, raw_client, settings_for, tweet
 
 NAMES = {"valkey-9": ("valkey", "9."), "redis-7.0": ("redis", "7.0."), "redis-6.2": ("redis", "6.2.")}
@@ -304,7 +303,8 @@ async def test_a_full_ledger_says_that_earlier_entries_are_no_longer_on_it(embed
     target = a_target()
     with client.pipeline(transaction=False) as pipeline:
         for number in range(1, LOST_MAXLEN + 1):
-            pipeline.execute_command(*record(target.keys.lost, Row(b"%d-0" % number, b"worker", 1, 1), 0))
+            about = ("id", b"%d-0" % number, "consumer", "worker", "idle_ms", 1, "deliveries", 1, "at", 0)
+            pipeline.execute_command("XADD", target.keys.lost, "*", *about)
         pipeline.execute()
 
     async with an_app(embedded, target) as app:

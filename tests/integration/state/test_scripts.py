@@ -12,7 +12,8 @@ NAMES = sorted(path.stem for path in (Path(reclaim.state.scripts.__file__).paren
 
 PRELUDES = {
     "circuit": "circuit_prelude",
-    "bury": "lost_prelude",
+    "claim": "lost_prelude",
+    "keep": "lost_prelude",
     "acknowledge": "delete_prelude",
     "park": "keep_prelude",
 }

@@ -9,7 +9,8 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry, RetryEntry
 from reclaim.run.report import Outcome
-from tests.faults import OOM, Recorder, by_function, dead_letter, of_user, pending
+from reclaim.state.claim import _CLAIM
+from tests.faults import OOM, Recorder, by_function, dead_letter, of_user, pending, script
 from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age_all, given, run, state, stored, tweet
 
 pytestmark = pytest.mark.G3
@@ -262,7 +263,7 @@ async def test_a_key_keeps_its_order_though_the_claim_of_its_next_page_goes_wron
     target = a_target(page_size=2, retry_attempts=2)
     entries = [Held(tweet(number % 3, text=b"version %d" % number)) for number in range(1, 13)]
     given(client, target, *entries)
-    embedded_proxy.when("EXEC", Fault.CUT_AFTER, skip=1, times=3)
+    embedded_proxy.when("EVAL", Fault.CUT_AFTER, args=script(_CLAIM), skip=1, times=3)
     acknowledged: list[bytes] = []
 
     async with a_runner(embedded_proxy, target) as runner:

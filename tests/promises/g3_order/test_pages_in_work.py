@@ -9,6 +9,7 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim.app import App
 from reclaim.entry import Entry
 from reclaim.run.report import Outcome
+from reclaim.state.claim import _CLAIM
 from tests.faults import LOADING, by_function, of_user, pending
 from tests.support import (
     Client,
@@ -295,6 +296,11 @@ async def test_among_many_targets_each_has_one_page_at_a_time(client: Client, em
         await app.aclose()
 
     assert {(report.outcome, report.acknowledged, report.pages) for report in reports} == {(Outcome.COMPLETED, 50, 3)}
-    of_one = [command for command in embedded_proxy.commands if targets[0].keys.stream in command[1:2]]
-    steps = [command[0] for command in of_one if command[0] != b"XPENDING" or b"IDLE" in command]
-    assert steps[:9] == [b"XPENDING", b"XCLAIM", b"XACK"] * 3
+    stream = targets[0].keys.stream
+    known_by = {b"XPENDING": b"IDLE", b"EVAL": _CLAIM.encode(), b"XACK": stream}  # commands, with a word that each has
+    steps = [
+        command[0]
+        for command in embedded_proxy.commands
+        if stream in command[1:4] and known_by.get(command[0], b"") in command
+    ]
+    assert steps[:9] == [b"XPENDING", b"EVAL", b"XACK"] * 3

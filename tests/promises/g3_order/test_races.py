@@ -11,6 +11,7 @@ from dev.proxy import Fault, Proxy
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry
 from reclaim.run.report import Outcome
+from reclaim.state.claim import _CLAIM
 from reclaim.state.dead_letters import _PARK
 from reclaim.state.refunds import _KEEP
 from tests.faults import by_function, of_user, script
@@ -69,12 +70,12 @@ async def test_a_claim_that_takes_effect_late_lets_no_later_entry_overtake(
     """A claim that was given up takes effect: its entry is ours and fresh, the next claim gets only the later one."""
     target = a_target(page_size=2, lanes=1)
     given(client, target, Held(tweet(7, text=b"first")), Held(tweet(7, text=b"second")))
-    embedded_proxy.when("MULTI", Fault.HANG)
+    embedded_proxy.when("EVAL", Fault.HANG, args=script(_CLAIM))
 
     def take_late() -> None:
         client.execute_command("XCLAIM", target.stream, target.group, target.consumer, 10_000, "1-0")
 
-    embedded_proxy.when("MULTI", take_late)
+    embedded_proxy.when("EVAL", take_late, args=script(_CLAIM))
 
     report = await run(embedded_proxy, target, timeout_sec=0.3)
 
@@ -100,7 +101,7 @@ async def test_what_was_taken_while_its_claim_was_on_the_way_is_not_handled(serv
 
         async def stalled(commands: Sequence[Any], **options: Any) -> Any:
             replies = await batch(commands, **options)
-            if any(command[0] == "XCLAIM" and b"2-0" in command for command in commands):
+            if any(_CLAIM in command and b"2-0" in command for command in commands):
                 time.sleep(0.45)  # noqa: ASYNC251  # the whole process stands still
                 assert client.execute_command("XCLAIM", "s", "g", "other", 300, "2-0", "3-0")
                 client.execute_command("XACK", "s", "g", "2-0", "3-0")

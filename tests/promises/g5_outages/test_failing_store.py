@@ -251,7 +251,7 @@ async def test_a_replica_promoted_mid_run_is_worked_on_by_that_run(direct: Clien
     assert state(direct, target) == ALL_DONE
 
 
-@pytest.mark.parametrize("at", ["finish the claim", "store", "acknowledge"])
+@pytest.mark.parametrize("at", ["claim", "store", "acknowledge"])
 async def test_a_short_pause_is_waited_out(own: Server, direct: Client, wire: Proxy, at: str) -> None:
     """CLIENT PAUSE for less time than an answer may take: the run only takes longer."""
     target = a_target()
@@ -265,7 +265,7 @@ async def test_a_short_pause_is_waited_out(own: Server, direct: Client, wire: Pr
     assert state(direct, target) == ALL_DONE
 
 
-@pytest.mark.parametrize("at", ["finish the claim", "store", "acknowledge"])
+@pytest.mark.parametrize("at", ["claim", "store", "acknowledge"])
 async def test_a_long_pause_costs_nothing(own: Server, direct: Client, wire: Proxy, at: str) -> None:
     """CLIENT PAUSE for longer than an answer may take: the run does what it can, and the next one does the rest."""
     target = a_target(max_deliveries=2)
@@ -282,7 +282,7 @@ async def test_a_long_pause_costs_nothing(own: Server, direct: Client, wire: Pro
     assert state(direct, target) == ALL_DONE
 
 
-@pytest.mark.parametrize("at", ["count", "find", "finish the claim", "store", "acknowledge", "release the lease"])
+@pytest.mark.parametrize("at", ["count", "find", "claim", "store", "acknowledge", "release the lease"])
 async def test_connections_killed_by_the_server_are_made_again(
     own: Server, direct: Client, wire: Proxy, at: str
 ) -> None:
@@ -300,7 +300,7 @@ async def test_connections_killed_by_the_server_are_made_again(
     assert state(direct, target) == ALL_DONE
 
 
-@pytest.mark.parametrize("at", ["finish the claim", "store", "acknowledge"])
+@pytest.mark.parametrize("at", ["claim", "store", "acknowledge"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_crash_of_a_server_that_writes_everything_down_loses_nothing(kind: str, at: str) -> None:
     """SIGKILL of the server mid-run, and a start from its append-only file: the run goes on where it was."""

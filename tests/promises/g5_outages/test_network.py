@@ -6,6 +6,7 @@ import pytest
 
 from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim.run.report import Outcome
+from reclaim.state.refunds import _KEEP
 from tests.faults import LOADING, dead_letter, step
 from tests.support import (
     Client,
@@ -33,7 +34,7 @@ FAULTS = {
     "hang": Fault.HANG,
     "loading": ErrorReply(LOADING),
 }
-MID_RUN = ["find", "begin the claim", "bury", "claim", "finish the claim", "store", "park", "acknowledge"]
+MID_RUN = ["find", "read", "claim", "store", "park", "acknowledge"]
 OPENING = ["take the lease", "look at the lease", "count"]
 AT_ONCE = ["cut before", "cut after", "loading"]  # noticed at once, and so tried on every kind of server
 SILENT = ["reply lost", "hang"]  # noticed when the time for an answer is over
@@ -80,7 +81,7 @@ async def check_a_fault_is_mended(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("at", ["finish the claim", "store", "acknowledge"])
+@pytest.mark.parametrize("at", ["claim", "store", "acknowledge"])
 async def test_a_fault_at_the_second_page_is_mended_too(
     embedded: Endpoint, client: Client, embedded_proxy: Proxy, at: str, fault: str
 ) -> None:
@@ -88,7 +89,7 @@ async def test_a_fault_at_the_second_page_is_mended_too(
     target = a_target(page_size=2)
     given(client, target, *ENTRIES)
     name, args = step(at, embedded.kind)
-    skip = {"finish the claim": 1, "store": 3, "acknowledge": 1}[at]
+    skip = {"claim": 1, "store": 3, "acknowledge": 1}[at]
     rule = embedded_proxy.when(name, FAULTS[fault], args=args, skip=skip)
 
     report = await run(embedded_proxy, target, timeout_sec=TIMEOUT_SEC)
@@ -220,7 +221,7 @@ async def test_a_run_ends_inside_its_budget_though_the_server_falls_silent(
     given(client, target, *held(range(1, 4)))
     for name in ("XACK", "EVAL"):
         embedded_proxy.when(
-            name, Fault.HANG, times=None, args=lambda args: args[0] == b"s" or b"XCLAIM', KEYS" in args[0]
+            name, Fault.HANG, times=None, args=lambda args: args[0] == b"s" or args[0] == _KEEP.encode()
         )
     began = time.monotonic()
 

@@ -10,10 +10,11 @@ from reclaim import handlers
 from reclaim.errors import RetryEntry
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
+from reclaim.state.claim import _CLAIM
 from reclaim.state.connection import connect
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
-from tests.faults import LOADING, OOM, Recorder, by_function, of_user, pending, step
+from tests.faults import LOADING, OOM, Recorder, by_function, of_user, pending, script, step
 from tests.support import (
     Client,
     Endpoint,
@@ -95,7 +96,7 @@ async def test_claims_whose_replies_are_lost_run_after_run_cost_nothing(client: 
     """Every claim takes effect and is never heard of: the deliveries counted are taken back each time."""
     target = a_target(max_deliveries=2, retry_attempts=2)
     given(client, target, *ENTRIES)
-    embedded_proxy.when("EXEC", Fault.CUT_AFTER, times=None)
+    embedded_proxy.when("EVAL", Fault.CUT_AFTER, args=script(_CLAIM), times=None)
 
     async with a_runner(embedded_proxy, target) as runner:
         for _ in range(4):
@@ -120,7 +121,7 @@ async def test_claims_that_take_effect_after_they_were_given_up_cost_nothing(
         proxy.request_delay_sec = 0.4
         threading.Timer(0.1, setattr, (proxy, "request_delay_sec", 0.0)).start()
 
-    name, args = step("begin the claim", server.kind)
+    name, args = step("claim", server.kind)
     proxy.when(name, late, args=args, times=3)
 
     async with a_runner(proxy, target, timeout_sec=0.25) as runner:
@@ -140,7 +141,7 @@ async def test_a_claim_that_had_to_be_made_again_is_charged_like_any_other(
     """Only the first claim is refunded, not the second: the failure is charged, and the entry stays fresh."""
     target = a_target(retry_attempts=2)
     given(client, target, *(of_user(number, f"user_{number}") for number in (1, 2)))
-    name, args = step("finish the claim", server.kind)
+    name, args = step("claim", server.kind)
     proxy.when(name, fault, args=args)
     record = Recorder(_1=ValueError("no"))
 
@@ -157,7 +158,7 @@ async def test_a_page_being_claimed_ahead_when_the_run_is_stopped_is_given_back(
     target = a_target(page_size=2)
     given(client, target, *ENTRIES)
     stop = asyncio.Event()
-    ahead = embedded_proxy.when("EXEC", Fault.DROP_REPLY, skip=2)
+    ahead = embedded_proxy.when("EVAL", Fault.DROP_REPLY, args=script(_CLAIM), skip=2)
     second = embedded_proxy.when("XACK", lambda: None, skip=1)
 
     running = asyncio.create_task(run(embedded_proxy, target, stop=stop))
@@ -214,7 +215,7 @@ async def test_a_run_cancelled_gives_back_what_it_holds_and_its_lease(server: En
     assert (len(after.pending), after.other_keys) == (4, [])
 
 
-@pytest.mark.parametrize("name", ["begin the claim", "store", "acknowledge"])
+@pytest.mark.parametrize("name", ["claim", "store", "acknowledge"])
 async def test_an_outage_of_everything_mid_run_is_over_with_the_next_run(
     client: Client, embedded_proxy: Proxy, name: str
 ) -> None:
@@ -230,7 +231,7 @@ async def test_an_outage_of_everything_mid_run_is_over_with_the_next_run(
             rule = embedded_proxy.when(command, Fault.CUT_BEFORE, args=args)
             others = [
                 embedded_proxy.when(other, Fault.CUT_BEFORE, times=None, args=lambda _, rule=rule: rule.hits > 0)
-                for other in ("EVAL", "SET", "XPENDING", "MULTI", "HSET", "XACK", "GET")
+                for other in ("EVAL", "SET", "XPENDING", "XRANGE", "HSET", "XACK", "GET")
             ]
             report = await runner.run(30)
             assert (report.outcome is Outcome.FAILED, bool(others)) == (True, True)

@@ -14,6 +14,7 @@ from reclaim.handlers.outcomes import Handled, Keyed
 from reclaim.keys import Template
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
+from reclaim.state.claim import _CLAIM
 from reclaim.state.connection import connect
 from reclaim.state.dead_letters import _PARK
 from tests.faults import by_function, of_user, script
@@ -153,7 +154,7 @@ async def test_no_look_ahead_outlives_its_run(
     target = a_target(page_size=25, retry_attempts=2)
     given(client, target, *(Held(tweet(number)) for number in range(1, 200)))
     embedded_proxy.reply_delay_sec = 0.01
-    embedded_proxy.when("XCLAIM", Fault.CUT_AFTER, skip=1)
+    embedded_proxy.when("EVAL", Fault.CUT_AFTER, args=script(_CLAIM), skip=1)
     embedded_proxy.when("XPENDING", Fault.HANG, args=lambda args: b"IDLE" in args, skip=2)
 
     with caplog.at_level(logging.ERROR, "asyncio"):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dev.proxy import Action, Command, ErrorReply, Fault
 from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.state.acknowledge import _ACKNOWLEDGE
-from reclaim.state.claim import _BURY
+from reclaim.state.claim import _CLAIM
 from reclaim.state.dead_letters import _AMEND, _PARK, _PARK_AND_DELETE
 from reclaim.state.lease import _RELEASE
 from reclaim.state.refunds import _KEEP
@@ -35,8 +35,8 @@ def _any(_: Command) -> bool:
 
 
 def _not_the_others(args: Command) -> bool:
-    """A script that finds, buries or claims."""
-    others = (_KEEP, _PARK, _PARK_AND_DELETE, _ACKNOWLEDGE, _RELEASE, _STORE_NEWER, _AMEND)
+    """A script that finds entries."""
+    others = (_CLAIM, _KEEP, _PARK, _PARK_AND_DELETE, _ACKNOWLEDGE, _RELEASE, _STORE_NEWER, _AMEND)
     return args[0] not in {text.encode() for text in others}
 
 
@@ -44,19 +44,16 @@ STEPS: dict[str, list[tuple[str, Callable[[Command], bool]]]] = {
     "lease": [("SET", _any), ("GET", _any)],
     "count": [("XPENDING", lambda args: len(args) == 2)],
     "find": [("XPENDING", lambda args: len(args) > 2)],
-    "scripts of the claim": [("EVAL", _not_the_others)],
-    "claim": [("XCLAIM", _any)],
-    "end of the claim": [("EXEC", _any)],
+    "scan": [("EVAL", _not_the_others)],
+    "read an entry": [("XRANGE", lambda args: args[0] == b"s")],
+    "claim": [("EVAL", _script(_CLAIM))],
     "store": [("HSET", _any), ("EVAL", _script(_STORE_NEWER)), ("EVALSHA", _any)],
     "park": [("EVAL", _script(_PARK, _PARK_AND_DELETE))],
     "acknowledge": [("XACK", _any), ("EVAL", _script(_ACKNOWLEDGE))],
     "refund": [("EVAL", _script(_KEEP))],
     "release": [("EVAL", _script(_RELEASE))],
 }
-MEDDLING_STEPS = {
-    "claim": [("MULTI", _any), *STEPS["claim"], ("EVAL", _script(_BURY))],
-    **{name: STEPS[name] for name in ("store", "acknowledge", "refund", "park")},
-}
+MEDDLING_STEPS = {name: STEPS[name] for name in ("claim", "store", "acknowledge", "refund", "park")}
 REPLAY_STEPS = {
     "read": [("XRANGE", _any)],
     "store": STEPS["store"],

@@ -49,9 +49,9 @@ def test_a_script_opens_with_all_its_keys_and_arguments(path: Path) -> None:
 
 def test_what_is_sent_does_not_carry_the_opening() -> None:
     """It would be sent with each call."""
-    sent = script("keep")
+    sent = script("park")
 
-    assert "ARGV[1]  the group" in (PACKAGE / "state" / "lua" / "keep.lua").read_text(encoding="utf-8")
+    assert "ARGV[1]  the group" in (PACKAGE / "state" / "lua" / "park.lua").read_text(encoding="utf-8")
     assert "the group" not in sent
     assert sent.strip().startswith("if redis.replicate_commands")
 

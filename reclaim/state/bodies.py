@@ -1,0 +1,125 @@
+"""Owns how the bodies of entries are read: one command for each, and together no more than a page may weigh.
+
+An entry's body never changes while it is in its stream, so it is read before the entry is claimed: what takes long to
+arrive is not ours meanwhile, and costs no delivery if it never does.
+
+Nobody tells how large an entry is, but its body does. So a few are read first, spread over all that are asked for, and
+what lies between two of them is taken to weigh what the heavier one does. Where nothing is known, or entries were heavy
+before, the very first one is read alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain, pairwise
+
+from reclaim.state.connection import Server
+
+PAGE_BYTES = 4 * 2**20  # the most that the bodies of one page are to come to
+SAMPLES = 8  # entries read to learn what those between them weigh: 8 MB at most where entries have come to 1 MB each
+STEP = 4  # after a failure a quarter is asked for; after what works, up to four times as many
+READ_AT_ONCE = 1_000  # as large as a page can be
+
+Body = Sequence[bytes] | None  # names and values in turn; None where the entry is not in the stream
+
+
+class Bodies:
+    """Reads the bodies of the entries of one stream, and remembers what they weighed, from run to run too."""
+
+    def __init__(self, server: Server, stream: bytes) -> None:
+        self._server = server
+        self._stream = stream
+        self._heaviest: int | None = None  # of what was read last; None: nothing is known, or reading it has failed
+        self._at_most: int | None = None  # entries to read at once, since so many more could not be read
+        self._read: dict[bytes, Body] = {}  # for this call of `first` and the one before, and not forgotten
+        self._asked: Sequence[bytes] = ()  # by the call before
+
+    async def first(self, ids: Sequence[bytes]) -> list[Body]:
+        """The bodies of the first of these entries: as many as come to PAGE_BYTES, and at least one.
+
+        What was read is there when the next call asks for it, until it is forgotten: what did not fit any more, and
+        what was read before an error.
+
+        Raises:
+            redis.exceptions.RedisError, ServerError: as `Server.batch`. The next call begins with one entry.
+        """
+        if self._read:
+            self._read = {one: self._read[one] for one in chain(self._asked, ids) if one in self._read}
+        self._asked = ids
+        known, self._heaviest = self._heaviest, None
+        await self._sample(ids, known)
+        some = self._as_many_as_may(ids[: self._fitting(ids)])
+        await self._fetch(some)
+        bodies = [self._read[one] for one in some]
+        size = sum(map(len, chain.from_iterable(filter(None, bodies))))
+        if size > PAGE_BYTES:
+            bodies = _within(bodies)
+        self._heaviest = size if _at_once(size) >= SAMPLES else max(map(_weight, bodies))  # the least work where light
+        return bodies
+
+    def forget(self, ids: Iterable[bytes]) -> None:
+        """Let go of the bodies of entries that will not be asked for again."""
+        for one in ids:
+            self._read.pop(one, None)
+
+    def forget_all(self) -> None:
+        """Let go of all bodies; what they weighed is remembered."""
+        self._read, self._asked = {}, ()
+
+    async def _sample(self, ids: Sequence[bytes], known: int | None) -> None:
+        """Read some, spread over all: one where entries are heavy, or may be."""
+        if known is None or _at_once(known) < SAMPLES:
+            await self._fetch(ids[:1])
+            known = max(map(_weight, map(self._read.get, ids[:1])), default=0)
+        count = min(len(ids), self._at_most or SAMPLES, SAMPLES, _at_once(known))
+        if count > 1:
+            await self._fetch([ids[at * (len(ids) - 1) // (count - 1)] for at in range(count)])
+
+    def _fitting(self, ids: Sequence[bytes]) -> int:
+        """How many of the first ones come to PAGE_BYTES, as far as it is known; at least one."""
+        known = [at for at, one in enumerate(ids) if one in self._read]
+        size = 0
+        for at, then in pairwise(known):
+            weight, next_weight = _weight(self._read[ids[at]]), _weight(self._read[ids[then]])
+            size += weight
+            fit = max(0, PAGE_BYTES - size) // max(weight, next_weight, 1)
+            if fit < then - at - 1:
+                return at + 1 + fit
+            size += (then - at - 1) * max(weight, next_weight)
+        last = known[-1] if known else 0
+        weight = max(1, _weight(self._read[ids[last]])) if known else 1
+        return last + max(1, min(len(ids) - last, (PAGE_BYTES - size) // weight))
+
+    def _as_many_as_may(self, ids: Sequence[bytes]) -> Sequence[bytes]:
+        """The first ones, up to as many not read yet as may be read at once; at least one."""
+        if self._at_most is None:
+            return ids
+        missing = [at for at, one in enumerate(ids) if one not in self._read]
+        return ids if len(missing) <= self._at_most else ids[: missing[self._at_most]]
+
+    async def _fetch(self, ids: Sequence[bytes]) -> None:
+        """Read those not read yet. If that fails, fewer are asked for the next times, down to one."""
+        missing = [one for one in ids if one not in self._read]
+        if not missing:
+            return
+        try:
+            replies = await self._server.ranges(self._stream, missing)
+        except BaseException:
+            self._at_most = max(1, len(missing) // STEP)
+            raise
+        if self._at_most is not None:
+            self._at_most = self._at_most * STEP if self._at_most < READ_AT_ONCE else None
+        self._read.update(zip(missing, [found[0][1] if found else None for found in replies], strict=True))
+
+
+def _within(bodies: Sequence[Body]) -> list[Body]:
+    """The first ones, up to PAGE_BYTES; at least one."""
+    sizes = accumulate(map(_weight, bodies))
+    return list(bodies[: max(1, sum(size <= PAGE_BYTES for size in sizes))])
+
+
+def _weight(body: Body) -> int:
+    return 0 if body is None else sum(map(len, body))
+
+
+def _at_once(weight: int) -> int:
+    """How many entries of this weight make a page."""
+    return max(1, PAGE_BYTES // max(weight, 1))
