@@ -117,7 +117,7 @@ class PageSource:
             self._at = claim.claimed.after
             self._tally.add(lost=len(claim.claimed.lost))
             if claim.claimed.unrecorded is not None:
-                why = f"lost entries that could not be recorded are pending still: {claim.claimed.unrecorded}"
+                why = f"lost entries could not be recorded: {claim.claimed.unrecorded}"
                 self._tally.why.reasons.add(why)
             if claim.claimed.entries:
                 return self._claims.add(claim.claimed.entries, claim.asked_at)

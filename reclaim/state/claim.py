@@ -37,7 +37,7 @@ class Claimed:
         entries: claimed, in ID order.
         lost: entries recorded as lost, by this claim or by an earlier claim that recorded them and then failed.
         after: where the next look starts; None at the end of the list.
-        unrecorded: why lost entries could not be recorded, and so stay pending; None if all were recorded.
+        unrecorded: why lost entries could not be recorded; None if all were. Those still pending are tried again.
     """
 
     entries: Sequence[Entry]

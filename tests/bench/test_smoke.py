@@ -30,6 +30,7 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
         "Speed",
         "Scale",
         "Slow commands",
+        "Large entries",
         "A handler that waits",
         "A slower network",
         "Many targets",
