@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError
 
 from reclaim.entry import Entry, readable
-from reclaim.errors import AccessDenied, said
+from reclaim.errors import AccessDenied, Unsuitable
 from reclaim.settings import Target
 from reclaim.state.ask import Command, raised
 from reclaim.state.bodies import Body
@@ -83,11 +82,13 @@ class Claimer:
         some = [slice(at, at + CLAIM_AT_ONCE) for at in range(0, len(rows), CLAIM_AT_ONCE)]
         try:
             replies = await self._server.batch([self._claim(rows[part], bodies[part]) for part in some])
-        except AccessDenied:
-            await self._name_what_is_denied()
+        except (AccessDenied, Unsuitable):
+            await self._name_refused()
             raise
         parts = [reply for reply in replies if not isinstance(reply, Exception)]
         self._lost += (Row(*row) for _, lost, _ in parts for row in lost)  # also if another part has failed
+        if any(isinstance(reply, Exception) and "unknown" in str(reply).lower() for reply in replies):
+            await self._name_refused()
         raised(replies)
         unrecorded = next((readable(why) for _, _, why in parts if why is not None), None)
         if all(claimed is None for claimed, _, _ in parts):
@@ -101,19 +102,17 @@ class Claimer:
         about = (self._group, self._consumer, self._min_idle_ms, now_ms(), LOST_MAXLEN)
         return ("EVAL", _CLAIM, 2, self._keys.stream, self._keys.lost, *about, *_grouped(rows, bodies))
 
-    async def _name_what_is_denied(self) -> None:
-        """Raise an error that names the command that the script was denied; Redis 6 does not say which it was."""
+    async def _name_refused(self) -> None:
+        """Raise an error that names the command that the script was refused, if it was refused one."""
         stream, group = self._keys.stream, self._group
-        used: list[Command] = [
-            ("XPENDING", stream, group),
-            ("XCLAIM", stream, group, self._consumer, self._min_idle_ms, "0-0"),
-            ("XACK", stream, group, "0-0"),
-            ("TYPE", self._keys.lost),
-        ]
-        for command, reply in zip(used, await self._server.rehearse(used), strict=True):
-            if isinstance(reply, NoPermissionError):
-                what = f"{self._server.address} does not let this user run {command[0]!s}"
-                raise AccessDenied(f"{what} on {readable(self._keys.stream)!r}: {said(reply)}") from reply
+        await self._server.name_refused(
+            [
+                ("XPENDING", stream, group),
+                ("XCLAIM", stream, group, self._consumer, self._min_idle_ms, "0-0"),
+                ("XACK", stream, group, "0-0"),
+                ("TYPE", self._keys.lost),
+            ]
+        )
 
 
 def _entry(row: Row, body: Body) -> Entry:

@@ -169,6 +169,17 @@ class Server:
             finally:
                 await connection.disconnect(nowait=True)
 
+    async def name_refused(self, commands: Sequence[Command]) -> None:
+        """Raise what it means that the server would refuse one of these commands, if it would.
+
+        For the error of a script: which command it was refused is not told by every server.
+
+        Raises:
+            AccessDenied, Unsuitable: the server would refuse one; and whatever `rehearse` raises.
+        """
+        for command, reply in zip(commands, await self.rehearse(commands), strict=True):
+            await self._check_usable([command], [reply])
+
     async def tls_version(self) -> str | None:
         """The version of TLS that the connection uses (``TLSv1.3``); None without TLS.
 
