@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,9 +14,9 @@ from reclaim import handlers
 from reclaim.errors import RunFailed, SettingsError
 from reclaim.handlers.outcomes import Handler
 from reclaim.observe.alerter import Alerter
-from reclaim.observe.alerts import alert_of, alerts_of
+from reclaim.observe.alerts import alert_of, alerts_of, ended_by
 from reclaim.run.history import History
-from reclaim.run.report import Outcome, RunReport, failures_in
+from reclaim.run.report import RunReport, failures_in
 from reclaim.run.runner import PAGES_AT_ONCE, Runner
 from reclaim.settings import Settings, Target
 from reclaim.state.circuit import Change, Circuit
@@ -88,12 +88,13 @@ class App:
         """One run of every target, all at once, as a part of `operation`.
 
         Raises:
-            RunFailed: a target's run failed. The other targets were run all the same, and every report is logged.
+            RunFailed: a target's run went wrong (`Outcome.went_wrong`). The other targets were run all the same, and
+                every report is logged.
         """
         reports = await self.reports(stop, operation=operation)
-        failed = [report for report in reports if report.outcome is Outcome.FAILED]
-        if failed:
-            raise RunFailed(failures_in(failed)) from failed[0].error
+        wrong = [report for report in reports if report.outcome.went_wrong]
+        if wrong:
+            raise RunFailed(failures_in(wrong)) from wrong[0].error
         return reports
 
     async def reports(
@@ -103,9 +104,11 @@ class App:
         only: str | None = None,
         budget_sec: float = math.inf,
         operation: Operation | None = None,
+        park_misfits: str | None = None,
     ) -> list[RunReport]:
         """One run of every target, or of the one named, all at once. Each report is logged; a failed run is no error.
 
+        `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody.
         The runs and their telemetry end within `budget_sec` and RUN_BUDGET_SEC. Alerts, if any, take up to 10 s more.
         """
         budget_sec = min(budget_sec, self.settings.run_budget_sec)
@@ -113,9 +116,9 @@ class App:
         operation = operation or Operation.of()
         with operation.under_way():
             if self.exporter is None:
-                return await self._run_all(units, budget_sec, stop, operation)
+                return await self._run_all(units, budget_sec, stop, operation, park_misfits)
             share = self.exporter.share_of(budget_sec)
-            reports = await self._run_all(units, budget_sec - share.total_sec, stop, operation)
+            reports = await self._run_all(units, budget_sec - share.total_sec, stop, operation, park_misfits)
             await self.exporter.export(self.server, [unit.target for unit in units], reports, operation, share)
             return reports
 
@@ -126,15 +129,22 @@ class App:
             await self.alerter.send([alert])
 
     async def _run_all(
-        self, units: Iterable[Unit], budget_sec: float, stop: asyncio.Event | None, operation: Operation
+        self,
+        units: Iterable[Unit],
+        budget_sec: float,
+        stop: asyncio.Event | None,
+        operation: Operation,
+        park_misfits: str | None,
     ) -> list[RunReport]:
-        return await asyncio.gather(*(self._run(unit, budget_sec, stop, operation) for unit in units))
+        runs = ((unit, unit.runner.run(budget_sec, stop, park_misfits)) for unit in units)
+        return await asyncio.gather(*(self._told(unit, run, operation) for unit, run in runs))
 
-    async def _run(self, unit: Unit, budget_sec: float, stop: asyncio.Event | None, operation: Operation) -> RunReport:
+    async def _told(self, unit: Unit, run: Awaitable[RunReport], operation: Operation) -> RunReport:
         """One run of one target: logged, and its alerts sent."""
-        report = await unit.runner.run(budget_sec, stop)
+        report = await run
         with run_under_way(report.target, report.run_id):
             logger.log(report.outcome.log_level, RUN_LINE, report.to_json(operation_id=operation.trace_id))
+            await self.alerter.end(ended_by(report), unit.target)
             await self.alerter.send(alerts_of(report, unit.target))
         return report
 

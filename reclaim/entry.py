@@ -74,6 +74,11 @@ def id_number(entry_id: bytes) -> int:
     return int(ms) << 64 | int(seq)
 
 
+def id_of(number: int) -> bytes:
+    """The ID that `id_number` makes this integer of."""
+    return b"%d-%d" % (number >> 64, number & _MAX_PART)
+
+
 def check_id(entry_id: bytes) -> bytes:
     """Return the ID unchanged if it is one that Redis writes: two numbers of at most 64 bits, with a dash between.
 

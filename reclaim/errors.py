@@ -16,7 +16,10 @@ ReclaimError
 ├── HandlerTimeout         a handler took longer than it may, and was stopped
 ├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
 ├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
-├── MissingField           a template names a field that the entry does not have
+├── FitsNothing            a setting fits none of the entries that a run looked at
+├── DeadLettersFull        there are as many dead letters as DEAD_LETTER_MAXLEN allows
+├── IdsBeganAgain          a hash holds a version that its stream has not come to yet
+├── MissingField           a template names a field that the entry does not have, or that is empty
 │   └── NameTaken          the entry has a field of its own where HASH_VERSION_FIELD keeps an ID
 ├── RejectEntry            raised by a handler: nobody can ever handle this entry, park it
 └── RetryEntry             raised by a handler: the entry is not to blame, try again later
@@ -133,8 +136,20 @@ class HandlerExited(ReclaimError):
     """A handler raised SystemExit or the like. The process does not end because of it: the entry is charged."""
 
 
+class FitsNothing(ReclaimError):
+    """A setting fits none of the entries that a run looked at; the message names the setting and an entry's fields."""
+
+
+class DeadLettersFull(ReclaimError):
+    """There are as many dead letters as DEAD_LETTER_MAXLEN allows, so no entry can be parked."""
+
+
+class IdsBeganAgain(ReclaimError):
+    """A hash holds a version that its stream has not come to yet: the stream was made anew, and its IDs began again."""
+
+
 class MissingField(ReclaimError):
-    """A key template names a field that the entry does not have."""
+    """A key template names a field that the entry does not have, or that is empty."""
 
 
 class NameTaken(MissingField):

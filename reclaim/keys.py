@@ -21,6 +21,7 @@ class Keys:
     lease: bytes
     circuit: bytes
     failures: bytes
+    seen: bytes
     dead: bytes
     lost: bytes
     runs: bytes
@@ -30,7 +31,7 @@ class Keys:
     def of(cls, stream: bytes, group: bytes) -> "Keys":
         """The keys for `stream` and `group`."""
         prefix = b"%b:reclaim:%b:" % (_tagged(stream), group)
-        names = ("lease", "circuit", "failures", "dead", "lost", "runs", "alerts")
+        names = ("lease", "circuit", "failures", "seen", "dead", "lost", "runs", "alerts")
         return cls(stream, *(prefix + name.encode() for name in names))
 
 
@@ -83,7 +84,8 @@ class Template:
         """The key of this entry.
 
         Raises:
-            MissingField: the entry lacks a field that the template names.
+            MissingField: the entry lacks a field that the template names, or has an empty one: all entries without a
+                value would share one key.
         """
         key = b""
         for literal, name in self._parts:
@@ -92,5 +94,7 @@ class Template:
                 value = entry.get(name)
                 if value is None:
                     raise MissingField(f"no field '{written(name)}' for '{self.text}'")
+                if not value:
+                    raise MissingField(f"an empty field '{written(name)}' for '{self.text}'")
                 key += value
         return key

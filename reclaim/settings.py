@@ -41,6 +41,12 @@ class Target:
     consumer: str = setting(
         "MONITORING_CONSUMER_NAME", "monitoring_app", kinds.NAME, "reclaim's own name in the group", short="consumer"
     )
+    missing_ok: bool = setting(
+        "MISSING_OK",
+        False,
+        kinds.BOOLEAN,
+        "true: a stream or group that was never seen is no failure (deployed before it); one that is gone always is",
+    )
     min_idle_ms: int = setting(
         "MIN_IDLE_TIME_SEC",
         10_000,
@@ -106,7 +112,7 @@ class Target:
         "DEAD_LETTER_MAXLEN",
         100_000,
         kinds.whole(1, 1_000_000_000),
-        "about how many dead letters are kept; when the oldest ones are pushed out, that is an alert",
+        "how many dead letters there may be; then no more entries are parked, and none is ever pushed out",
     )
     delete_acknowledged: bool = setting(
         "DELETE_ACKNOWLEDGED",

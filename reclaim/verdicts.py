@@ -14,6 +14,7 @@ from reclaim.errors import (
     HandlerCancelled,
     HandlerExited,
     HandlerTimeout,
+    IdsBeganAgain,
     MissingField,
     RejectEntry,
     RetryEntry,
@@ -63,6 +64,7 @@ _BY_CODE = {
 
 _BY_TYPE: dict[type[BaseException], Verdict] = {
     MissingField: Verdict.PARK,
+    IdsBeganAgain: Verdict.PARK,
     RejectEntry: Verdict.PARK,
     RetryEntry: Verdict.RETRY,
     HandlerTimeout: Verdict.FAIL,

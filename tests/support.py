@@ -190,6 +190,11 @@ def given(client: Client, target: Target, *entries: Held) -> list[bytes]:
     return ids
 
 
+def lived_in(client: Client, target: Target) -> None:
+    """Something was stored for the target before: an entry that HASH_KEY does not fit is a bad one from now on."""
+    client.execute_command("HSET", target.keys.seen, f"stored under:{target.hash_key}", 1)
+
+
 def _read(client: Client, target: Target, consumer: str, count: int) -> None:
     client.execute_command("XREADGROUP", "GROUP", target.group, consumer, "COUNT", count, "STREAMS", target.stream, ">")
 
@@ -273,7 +278,7 @@ def state(client: Client, target: Target) -> State:
     """The whole state of a server that serves this one target."""
     keys = sorted(client.execute_command("KEYS", "*"))
     keys_of = target.keys  # those of the circuit have tests of their own
-    ours = {keys_of.stream, keys_of.dead, keys_of.lost, keys_of.runs, keys_of.circuit, keys_of.failures}
+    ours = {keys_of.stream, keys_of.dead, keys_of.lost, keys_of.runs, keys_of.circuit, keys_of.failures, keys_of.seen}
     hash_keys = [key for key in keys if key not in ours and client.execute_command("TYPE", key) == b"hash"]
     return State(
         pending={

@@ -72,6 +72,7 @@ interface RunReport {
   lost?: number;
   duplicate_fields?: number;
   not_deleted?: number;
+  lost_at_most?: number;
   failed?: number;
   retried?: number;
   held?: number;
@@ -93,6 +94,8 @@ interface LostEntry {
   deliveries: number;
   idle_ms: number;
   at: string;
+  /** An older release does not tell it. */
+  at_most?: number | null;
 }
 
 interface Doctor {

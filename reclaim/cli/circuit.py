@@ -49,7 +49,7 @@ def open_circuit(
 
     Example: python -m reclaim circuit open --reason "the database is being moved"
     """
-    name = _me() if who is None else who
+    name = me() if who is None else who
     _show_change(with_app(lambda app: operations.open_circuit(app, reason, name, target)), as_json=as_json)
 
 
@@ -63,7 +63,7 @@ def close_circuit(
 
     Example: python -m reclaim circuit close --reason "the database is back"
     """
-    name = _me() if who is None else who
+    name = me() if who is None else who
     _show_change(with_app(lambda app: operations.close_circuit(app, reason, name, target)), as_json=as_json)
 
 
@@ -83,7 +83,7 @@ def _show_change(changed: CircuitChanged, *, as_json: bool) -> None:
         show_line(f"{changed.target}: {_EFFECTS[changed.effect]}")
 
 
-def _me() -> str:
+def me() -> str:
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # in a container the user may have no name; before Python 3.13 that is a KeyError

@@ -17,10 +17,13 @@ from reclaim.settings import Settings
 logger = logging.getLogger("reclaim")
 
 
-async def once(settings: Settings, only: str | None = None, budget_sec: float = math.inf) -> list[RunReport]:
-    """Run every target once, or only the named one. On SIGINT or SIGTERM, a run finishes its entries in work and ends.
+async def once(
+    settings: Settings, only: str | None = None, budget_sec: float = math.inf, park_misfits: str | None = None
+) -> list[RunReport]:
+    """Run every target once, or the one named. SIGINT and SIGTERM end a run after the entries in work.
 
-    A failed run raises nothing: its report says that it failed (see `failures_in`).
+    A failed run raises nothing: its report says that it failed (see `failures_in`). `park_misfits` is who wants entries
+    to be parked though HASH_KEY fits none of them; None: nobody.
 
     Raises:
         SettingsError: a handler cannot be loaded.
@@ -28,7 +31,7 @@ async def once(settings: Settings, only: str | None = None, budget_sec: float = 
     """
     app, stop = _app(settings), _stop_on_signals()
     try:
-        return await operations.run_now(app, only, budget_sec=budget_sec, stop=stop)
+        return await operations.run_now(app, only, budget_sec=budget_sec, stop=stop, park_misfits=park_misfits)
     finally:
         await app.aclose()
 
@@ -68,6 +71,8 @@ def sentence(report: RunReport) -> str:
     what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
     if not report.outcome.looked_at_nothing:
         what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
+    if report.clock_went_back_ms:
+        what = f"{what}, the server's clock went back by {report.clock_went_back_ms / 1000:g} s"
     whys = [why for why in (report.reason, top_reasons(report.reasons)) if why]
     return f"{what}: {'; '.join(whys)}" if whys else what
 
@@ -76,6 +81,8 @@ def _counts(report: RunReport) -> list[str]:
     """What became of entries. A run without any says ``nothing idle``, but only if it has looked at the whole list."""
     told = {*MAIN_COUNTS, "given_back", "lost", "duplicate_fields", "not_deleted"}
     counts = [f"{n} {name.replace('_', ' ')}" for name, n in report.numbers().items() if n and name in told]
+    if report.lost_at_most:
+        counts.append(f"at most {report.lost_at_most} more lost")
     return counts or (["nothing idle"] if report.outcome is Outcome.COMPLETED else [])
 
 

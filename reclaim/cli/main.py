@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +21,7 @@ from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
 from reclaim.ops import operations
 from reclaim.ops.health import Health
-from reclaim.run.report import RunReport, failures_in
+from reclaim.run.report import MEANINGS, RunReport, failures_in
 from reclaim.settings import Settings
 
 
@@ -75,7 +75,12 @@ def main(version: VersionOption = False) -> None:  # the option's callback shows
     """  # noqa: D301  # \b is one character: it keeps the lines
 
 
-@cli.command()
+OUTCOMES = "\b\nOutcomes, each with its exit code:\n" + "\n".join(
+    f"  {outcome.value:<18}{meaning.exit_code}  {meaning.sentence}" for outcome, meaning in MEANINGS.items()
+)
+
+
+@cli.command(epilog=OUTCOMES)
 def run(
     watch: Annotated[
         bool, typer.Option("--watch", help="Run again and again, by the schedule in RECLAIM_SCHEDULE.")
@@ -93,6 +98,13 @@ def run(
             help="End each run after this many seconds, or after RUN_BUDGET_SEC if that is less.",
         ),
     ] = 3600.0,
+    park_misfits: Annotated[
+        bool,
+        typer.Option(
+            "--park-misfits", help="Make dead letters of entries that HASH_KEY does not fit, even if it fits none."
+        ),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also if a run made dead letters.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
     """Run now, or again and again by the schedule.
@@ -100,9 +112,9 @@ def run(
     The command prints one line for each target, also if the target's run failed. With --watch it writes the reports to
     the log; with --watch --json it also prints them.
 
-    Exit codes: 0 the runs went well (also if there was nothing to do), 1 a run failed, 2 the settings or the arguments
-    are bad. With --watch a failed run is logged, and the next tick tries again. On SIGINT or SIGTERM, the run finishes
-    its entries in work, and the command ends with 0.
+    The exit code is that of the worst run; see below. It is 2 if the settings or the arguments are bad. With --watch a
+    run that failed is logged, and the next tick tries again. SIGINT and SIGTERM let the run finish the entries in work,
+    and end the command with the run's exit code.
 
     \b
     Examples:
@@ -110,18 +122,20 @@ def run(
       python -m reclaim run --target s/g --budget-sec 60 --json
     """  # noqa: D301  # \b is one character: it keeps the lines
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    if watch and park_misfits:
+        raise typer.BadParameter("it is for one run, so not with --watch", param_hint="--park-misfits")
     with errors_end_the_command():
         settings = Settings.from_env(os.environ)
         if watch:
             asyncio.run(loop.watch(settings, target, budget_sec, _show_as_json if as_json else _show_nothing))
             return
-        reports = asyncio.run(loop.once(settings, target, budget_sec))
+        reports = asyncio.run(loop.once(settings, target, budget_sec, cli_circuit.me() if park_misfits else None))
         for report in reports:
             if as_json:
                 _show_as_json(report)
             else:
                 show_line(loop.sentence(report))
-        failed = failures_in(reports)
+        failed = failures_in(reports, strict=strict)
         if failed:
             raise RunFailed(failed)
 
@@ -201,7 +215,7 @@ def list_lost(
             }
         )
         return
-    show_table(views.LOST_COLUMNS, [astuple(one) for one in found.lost])
+    show_table(views.LOST_COLUMNS, [views.lost_row(one) for one in found.lost])
     full = ", and the record is full: earlier ones are no longer on it" if found.full else ""
     say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries{full}")
 

@@ -13,6 +13,7 @@ from reclaim.ops.health import Health, span
 from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.report import MAIN_COUNTS
 from reclaim.state.dead_letters import DeadLetter
+from reclaim.state.lost import LostEntry
 from reclaim.visible import for_a_terminal
 
 RUNS_SHOWN = 5
@@ -20,7 +21,7 @@ CONSUMERS_SHOWN = 10
 VALUE_CHARS = 2000  # how much of a field's value a person sees
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
-LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost")
+LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost", "at most")
 RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
 CHECK_COLUMNS = ("health", "about", "what", "what to do")
@@ -93,6 +94,9 @@ def _lost(lost: Mapping[str, Any]) -> str:
     if not lost["latest"]:
         return count
     latest = lost["latest"][0]
+    if latest["at_most"]:
+        what = f"at most {latest['at_most']:,} from {latest['id']} on, gone with their stream or group"
+        return f"{count}, the latest {what}, seen at {latest['at']}"
     return f"{count}, the latest {latest['id']} of {latest['consumer']}, seen missing at {latest['at']}"
 
 
@@ -135,6 +139,12 @@ def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
 
 def _top(run: Mapping[str, Any]) -> str:
     return top_reasons(counts_in(run.get("reasons")))
+
+
+def lost_row(entry: LostEntry) -> Sequence[Any]:
+    """A lost entry in one line, under LOST_COLUMNS."""
+    at_most = "" if entry.at_most is None else entry.at_most
+    return entry.id, entry.consumer, entry.deliveries, entry.idle_ms, entry.at, at_most
 
 
 def circuit_sentence(circuit: Mapping[str, Any]) -> str:

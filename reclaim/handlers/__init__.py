@@ -1,7 +1,7 @@
 """Owns the choice of a handler: what finishes an entry before it is acknowledged."""
 
 from reclaim.handlers.function import FunctionHandler, load
-from reclaim.handlers.hash import HashHandler
+from reclaim.handlers.hash import HashHandler, Versions
 from reclaim.handlers.outcomes import Handler
 from reclaim.keys import Template
 from reclaim.settings import Target
@@ -15,5 +15,7 @@ def make(server: Server, target: Target) -> Handler:
         SettingsError: HANDLER cannot be loaded.
     """
     if target.handler is None:
-        return HashHandler(server, Template(target.hash_key), target.version_field_bytes)
+        field, key = target.version_field_bytes, Template(target.hash_key)
+        versions = None if field is None else Versions(field, target.keys.stream, target.group_bytes)
+        return HashHandler(server, key, versions)
     return FunctionHandler(load(target.handler), Template(target.order_key or target.hash_key))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, HandlerExited, MissingField, SettingsError, describe
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Needs
 from reclaim.keys import Template
 
 HandlerFunction = Callable[[Entry], Awaitable[None]]
@@ -16,6 +16,7 @@ HandlerFunction = Callable[[Entry], Awaitable[None]]
 class FunctionHandler:
     """Calls the user's function for each entry."""
 
+    needs: Needs | None = None
     at_once = False
 
     def __init__(self, function: HandlerFunction, key: Template) -> None:
@@ -56,7 +57,8 @@ def load(name: str) -> HandlerFunction:
     """The function that HANDLER names, as ``module:function``.
 
     Raises:
-        SettingsError: the module cannot be imported, has no such function, or the function is not async.
+        SettingsError: the module cannot be imported, has no such function, or the function is not async or does not
+            take exactly one entry.
     """
     module_name, _, function_name = name.partition(":")
     allowed = "module:function, an async function of one Entry"
@@ -66,4 +68,30 @@ def load(name: str) -> HandlerFunction:
         raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({describe(exc)})"]) from exc
     if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
         raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({function_name} is not async)"])
+    if not _takes_an_entry(function):
+        why = f"{function_name}{_parameters(function)} cannot be called with one Entry"
+        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({why})"])
     return function  # type: ignore[no-any-return]  # it is what the user's module holds; its form was just checked
+
+
+def _takes_an_entry(function: Callable[..., object]) -> bool:
+    """Whether it can be called with one entry and nothing else; True where Python cannot tell.
+
+    A wrapper made with functools.wraps is asked itself, not what it wraps: it may add arguments of its own.
+    """
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _parameters(function: Callable[..., object]) -> inspect.Signature:
+    """The function's parameters without their types, as an error shows them."""
+    signature = inspect.signature(function, follow_wrapped=False)
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    return signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)

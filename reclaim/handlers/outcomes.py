@@ -39,13 +39,23 @@ SUPERSEDED: Final = Superseded()
 Handled = Stored | Superseded | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What every entry must have to be stored at all: a setting's name, and the template that it holds."""
+
+    setting: str
+    text: str
+
+
 class Handler(Protocol):
     """Stores entries, and says of each what came of it.
 
     Attributes:
+        needs: the template that an entry must fit; None where any entry will do.
         at_once: whether one call of `store` takes many entries. If not, each call has one entry.
     """
 
+    needs: Needs | None
     at_once: bool
 
     def order_key(self, entry: Entry) -> bytes:

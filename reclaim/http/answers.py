@@ -40,7 +40,10 @@ async def list_runs(app: App, asked: LatestFirst) -> Answer:
 
 async def run_now(app: App, asked: Run) -> Answer:
     target, operation = _text(asked.target), current_operation()
-    reports = await operations.run_now(app, target, budget_sec=asked.budget_sec, operation=operation)
+    park_misfits = asked.who if asked.park_misfits else None
+    reports = await operations.run_now(
+        app, target, budget_sec=asked.budget_sec, operation=operation, park_misfits=park_misfits
+    )
     errors = [report.error for report in reports if report.outcome is Outcome.FAILED]
     if len(errors) == len(reports) and errors[0] is not None and _is_of_redis(errors[0]):
         raise errors[0]

@@ -20,6 +20,16 @@ _END = r"$(?!\n)"  # Python's $ also matches before a newline at the end
 
 Target = Annotated[str, Meta(description="a target of this app, as stream/group")]
 Id = Annotated[str, Meta(pattern=f"^{_ID}{_END}", description="an ID as in 1700000000000-0")]
+Who = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_WHO_CHARS,
+        pattern=visible.ONE_LINE,
+        description=f"1 to {MAX_WHO_CHARS} characters on one line that can be seen, not all of them blank: the person's"
+        " name",
+    ),
+]
 Limit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 
 
@@ -80,6 +90,14 @@ class Run(Body, frozen=True):
             description="a number from 1 to 200: end the run within this many seconds (RUN_BUDGET_SEC if less)",
         ),
     ] = 200
+    park_misfits: Annotated[
+        bool,
+        Meta(
+            description="true or false: make dead letters of the entries that HASH_KEY does not fit, though it fits"
+            " none that were looked at; who asked is logged"
+        ),
+    ] = False
+    who: Who = "somebody with a function key"
 
 
 class Replay(Body, frozen=True):
@@ -139,16 +157,7 @@ class CircuitChange(Body, frozen=True):
         ),
     ]
     target: Target | UnsetType = UNSET
-    who: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=MAX_WHO_CHARS,
-            pattern=visible.ONE_LINE,
-            description=f"1 to {MAX_WHO_CHARS} characters on one line that can be seen, not all of them blank: the"
-            " person's name",
-        ),
-    ] = "somebody with a function key"
+    who: Who = "somebody with a function key"
 
 
 # The type of each operation's request, by the operation's ID. The ID is also the name of the function on Azure.

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from reclaim.observe.alerts import Alert, Kind, marker_of
 from reclaim.observe.webhook import NotTaken, Post, Webhook, cloud_event
@@ -39,7 +39,7 @@ class Alerter:
         self._repeat_ms = round(1000 * settings.alert_repeat_sec)
         self._dashboard_url = settings.dashboard_url
         self._clock = clock
-        self._recheck_at: dict[str, float] = {}
+        self._recheck_at: dict[bytes, float] = {}
 
     async def send(self, alerts: Sequence[Alert], within_sec: float = SEND_BUDGET_SEC) -> None:
         """Tell the alerts that were not told yet."""
@@ -57,20 +57,26 @@ class Alerter:
 
     async def _is_due(self, alert: Alert) -> bool:
         """Whether the alert is ours to tell, now."""
-        if alert.kind is Kind.RUN_RECOVERED and not await self._failure_was_told(alert.target):
+        ended = alert.kind.ends
+        if ended is not None and not await self._was_told(marker_of(ended, alert.target)):
             return False
-        if alert.kind is Kind.RUN_FAILED:
-            self._recheck_at.pop(alert.target.name, None)
+        self._recheck_at.pop(alert.marker, None)
         return await self._told.claim(alert.marker)
 
-    async def _failure_was_told(self, target: Target) -> bool:
-        """Whether somebody has told that the target's runs fail: Redis is asked once per RECHECK_SEC at most."""
-        if self._clock() < self._recheck_at.get(target.name, 0.0):
+    async def _was_told(self, marker: bytes) -> bool:
+        """Whether somebody has told what this marker is of: Redis is asked once per RECHECK_SEC at most."""
+        if self._clock() < self._recheck_at.get(marker, 0.0):
             return False
-        was_told = await self._told.is_told(marker_of(Kind.RUN_FAILED, target))
+        was_told = await self._told.is_told(marker)
         if not was_told:
-            self._recheck_at[target.name] = self._clock() + RECHECK_SEC
+            self._recheck_at[marker] = self._clock() + RECHECK_SEC
         return was_told
+
+    async def end(self, kinds: Iterable[Kind], target: Target) -> None:
+        """Note that these streaks are over, so that the next one is told anew."""
+        markers = [marker_of(kind, target) for kind in kinds]
+        if markers:
+            await self._told.forget(*markers)
 
     async def _log(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
@@ -93,7 +99,7 @@ class Alerter:
 
     async def _remember(self, alert: Alert) -> None:
         """Note that the alert was told. A recovery ends the streak: the next failure is told anew."""
-        if alert.kind is Kind.RUN_RECOVERED:
-            await self._told.forget(marker_of(Kind.RUN_FAILED, alert.target), alert.marker)
+        if (ended := alert.kind.ends) is not None:
+            await self._told.forget(marker_of(ended, alert.target), alert.marker)
         else:
             await self._told.remember(alert.marker, self._repeat_ms if alert.kind.repeats else REMEMBER_CHANGE_MS)

@@ -21,19 +21,34 @@ class Kind(StrEnum):
     CIRCUIT_OPENED = "reclaim.circuit.opened"
     CIRCUIT_CLOSED = "reclaim.circuit.closed"
     DEAD_LETTERED = "reclaim.entries.dead_lettered"
-    DEAD_LETTERS_DROPPED = "reclaim.dead_letters.dropped"
+    DEAD_LETTERS_FULL = "reclaim.dead_letters.full"
     LOST = "reclaim.entries.lost"
     BACKLOG_STALE = "reclaim.backlog.stale"
     RUN_FAILED = "reclaim.run.failed"
     RUN_RECOVERED = "reclaim.run.recovered"
+    GROUP_MISSING = "reclaim.group.missing"
+    GROUP_FOUND = "reclaim.group.found"
+    CLOCK_WENT_BACK = "reclaim.clock.went_back"
 
     @property
     def repeats(self) -> bool:
         """Whether it is told again after ALERT_REPEAT_SEC if it is still so; else it is told once for a change."""
         return self in _REPEATING
 
+    @property
+    def ends(self) -> "Kind | None":
+        """The kind whose streak this one ends: it is told only where that one was."""
+        return _ENDS.get(self)
 
-_REPEATING = frozenset({Kind.DEAD_LETTERED, Kind.DEAD_LETTERS_DROPPED, Kind.LOST, Kind.BACKLOG_STALE})
+    @property
+    def is_of_one_change(self) -> bool:
+        """Whether each change is told for itself, however soon after another."""
+        return self in _OF_ONE_CHANGE
+
+
+_REPEATING = frozenset({Kind.DEAD_LETTERED, Kind.LOST, Kind.BACKLOG_STALE})
+_ENDS = {Kind.RUN_RECOVERED: Kind.RUN_FAILED, Kind.GROUP_FOUND: Kind.GROUP_MISSING}
+_OF_ONE_CHANGE = frozenset({Kind.CIRCUIT_OPENED, Kind.CIRCUIT_CLOSED, Kind.CLOCK_WENT_BACK})
 _CIRCUIT = {Effect.OPENED: Kind.CIRCUIT_OPENED, Effect.CLOSED: Kind.CIRCUIT_CLOSED}
 
 
@@ -59,9 +74,9 @@ class Alert:
 
     @property
     def marker(self) -> bytes:
-        """The Redis key that says that it was told: one for each change of a circuit, else one for target and kind."""
+        """The Redis key that says that it was told: one for each change of a kind that tells each, else one for all."""
         key = marker_of(self.kind, self.target)
-        return b":".join([key, self.id.encode()]) if self.kind in _CIRCUIT.values() else key
+        return b":".join([key, self.id.encode()]) if self.kind.is_of_one_change else key
 
 
 def marker_of(kind: Kind, target: Target) -> bytes:
@@ -72,11 +87,18 @@ def marker_of(kind: Kind, target: Target) -> bytes:
 def alerts_of(report: RunReport, target: Target) -> list[Alert]:
     """All alerts that a run's report gives cause for, whether or not they were told before.
 
-    Every run that went well makes a RUN_RECOVERED: only the Alerter knows whether an earlier failure was told.
+    Every run that went well makes a RUN_RECOVERED and a GROUP_FOUND: only the Alerter knows whether an earlier failure
+    was told.
     """
     changes = [alert_of(change, target) for change in report.circuit_changes]
     conditions = [condition(report, target) for condition in _CONDITIONS]
     return [alert for alert in (*changes, *conditions) if alert is not None]
+
+
+def ended_by(report: RunReport) -> list[Kind]:
+    """The kinds whose streak this run has ended without a word: there is room for dead letters again."""
+    has_room = report.parked > 0 and report.outcome is not Outcome.DEAD_LETTERS_FULL
+    return [Kind.DEAD_LETTERS_FULL] if has_room else []
 
 
 def alert_of(change: Change, target: Target) -> Alert | None:
@@ -103,19 +125,36 @@ def _dead_lettered(report: RunReport, target: Target) -> Alert | None:
     return _of_run(Kind.DEAD_LETTERED, report, target, why, dead_lettered=report.parked, reasons=_top(report))
 
 
-def _dead_letters_dropped(report: RunReport, target: Target) -> Alert | None:
-    dropped = report.dead_letters_dropped
-    if not dropped:
+def _dead_letters_full(report: RunReport, target: Target) -> Alert | None:
+    if report.outcome is not Outcome.DEAD_LETTERS_FULL:
         return None
-    why = f"DEAD_LETTER_MAXLEN is reached: {dropped} older dead letters are gone"
-    return _of_run(Kind.DEAD_LETTERS_DROPPED, report, target, why, dropped=dropped, cap=target.dead_letter_maxlen)
+    return _of_run(Kind.DEAD_LETTERS_FULL, report, target, report.reason, cap=target.dead_letter_maxlen)
 
 
 def _lost(report: RunReport, target: Target) -> Alert | None:
-    if not report.lost:
+    if not (report.lost or report.lost_at_most):
         return None
     why = f"{report.lost} entries were trimmed or deleted from the stream while they were pending"
-    return _of_run(Kind.LOST, report, target, why, lost=report.lost)
+    if report.lost_at_most:
+        why = "the stream or its group is gone, or was made anew, and with it entries that were pending"
+        why += f": {report.lost} that are known by ID, and at most {report.lost_at_most} more"
+    return _of_run(Kind.LOST, report, target, why, lost=report.lost, lost_at_most=report.lost_at_most)
+
+
+def _clock_went_back(report: RunReport, target: Target) -> Alert | None:
+    if not report.clock_went_back_ms:
+        return None
+    seconds = report.clock_went_back_ms / 1000
+    why = f"the server's clock went back by {seconds:g} s: entries delivered before seem fresh for so much longer"
+    return _of_run(Kind.CLOCK_WENT_BACK, report, target, why, seconds=seconds)
+
+
+def _group_missing_or_found(report: RunReport, target: Target) -> Alert | None:
+    if report.outcome in {Outcome.GROUP_MISSING, Outcome.GROUP_GONE}:
+        return _of_run(Kind.GROUP_MISSING, report, target, report.reason)
+    if report.outcome.went_well:
+        return _of_run(Kind.GROUP_FOUND, report, target, "the stream and its group are there again")
+    return None
 
 
 def _backlog_stale(report: RunReport, target: Target) -> Alert | None:
@@ -135,7 +174,10 @@ def _failed_or_recovered(report: RunReport, target: Target) -> Alert | None:
     return None
 
 
-_CONDITIONS = (_dead_lettered, _dead_letters_dropped, _lost, _backlog_stale, _failed_or_recovered)
+_CONDITIONS = (
+    *(_dead_lettered, _dead_letters_full, _lost, _backlog_stale, _clock_went_back),
+    *(_failed_or_recovered, _group_missing_or_found),
+)
 
 
 def _of_run(kind: Kind, report: RunReport, target: Target, why: str, **facts: Any) -> Alert:

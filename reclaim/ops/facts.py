@@ -63,6 +63,8 @@ class Facts:
         min_idle_ms: runs take over entries that have been idle for longer.
         tick_sec: the longest time between two runs.
         group_missing: the stream or its group is not there.
+        missing_ok: that is no failure: it was never seen, and MISSING_OK is true.
+        clock_behind_ms: at the last run the server's clock was so much behind where it had been before.
         lease: which run is at work on the target; None if none is.
         runs: the latest reports, newest first, each with its `id`.
     """
@@ -74,6 +76,8 @@ class Facts:
     min_idle_ms: int
     tick_sec: float
     group_missing: bool = False
+    missing_ok: bool = False
+    clock_behind_ms: int = 0
     pending: Pending | None = None
     circuit: CircuitState | None = None
     lease: str | None = None

@@ -37,7 +37,7 @@ def assess(facts: Facts, now: datetime, failing: str | None = None) -> Assessmen
     """
     if facts.error is not None and facts.pending is None:
         return Health.FAIL, _sentence([facts.error])
-    checks = (_group, _circuit, _last_run, _backlog, _not_stored, _timer, _dead_letters, _lost, _partly_read)
+    checks = (_group, _circuit, _last_run, _backlog, _not_stored, _timer, _dead_letters, _lost, _clock, _partly_read)
     assessments = [found for check in checks if (found := check(facts, now)) is not None]
     if not assessments and failing is not None:
         return Health.WARN, _sentence([f"nothing is wrong yet, but a check fails: {failing}"])
@@ -66,7 +66,7 @@ def _forgotten_sec(facts: Facts) -> float:
 
 
 def _group(facts: Facts, _: datetime) -> Assessment | None:
-    if not facts.group_missing:
+    if not facts.group_missing or facts.missing_ok:
         return None
     return (
         Health.FAIL,
@@ -151,7 +151,7 @@ def _dead_letters(facts: Facts, _: datetime) -> Assessment | None:
     if count >= most:
         return (
             Health.FAIL,
-            f"there are {count:,} dead letters and DEAD_LETTER_MAXLEN is {most:,}: the oldest are dropped",
+            f"there are {count:,} dead letters and DEAD_LETTER_MAXLEN is {most:,}: no more entries are parked",
         )
     wait = "dead letter waits" if count == 1 else "dead letters wait"
     return Health.WARN, f"{count:,} {wait} for somebody to replay or discard"
@@ -170,11 +170,21 @@ def _lost(facts: Facts, now: datetime) -> Assessment | None:
     return Health.WARN, f"{count} trimmed or deleted while pending, the latest {span(min(recent))} ago"
 
 
+def _clock(facts: Facts, _: datetime) -> Assessment | None:
+    """Entries that were delivered before the clock went back seem fresh until it is where it was."""
+    if not facts.clock_behind_ms or facts.pending is None or not facts.pending.total:
+        return None
+    lasts = span(facts.clock_behind_ms / 1000)
+    return Health.WARN, f"the server's clock went back, so entries delivered before seem fresh for {lasts} longer"
+
+
 def _partly_read(facts: Facts, _: datetime) -> Assessment | None:
     return None if facts.error is None else (Health.WARN, f"not all could be read: {facts.error}")
 
 
 def _all_is_well(facts: Facts) -> str:
+    if facts.missing_ok:
+        return f"all is well: the stream {facts.stream} or its group {facts.group} is not there yet; MISSING_OK is true"
     pending = facts.pending
     if pending is None or not pending.total:
         return "all is well: nothing is pending"
@@ -214,7 +224,7 @@ def _could_work(facts: Facts, now: datetime) -> bool:
 
 
 def _failed(run: dict[str, Any]) -> bool:
-    return run.get("outcome") == Outcome.FAILED.value
+    return run.get("outcome") in (Outcome.FAILED.value, Outcome.GROUP_GONE.value)  # it may be anything: no set
 
 
 def _well(run: dict[str, Any]) -> bool:

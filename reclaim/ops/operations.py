@@ -117,10 +117,19 @@ async def run_now(
     budget_sec: float = math.inf,
     stop: asyncio.Event | None = None,
     operation: Operation | None = None,
+    park_misfits: str | None = None,
 ) -> list[RunReport]:
-    """Run all targets, or the named one. A failed run raises nothing: its report says that it failed."""
+    """Run all targets, or the one that is named; a run that fails is told by its report.
+
+    `park_misfits` is who wants entries that HASH_KEY does not fit to become dead letters, though it fits none.
+
+    Raises:
+        BadRequest: that name is not one line that can be read, or is too long.
+    """
     named_units(app, target)
-    return await app.reports(stop, only=target, budget_sec=budget_sec, operation=operation)
+    if park_misfits is not None:
+        _check_line("who", park_misfits, MAX_WHO_CHARS)
+    return await app.reports(stop, only=target, budget_sec=budget_sec, operation=operation, park_misfits=park_misfits)
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------
@@ -277,10 +286,14 @@ def check_words(reason: str, who: str) -> None:
     Raises:
         BadRequest: one of them is not one line that a person can read, or it is too long.
     """
-    for name, text, most_chars in (("reason", reason, MAX_REASON_CHARS), ("who", who, MAX_WHO_CHARS)):
-        if len(text) > most_chars or not visible.is_one_line(text):
-            allowed = f"1 to {most_chars} characters on one line that can be seen, not all of them blank"
-            raise BadRequest(f"{name} is {shown(text)}", allowed)
+    _check_line("reason", reason, MAX_REASON_CHARS)
+    _check_line("who", who, MAX_WHO_CHARS)
+
+
+def _check_line(name: str, text: str, most_chars: int) -> None:
+    if len(text) > most_chars or not visible.is_one_line(text):
+        allowed = f"1 to {most_chars} characters on one line that can be seen, not all of them blank"
+        raise BadRequest(f"{name} is {shown(text)}", allowed)
 
 
 def _text(entry_id: bytes | None) -> str | None:

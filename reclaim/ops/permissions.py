@@ -41,6 +41,7 @@ _FAILURES: Sequence[Command] = (
     ("PEXPIRE", 1),
     ("DEL",),
 )
+_SEEN: Sequence[Command] = (("HGETALL",), ("HSET", "f", "v"))
 _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-", "-"), ("XREVRANGE", "-", "-"))
 _LETTERS_AND_LOST: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
@@ -144,6 +145,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.lease, ours, _LEASE),
         (keys.circuit, ours, _CIRCUIT),
         (keys.failures, ours, _FAILURES),
+        (keys.seen, ours, _SEEN),
         (keys.dead, ours, _LETTERS_AND_LOST),
         (keys.lost, ours, _LETTERS_AND_LOST),
         (keys.runs, ours, _RECORDS),

@@ -30,6 +30,7 @@ from reclaim.state.circuit import Circuit
 from reclaim.state.connection import Server
 from reclaim.state.lost import LOST_MAXLEN, LostEntries
 from reclaim.state.patience import patiently
+from reclaim.state.seen import Seen
 from reclaim.verdicts import error_code
 
 LOOK_AT = 100  # pending entries, those with the smallest IDs; the status shows the one of them that is idle longest
@@ -115,9 +116,12 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
         answers = await patiently(server, lambda: server.ask(*_questions(server, target)))
     except ServerError as exc:
         return known(error=said(exc))
-    pending, circuit, lease, runs, dead_letters, lost = map(_if_read, answers)
+    pending, circuit, lease, runs, dead_letters, lost, seen = map(_if_read, answers)
+    is_missing, seen = pending is _GROUP_MISSING, seen or Seen()
     return known(
-        group_missing=pending is _GROUP_MISSING,
+        group_missing=is_missing,
+        missing_ok=is_missing and target.missing_ok and seen.sight is None and not seen.is_foreign,
+        clock_behind_ms=seen.clock_behind_ms,
         pending=pending,
         circuit=circuit,
         lease=lease,
@@ -129,7 +133,9 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
 
 
 def _questions(server: Server, target: Target) -> Iterator[Ask[Any]]:
-    """The questions about one target: pending, circuit, lease, runs, dead letters, lost. A long backlog costs no more.
+    """What is asked of one target: pending, circuit, lease, runs, dead letters, lost, what the last run saw.
+
+    The backlog's size costs nothing.
 
     The status leaves out what cannot be read, so each answer may be an error.
     """
@@ -142,6 +148,7 @@ def _questions(server: Server, target: Target) -> Iterator[Ask[Any]]:
         Ask.one(runs, lambda found: [{"id": readable(one)} | report for one, report in History.read(found)]),
         Ask.one(("XLEN", keys.dead), int),
         _lost(target),
+        Ask.one(("HGETALL", keys.seen), lambda flat: Seen.read(by_name(flat))),
     )
     return (ask.or_error() for ask in asks)
 

@@ -3,20 +3,24 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
+from reclaim import handlers
 from reclaim.entry import Entry, by_name, id_number, readable
-from reclaim.errors import MissingField, said
+from reclaim.errors import MissingField, ServerError, said
 from reclaim.keys import Template
 from reclaim.names import written
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.group_checks import examine_groups
 from reclaim.ops.permissions import Refusal, refusals, rule, whole_rule
+from reclaim.run.fit import FIRST, Fit
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server
-from reclaim.state.find import NATIVE_UP_TO
+from reclaim.state.find import NATIVE_UP_TO, Finder
 from reclaim.state.patience import patiently
+from reclaim.state.refunds import Refunds
+from reclaim.state.seen import Seen
 from reclaim.state.unsuitable import why_unsuitable
 from reclaim.verdicts import error_code
 
@@ -42,6 +46,7 @@ async def examine(server: Server, target: Target) -> list[Check]:
         *_stream_and_group(target, about_stream, summary),
         *_trimmed(target, facts.get(b"first-entry"), summary),
         *_path(target, idle),
+        *await _misfit(server, target, summary),
         *_hash_key(target, newest),
         *_names(target, newest),
         *await examine_groups(server, target),
@@ -53,18 +58,23 @@ def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, s
     about = target.name
     if isinstance(stream, ResponseError) and "no such key" in str(stream):
         todo = f"check STREAM_NAME; or make it: XGROUP CREATE {target.stream} {target.group} 0 MKSTREAM"
-        yield fail(about, f"the stream {target.stream} is not there", todo)
+        yield _missing(target, f"the stream {target.stream} is not there", todo)
     elif isinstance(stream, ResponseError) and error_code(stream) == "WRONGTYPE":
         yield fail(about, f"the key {target.stream} is not a stream", "check STREAM_NAME")
     elif isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP":
         todo = f"check STREAM_CONSUMER_GROUP_NAME, or XGROUP CREATE {target.stream} {target.group} 0"
-        yield fail(about, f"the stream is there, but not its group {target.group}", todo)
+        yield _missing(target, f"the stream is there, but not its group {target.group}", todo)
     elif isinstance(stream, Exception) or isinstance(summary, Exception):
         error = stream if isinstance(stream, Exception) else summary
         if error_code(error) != "NOPERM":  # permissions are a finding of their own
             yield fail(about, f"the stream cannot be looked at: {said(error)}", _todo(error))
     else:
         yield ok(about, f"the stream has {stream[b'length']:,} entries, the group {summary[0]:,} pending")
+
+
+def _missing(target: Target, what: str, todo: str) -> Check:
+    """With MISSING_OK it may only not be there yet; runs tell where it was there once."""
+    return warn(target.name, what, todo) if target.missing_ok else fail(target.name, what, todo)
 
 
 def _trimmed(target: Target, first: Reply, summary: Reply) -> Iterator[Check]:
@@ -84,8 +94,30 @@ def _path(target: Target, idle: Reply) -> Iterator[Check]:
         yield ok(target.name, "idle entries are found with a script, as this server has no XPENDING IDLE")
 
 
+async def _misfit(server: Server, target: Target, summary: Reply) -> list[Check]:
+    """Whether the setting fits none of the pending entries, so that runs fail."""
+    handler = handlers.make(server, target) if target.handler is None else None
+    if handler is None or handler.needs is None or isinstance(summary, Exception) or not summary[0]:
+        return []
+    try:
+        facts = await server.call("HGETALL", target.keys.seen)
+        if handler.needs.text in Seen.read(by_name(facts)).stored_under:
+            return []
+        finder = Finder(server, target, Refunds(server, target))
+        misfit = await Fit(handler, finder).misfit(await finder.spread(FIRST))
+    except (ServerError, RedisError):  # permissions are a finding of their own
+        return []
+    if misfit is None:
+        return []
+    todo = f"correct {misfit.setting}: until then runs fail and change nothing; or reclaim run --park-misfits"
+    return [fail(target.name, str(misfit), todo)]
+
+
 def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
-    if target.handler is not None or not newest:
+    if not newest:
+        return
+    if target.handler is not None:
+        yield from _order_key(target, newest)
         return
     try:
         key = Template(target.hash_key).render(Entry(*newest))
@@ -109,6 +141,18 @@ def _names(target: Target, newest: Reply) -> Iterator[Check]:
         what = f"the newest entry, {readable(entry.id)}, has the field {written(duplicate)} more than once"
         todo = "the hash keeps its last value only; a handler of your own sees all of them"
         yield warn(target.name, what, todo)
+
+
+def _order_key(target: Target, newest: Reply) -> Iterator[Check]:
+    """A handler's entries without the order key's fields are handled in no order."""
+    setting, text = ("ORDER_KEY", target.order_key) if target.order_key else ("HASH_KEY", target.hash_key)
+    try:
+        Template(text).render(Entry(*newest))
+    except MissingField as exc:
+        todo = "set ORDER_KEY to a field that entries of one order share, if their order matters"
+        yield warn(
+            target.name, f"the newest entry, {readable(newest[0])}, has {exc} ({setting}): it has no order", todo
+        )
 
 
 async def _permissions(server: Server, target: Target, newest: Reply) -> list[Check]:

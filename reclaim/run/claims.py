@@ -12,10 +12,12 @@ from reclaim.errors import describe
 from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.decisions import Decision, DeliveryBudget, with_order_keys
+from reclaim.run.group_watch import GroupWatch
 from reclaim.run.limits import Limits
 from reclaim.run.tally import PageAccount, Tally
 from reclaim.run.turn import Turn
 from reclaim.settings import Target
+from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
 
 logger = logging.getLogger("reclaim")
@@ -65,9 +67,11 @@ class Claims:
         tally: Tally,
         retries: Retries,
         limits: Limits,
+        watch: GroupWatch,
         clock: Callable[[], float],
     ) -> None:
         self._name = target.name
+        self._watch = watch
         self._order_key = handler.order_key
         self._budget = DeliveryBudget(target.max_deliveries)
         self._refunds = refunds
@@ -129,24 +133,30 @@ class Claims:
             page.lost |= kept.lost
             if kept.gone and not page.is_settling:
                 page.taken |= kept.gone
+                if await self._watch.check(rows_of(page.entries, kept.gone)):
+                    return
                 page.account.add(taken=len(kept.gone))
                 logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(kept.gone))
 
     async def give_back(self) -> None:
         """Refund all entries that are not settled, because the run ends (G5)."""
-        ids: set[bytes] = set()
+        entries: list[Entry] = []
         for page in self._pages:
             page.is_settling = True
             self._tally.add(lost=len(page.lost))
             page.without(page.lost.keys())
-            self._refunds.owe(page.entries)
-            ids.update(_ids(page.entries))
+            entries += page.entries
         self._pages.clear()
+        self._refunds.owe(entries)
         try:
-            self._tally.add(given_back=len(ids - await self._refunds.settle()))
+            gone = rows_of(entries, await self._refunds.settle())
+            self._tally.add(given_back=len(entries) - len(gone))
         finally:
             self._tally.add(lost=self._refunds.take_lost())
+        if gone:
+            await self._watch.check(gone)
 
 
-def _ids(entries: Iterable[Entry]) -> set[bytes]:
-    return {entry.id for entry in entries}
+def rows_of(entries: Iterable[Entry], ids: AbstractSet[bytes]) -> list[Row]:
+    """Those of the entries that have these IDs, as rows of the pending list."""
+    return [Row(one.id, one.consumer, one.idle_ms, one.deliveries) for one in entries if one.id in ids]

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry
-from reclaim.errors import MissingField, OutOfTime, describe, said
+from reclaim.errors import DeadLettersFull, MissingField, OutOfTime, describe, said
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Stored, Superseded
 from reclaim.run.order import HeldKeys
 from reclaim.verdicts import Verdict, classify, is_transient
@@ -260,6 +260,8 @@ def _not_parked(decision: Decision, unparked: Mapping[bytes, Exception]) -> Deci
     error = unparked.get(decision.entry.id)
     if error is None:
         return decision
+    if isinstance(error, DeadLettersFull):
+        return replace(decision, verdict=Verdict.HELD, reason=f"held: {error}", is_unparked=True)
     return replace(
         decision, verdict=Verdict.RETRY, reason=f"no dead letter could be made: {said(error)}", is_unparked=True
     )

@@ -77,11 +77,15 @@ class Halt:
         self._lease = lease
         self._limits = limits
         self._held = held
-        self._circuit = ""
+        self._met: Ending | None = None
 
     def circuit_is_open(self, why: str) -> None:
         """Note that the circuit lets the run begin nothing more, for good."""
-        self._circuit = why
+        self._met = self._met or Ending(Outcome.CIRCUIT_OPEN, why)
+
+    def group_is_gone(self, why: str) -> None:
+        """Note that the group that the run works in is not there any more."""
+        self._met = Ending(Outcome.GROUP_GONE, why)
 
     def ending(self) -> Ending | None:
         """How the run is to end; None while it may begin something."""
@@ -89,8 +93,8 @@ class Halt:
             return Ending(Outcome.STOPPED, "asked to stop")
         if self._lease.lost:
             return Ending(Outcome.LEASE_LOST, "the run stalled for longer than its lease")
-        if self._circuit:
-            return Ending(Outcome.CIRCUIT_OPEN, self._circuit)
+        if self._met is not None:
+            return self._met
         if self._limits.begin.passed():
             return Ending(Outcome.OUT_OF_TIME, f"its {self._limits.budget_sec:g} s were over")
         if self._held.are_too_many:

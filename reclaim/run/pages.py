@@ -92,6 +92,8 @@ class Pages:
             return NOTHING
         to_store, decided = some, NOTHING
         if taken := await self._claims.taken(page):
+            if self._halt.ending() is not None:  # the group is gone, and nobody has taken them
+                return NOTHING
             ours = without_taken(some, taken)
             to_store, decided = ours.to_store, Judged(decisions=ours.decided)
         outcomes = await self._storing.store(to_store, partial(self._claims.taken, page))

@@ -19,28 +19,38 @@ MAX_CONSUMERS = 50  # named in a report or a status: there may be thousands, and
 
 
 class Outcome(Enum):
-    """How a run ended."""
+    """How a run ended. `MEANINGS` has the exit code of each outcome, and a sentence."""
 
-    COMPLETED = "completed"  # it came to the end of the pending list
+    COMPLETED = "completed"
     NOTHING_PENDING = "nothing_pending"
-    LEASE_HELD = "lease_held"  # another run is at work on this target
-    CIRCUIT_OPEN = "circuit_open"  # before the run began or while it was under way; `reason` says how it was opened
-    LEASE_LOST = "lease_lost"  # it stalled for so long that another run could take over
-    GROUP_MISSING = "group_missing"
     OUT_OF_TIME = "out_of_time"
-    STOPPED = "stopped"  # by a signal
-    TOO_MANY_HELD = "too_many_held"  # so many order keys wait for an earlier entry that more would cost too much memory
+    STOPPED = "stopped"
+    LEASE_HELD = "lease_held"
     FAILED = "failed"
+    GROUP_MISSING = "group_missing"
+    GROUP_GONE = "group_gone"
+    LEASE_LOST = "lease_lost"
+    CIRCUIT_OPEN = "circuit_open"
+    TOO_MANY_HELD = "too_many_held"
+    DEAD_LETTERS_FULL = "dead_letters_full"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line exits with: 0, or 1 where a person has to look."""
+        return MEANINGS[self].exit_code
 
     @property
     def went_well(self) -> bool:
         """Whether the run did its work; what it left pending has its reasons in the report."""
-        return self in _WENT_WELL
+        return self.exit_code == 0 and self is not Outcome.LEASE_HELD
 
     @property
     def went_wrong(self) -> bool:
-        """Whether it could not work. If it went neither well nor wrong, another run or the circuit kept it off."""
-        return self in _WENT_WRONG
+        """Whether something is wrong that a person has to see: on Azure the invocation fails.
+
+        A run that is neither well nor wrong was kept from its work, by another run or by the circuit.
+        """
+        return self.exit_code != 0 and self is not Outcome.CIRCUIT_OPEN
 
     @property
     def looked_at_nothing(self) -> bool:
@@ -55,10 +65,29 @@ class Outcome(Enum):
         return logging.WARNING if self.went_wrong else logging.INFO
 
 
-_WENT_WELL = frozenset(
-    {Outcome.COMPLETED, Outcome.NOTHING_PENDING, Outcome.OUT_OF_TIME, Outcome.STOPPED, Outcome.TOO_MANY_HELD}
-)
-_WENT_WRONG = frozenset({Outcome.FAILED, Outcome.GROUP_MISSING, Outcome.LEASE_LOST})
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an outcome means: the exit code of `reclaim run`, and a sentence for people."""
+
+    exit_code: int
+    sentence: str
+
+
+# The one table of outcomes: the help of `reclaim run` and docs/operate.md print it.
+MEANINGS = {
+    Outcome.COMPLETED: Meaning(0, "the run came to the end of the pending list"),
+    Outcome.NOTHING_PENDING: Meaning(0, "there was nothing to do"),
+    Outcome.OUT_OF_TIME: Meaning(0, "the budget ended first; the next run goes on"),
+    Outcome.STOPPED: Meaning(0, "it was asked to stop, by SIGTERM for one; the next run goes on"),
+    Outcome.LEASE_HELD: Meaning(0, "another run is at work on this target"),
+    Outcome.FAILED: Meaning(1, "Redis could not be used, or a setting fits nothing; the reason says which"),
+    Outcome.GROUP_MISSING: Meaning(1, "the stream or the group does not exist"),
+    Outcome.GROUP_GONE: Meaning(1, "the stream or the group vanished during the run, or was made anew"),
+    Outcome.LEASE_LOST: Meaning(1, "the run stalled for so long that another run may have begun"),
+    Outcome.CIRCUIT_OPEN: Meaning(1, "the circuit is open, or opened during the run"),
+    Outcome.TOO_MANY_HELD: Meaning(1, "too many order keys wait for an entry that is not done"),
+    Outcome.DEAD_LETTERS_FULL: Meaning(1, "entries could not be parked: there are DEAD_LETTER_MAXLEN dead letters"),
+}
 _LOOKED_AT_NOTHING = frozenset({Outcome.NOTHING_PENDING, Outcome.LEASE_HELD, Outcome.GROUP_MISSING})
 
 
@@ -76,11 +105,11 @@ class Counts:
         failed: left pending, their delivery counted.
         held: left pending and refunded, because an earlier entry of their order key was not done.
         given_back: claimed and refunded without being handled, because the run ended.
-        lost: pending, but no longer in the stream.
+        lost: pending, but no longer in the stream; or gone with their stream or group, and known by ID.
         taken: claimed by somebody else while they were ours.
         duplicate_fields: stored, but a name occurs in them more than once, and their hash has its last value only.
         not_deleted: acknowledged, and still in the stream because another group needs them (DELETE_ACKNOWLEDGED).
-        dead_letters_dropped: dead letters that the cap pushed out.
+        lost_at_most: pending, and gone with their stream or group: at most so many that cannot be named.
     """
 
     claimed: int = 0
@@ -96,7 +125,7 @@ class Counts:
     taken: int = 0
     duplicate_fields: int = 0
     not_deleted: int = 0
-    dead_letters_dropped: int = 0
+    lost_at_most: int = 0
 
     def numbers(self) -> dict[str, int]:
         """The numbers by their names, in this order."""
@@ -145,6 +174,8 @@ class RunReport(Counts):
         reasons: why entries were not stored, and how many for each reason (the first 20 reasons).
         parked_reasons: the same of the entries that became dead letters; not part of the JSON.
         longest_idle_ms: the longest that an entry claimed, or with ALERT_BACKLOG_SEC the first one pending, had waited.
+        clock_went_back_ms: the server's clock is so much behind what the run before saw: entries that were delivered
+            before that seem fresh for so much longer. 0: it is not.
         circuit_changes: what the run did to the circuit; not part of the JSON.
         page_reports: the last pages, oldest first; not part of the JSON.
     """
@@ -164,8 +195,16 @@ class RunReport(Counts):
     reasons: dict[str, int]
     parked_reasons: dict[str, int]
     longest_idle_ms: int
+    clock_went_back_ms: int = 0
     circuit_changes: tuple[Change, ...] = ()
     page_reports: tuple[PageReport, ...] = ()
+
+    def failure(self, *, strict: bool) -> str:
+        """The target and why its run ended with exit code 1; empty where it did not."""
+        if self.outcome.exit_code:
+            how = "" if self.outcome is Outcome.FAILED else self.outcome.value.replace("_", " ")
+            return ": ".join(part for part in (self.target, how, self.reason) if part)
+        return f"{self.target}: {self.parked:,} dead letters were made" if strict and self.parked else ""
 
     @property
     def ended_at(self) -> datetime:
@@ -195,13 +234,17 @@ class RunReport(Counts):
             "alive_consumers_count": len(self.alive_consumers),
             "reasons": largest(self.reasons, most.items, most.chars, OTHER_REASONS),
             "longest_idle_ms": self.longest_idle_ms,
+            "clock_went_back_ms": self.clock_went_back_ms,
         }
 
 
-def failures_in(reports: Sequence[RunReport]) -> str:
-    """Which targets' runs failed and why, in one line; empty where none did."""
-    failed = [report for report in reports if report.outcome is Outcome.FAILED]
-    told = [shortened(f"{report.target}: {report.reason}", REASON_CHARS) for report in failed[:MAX_NAMES]]
+def failures_in(reports: Sequence[RunReport], *, strict: bool = False) -> str:
+    """Which targets' runs ended with exit code 1 and why, in one line; empty where none did.
+
+    With `strict`, a run that made dead letters is one of them.
+    """
+    failed = [failure for report in reports if (failure := report.failure(strict=strict))]
+    told = [shortened(failure, REASON_CHARS) for failure in failed[:MAX_NAMES]]
     more = len(failed) - len(told)
     return "; ".join(told + ([f"and {more} more"] if more else []))
 

@@ -23,6 +23,8 @@ from reclaim.run.attempts import Storing
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims
 from reclaim.run.decisions import DeliveryBudget
+from reclaim.run.fit import Fit, FitCheck
+from reclaim.run.group_watch import GroupWatch
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import Ending, Halt, Limits
 from reclaim.run.order import HeldKeys
@@ -45,6 +47,7 @@ from reclaim.state.lost import LostEntries
 from reclaim.state.page_size import FIRST_PAGE, GROWTH, PageSize
 from reclaim.state.pending import PendingList, Summary
 from reclaim.state.refunds import Refunds
+from reclaim.state.seen import Seen, SeenGroup
 from reclaim.trace import run_under_way
 
 logger = logging.getLogger("reclaim")
@@ -95,15 +98,21 @@ class Runner:
         self.dead_letters = DeadLetters(server, target)
         self.lost_entries = LostEntries(server, target)
         self.circuit = Circuit(server, target)
+        self.group = SeenGroup(server, target)
+        self.seen: Seen | None = None  # what the last run saw, for the case that Redis forgets it
         self.next_sweep = clock()
         self.alive = AliveConsumers(server, self.pending, target, clock)
 
-    async def run(self, budget_sec: float, stop: asyncio.Event | None = None) -> RunReport:
+    async def run(
+        self, budget_sec: float, stop: asyncio.Event | None = None, park_misfits: str | None = None
+    ) -> RunReport:
         """One run: at most `budget_sec` seconds; `stop`, once set, ends it after what is in work.
+
+        `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody.
 
         It never raises for what goes wrong with Redis or a handler: the report says it (`Outcome.FAILED`).
         """
-        run = _Run(self, budget_sec, stop or asyncio.Event())
+        run = _Run(self, budget_sec, stop or asyncio.Event(), park_misfits)
         with run_under_way(self.target.name, run.id):
             return await run.go()
 
@@ -111,7 +120,7 @@ class Runner:
 class _Run:
     """One run of one target."""
 
-    def __init__(self, runner: Runner, budget_sec: float, stop: asyncio.Event) -> None:
+    def __init__(self, runner: Runner, budget_sec: float, stop: asyncio.Event, park_misfits: str | None) -> None:
         target = runner.target
         self._runner = runner
         self._target = target
@@ -134,8 +143,13 @@ class _Run:
             retries=self._retries,
             limits=self._limits,
         )
+        self._watch = GroupWatch(
+            target, runner.server, runner.group, runner.refunds, self._tally, self._halt, runner.seen
+        )
+        self._park_misfits = park_misfits
+        self._fit = FitCheck(Fit(runner.handler, runner.finder), runner.handler.needs, runner.group)
         self._claims = Claims(
-            target, runner.handler, runner.refunds, self._tally, self._retries, self._limits, runner.clock
+            target, runner.handler, runner.refunds, self._tally, self._retries, self._limits, self._watch, runner.clock
         )
 
     async def go(self) -> RunReport:
@@ -154,18 +168,21 @@ class _Run:
 
     async def _open(self) -> Ending | None:
         """One round trip: take the lease, ask the circuit, count what is pending. How the run ends if it ends here."""
-        holder, admission, before, first_idle_ms = await self._runner.server.ask(
-            self._lease.take(), self._gate.enter(), self._runner.pending.count(), self._runner.pending.first_idle_ms()
+        pending = self._runner.pending
+        holder, admission, before, first_idle_ms, look = await self._runner.server.ask(
+            self._lease.take(), self._gate.enter(), pending.count(), pending.first_idle_ms(), self._runner.group.look()
         )
         if holder is not None:
             return Ending(Outcome.LEASE_HELD, holder)
         self._gate.entered(admission)
         self._tally.before = before
         self._tally.longest_idle_ms = first_idle_ms
+        await self._watch.begin(look, before)
+        if before.group_missing:
+            return self._watch.missing()
         if admission.why:
             return Ending(Outcome.CIRCUIT_OPEN, admission.why)
-        if before.group_missing:
-            return Ending(Outcome.GROUP_MISSING, before.group_missing)
+        self._fit.begin(self._watch.stored_under, self._park_misfits, self._target.name)
         return None if before.count else Ending(Outcome.NOTHING_PENDING)
 
     async def _work(self) -> Ending:
@@ -214,6 +231,7 @@ class _Run:
             gate=self._gate,
             budget=self._budget,
             page_size=self._page_size,
+            fit=self._fit,
             tally=self._tally,
             retries=self._retries,
             limits=self._limits,
@@ -248,6 +266,8 @@ class _Run:
             lost_entries=runner.lost_entries,
             gate=self._gate,
             held=self._held,
+            fit=self._fit,
+            watch=self._watch,
             tally=self._tally,
             retries=self._retries,
             limits=self._limits,
@@ -266,7 +286,7 @@ class _Run:
                     self._tally.after = self._tally.before
                     await self._send(self._lease.release(), *self._kept(ending))
                 else:
-                    await self._release_and_count(ending.outcome)
+                    ending = await self._release_and_count(self._with_full(ending))
                     await self._send(*self._kept(ending))
         except Exception as exc:  # noqa: BLE001  # the work is done; what is not closed runs out by itself
             why = "its time was up" if isinstance(exc, TimeoutError) and not str(exc) else describe(exc)
@@ -276,14 +296,28 @@ class _Run:
     def _report(self, ending: Ending) -> RunReport:
         return self._tally.report(ending.outcome, ending.reason, ending.error)
 
-    async def _release_and_count(self, outcome: Outcome) -> None:
-        """Release the lease, count what is left, and now and then remove consumers long gone."""
-        if self._sweep_is_due(outcome):
+    def _with_full(self, ending: Ending) -> Ending:
+        """The same ending, unless entries could not be parked for want of room and nothing worse is to be said."""
+        is_worse = ending.outcome.exit_code and ending.outcome is not Outcome.TOO_MANY_HELD
+        if is_worse or not self._tally.dead_letters_are_full:
+            return ending
+        what = "there is no room for more dead letters, so entries that were to be parked wait"
+        return Ending(Outcome.DEAD_LETTERS_FULL, f"{what}: replay or discard some, or raise DEAD_LETTER_MAXLEN")
+
+    async def _release_and_count(self, ending: Ending) -> Ending:
+        """Release the lease, count what is left, and now and then remove consumers long gone.
+
+        Returns:
+            How the run ends: otherwise than it seemed if the group is gone, or was made anew meanwhile.
+        """
+        if self._sweep_is_due(ending.outcome):
             self._runner.next_sweep = self._runner.clock() + SWEEP_EVERY_SEC
             self._tally.consumers_removed += await self._swept()
         self._tally.alive_consumers = await self._runner.alive.among(self._tally.taken_from)
-        _, after = await self._send(self._lease.release(), self._runner.pending.count())
-        self._tally.after = checked(after)
+        answers = await self._send(self._lease.release(), self._runner.pending.count(), self._runner.group.look())
+        _, after, look = map(checked, answers)
+        self._tally.after = after
+        return await self._watch.end(ending, look, after)
 
     async def _swept(self) -> list[str]:
         try:
@@ -293,13 +327,22 @@ class _Run:
             return []
 
     def _sweep_is_due(self, outcome: Outcome) -> bool:
-        wanted = self._target.consumer_ttl_hours > 0 and outcome is not Outcome.GROUP_MISSING
+        before = self._tally.before
+        is_missing = outcome is Outcome.GROUP_GONE or (before is not None and before.group_missing is not None)
+        wanted = self._target.consumer_ttl_hours > 0 and not is_missing
         return wanted and self._runner.clock() >= self._runner.next_sweep
 
     def _kept(self, ending: Ending) -> list[Ask[Reply]]:
-        """What keeps the report, if it is to be kept."""
+        """What keeps the report, if it is to be kept, and what the next run is to know.
+
+        Nothing is written for a target that was never there: its name may be misspelt.
+        """
+        before = self._tally.before
+        if before is not None and before.group_missing and not self._watch.was_seen:
+            return []
+        self._runner.seen = self._watch.to_keep()
         command = self._runner.history(self._report(ending))
-        return [] if command is None else [plain(*command)]
+        return [self._runner.group.write(self._runner.seen), *([] if command is None else [plain(*command)])]
 
     async def _send(self, *asks: Ask[Any]) -> tuple[Any, ...]:
         """Ask what no run fails for; errors are logged, and stand in the answers' places."""

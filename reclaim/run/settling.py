@@ -1,19 +1,23 @@
 """Owns how a page is settled. Nothing else in a run parks, charges or acknowledges an entry."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from reclaim.entry import Entry, id_number
+from reclaim.errors import DeadLettersFull, IdsBeganAgain
 from reclaim.handlers.outcomes import Keyed
 from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
-from reclaim.run.claims import Page
+from reclaim.run.claims import Page, rows_of
 from reclaim.run.decisions import Decision, Judged, with_unparked
+from reclaim.run.fit import FitCheck
+from reclaim.run.group_watch import GroupWatch
 from reclaim.run.limits import Limits
 from reclaim.run.order import HeldKeys
 from reclaim.run.tally import Tally
 from reclaim.state.acknowledge import Acknowledged
+from reclaim.state.ask import Ask, Reply
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
 from reclaim.state.lost import LostEntries
@@ -44,6 +48,8 @@ class Settler:
         lost_entries: LostEntries,
         gate: CircuitGate,
         held: HeldKeys,
+        fit: FitCheck,
+        watch: GroupWatch,
         tally: Tally,
         retries: Retries,
         limits: Limits,
@@ -55,6 +61,8 @@ class Settler:
         self._lost_entries = lost_entries
         self._gate = gate
         self._held = held
+        self._fit = fit
+        self._watch = watch
         self._tally = tally
         self._retries = retries
         self._limits = limits
@@ -84,9 +92,22 @@ class Settler:
         if not to_park:
             return judged
         parkings = [_parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
-        parked = await self._dead_letters.park(parkings, self._retries, self._limits.settle)
-        page.account.add(dead_letters_dropped=parked.dropped, not_deleted=parked.not_deleted)
-        return with_unparked(judged, parked.errors)
+        errors = await self._unparked(page, parkings)
+        if any(isinstance(error, DeadLettersFull) for error in errors.values()):
+            self._tally.dead_letters_are_full = True
+        return with_unparked(judged, errors)
+
+    async def _unparked(self, page: Page, parkings: Sequence[Parking]) -> Mapping[bytes, Exception]:
+        """Make dead letters, and return why each entry that is still pending could not become one.
+
+        Where there was no room a moment ago, the run asks for room first: bodies are not sent only to be refused.
+        """
+        letters, retries, deadline = self._dead_letters, self._retries, self._limits.settle
+        if self._tally.dead_letters_are_full and await retries.call(deadline, letters.is_full):
+            return dict.fromkeys((one.entry.id for one in parkings), letters.no_room())
+        parked = await letters.park(parkings, retries, deadline)
+        page.account.add(not_deleted=parked.not_deleted)
+        return parked.errors
 
     def _hold_back(self, decisions: Sequence[Decision]) -> None:
         """Let entries that are not settled hold back later ones on the next pages (G3), before one of these begins."""
@@ -107,14 +128,16 @@ class Settler:
         """Acknowledge what is stored (G1), and see on the way whether the circuit was opened elsewhere (G4)."""
         left: Sequence[Entry] = [entry for _, entry in done]
         while left:
-            said, opened = await self._retries.call(self._limits.settle, partial(self._ask, left))
+            said, opened, _ = await self._retries.call(self._limits.settle, partial(self._ask, left, self._fit.mark()))
             self._gate.note(is_open=opened)
             page.account.add(acknowledged=len(left) - len(said.left), not_deleted=said.not_deleted)
             page.without({entry.id for entry in left} - {entry.id for entry in said.left})
+            if said.not_pending:  # a lost reply, somebody else's acknowledgement, or a group that is gone
+                await self._watch.check()
             left = said.left
 
-    async def _ask(self, entries: Sequence[Entry]) -> tuple[Acknowledged, bool]:
-        return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open())
+    async def _ask(self, entries: Sequence[Entry], mark: Ask[Reply]) -> tuple[Acknowledged, bool, Reply]:
+        return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open(), mark)
 
     async def _account_for_lost(self, page: Page, done: Sequence[Keyed]) -> None:
         """Count the entries that left the stream while they were handled; those that are done are not lost (G2)."""
@@ -141,7 +164,9 @@ class Settler:
         decided = [decision for decision in decisions if decision.verdict.refunds]
         self._count(page, decided)
         page.account.add(given_back=len(refunded) - len(decided))
-        await self._retries.call(self._limits.settle, self._refunds.settle)
+        gone = await self._retries.call(self._limits.settle, self._refunds.settle)
+        if gone and (rows := rows_of(refunded, gone)):
+            await self._watch.check(rows)
 
     def _count(self, page: Page, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
@@ -159,5 +184,7 @@ def _stop_if_told(decisions: Sequence[Decision]) -> None:
 def _parking(decision: Decision) -> Parking:
     if decision.error is None:
         return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
+    if isinstance(decision.error, IdsBeganAgain):
+        return Parking(decision.entry, Reason.IDS_BEGAN_AGAIN, decision.reason)
     reason = Reason.FAILED if classify(decision.error) is Verdict.FAIL else Reason.BAD_ENTRY
     return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))

@@ -13,6 +13,7 @@ from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims, Page
 from reclaim.run.decisions import DeliveryBudget
+from reclaim.run.fit import FitCheck
 from reclaim.run.limits import Limits
 from reclaim.run.tally import Tally
 from reclaim.settings import Target
@@ -76,6 +77,7 @@ class PageSource:
         gate: CircuitGate,
         budget: DeliveryBudget,
         page_size: PageSize,
+        fit: FitCheck,
         tally: Tally,
         retries: Retries,
         limits: Limits,
@@ -91,6 +93,7 @@ class PageSource:
         self._gate = gate
         self._budget = budget
         self._page_size = page_size
+        self._fit = fit
         self._tally = tally
         self._retries = retries
         self._limits = limits
@@ -145,6 +148,7 @@ class PageSource:
             return None
         if not read.found.rows:
             return _Claimed(Claimed((), (), read.found.after), self._clock())
+        await self._fit.check(read.found.rows, read.bodies)
         self._look_ahead(read.found.after, total)
         asked_at = self._clock()
         claimed = await self._claimer.claim(read.found, read.bodies)

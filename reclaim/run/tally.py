@@ -27,7 +27,8 @@ class Tally:
         why: why some were not stored.
         blocking: how often the handler blocked the event loop.
         taken_from: the consumers that had the entries, at most 1,000 of them.
-        longest_idle_ms, consumers_removed, alive_consumers: as in its report.
+        longest_idle_ms, consumers_removed, alive_consumers, clock_went_back_ms: as in its report.
+        dead_letters_are_full: whether an entry could not be parked for want of room.
     """
 
     def __init__(self, run_id: str, target: str, clock: Callable[[], float], handler: str | None = None) -> None:
@@ -44,6 +45,8 @@ class Tally:
         self.longest_idle_ms = 0
         self.consumers_removed: list[str] = []
         self.alive_consumers: list[str] = []
+        self.dead_letters_are_full = False
+        self.clock_went_back_ms = 0
         self._circuit_changes: list[Change] = []
         self._page_reports: deque[PageReport] = deque(maxlen=MAX_PAGE_REPORTS)
         self._clock = clock
@@ -108,6 +111,7 @@ class Tally:
             reasons=reasons,
             parked_reasons=self.why.parked.counts(),
             longest_idle_ms=self.longest_idle_ms,
+            clock_went_back_ms=self.clock_went_back_ms,
             circuit_changes=tuple(self._circuit_changes),
             page_reports=tuple(self._page_reports),
         )

@@ -30,10 +30,12 @@ class Acknowledged:
 
     Attributes:
         not_deleted: how many of them stay in the stream because another group needs them.
+        not_pending: how many of them were pending no more: finished by somebody else, or gone with their group.
         left: the entries that the scripts did not come to; they are to be acknowledged with another call.
     """
 
     not_deleted: int = 0
+    not_pending: int = 0
     left: Sequence[Entry] = ()
 
 
@@ -53,7 +55,7 @@ class Acknowledger:
         """Acknowledge the entries."""
         if not self._deletes:
             ids = [entry.id for entry in entries]
-            return Ask.one(("XACK", self._stream, self._group, *ids), _acknowledged)
+            return Ask.one(("XACK", self._stream, self._group, *ids), lambda count: _acknowledged(len(ids) - count))
         parts = list(_parts(sorted(entries, key=lambda entry: id_number(entry.id))))
         return Ask(tuple(map(self._script, parts)), lambda replies: _of_scripts(parts, replies))
 
@@ -62,8 +64,8 @@ class Acknowledger:
         return ("EVAL", _ACKNOWLEDGE, 1, self._stream, self._group, self._consumer, LOOKS_AT_ONCE, *ids)
 
 
-def _acknowledged(_: Reply) -> Acknowledged:
-    return _ALL_DONE
+def _acknowledged(not_pending: int) -> Acknowledged:
+    return Acknowledged(not_pending=not_pending) if not_pending else _ALL_DONE
 
 
 def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -80,9 +82,10 @@ def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 
 def _of_scripts(parts: Sequence[Sequence[Entry]], replies: Sequence[Reply]) -> Acknowledged:
-    not_deleted, left = 0, list[Entry]()
+    not_deleted, not_pending, left = 0, 0, list[Entry]()
     for part, reply in zip(parts, replies, strict=True):
-        count, needed = checked(reply)
+        count, needed, acknowledged = checked(reply)
         not_deleted += needed
+        not_pending += count - acknowledged
         left += part[count:]
-    return Acknowledged(not_deleted, left)
+    return Acknowledged(not_deleted, not_pending, left)

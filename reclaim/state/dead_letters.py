@@ -13,17 +13,17 @@ from redis.exceptions import ResponseError
 
 from reclaim.bounded import cut, cut_bytes, cut_start
 from reclaim.entry import Entry, check_id, id_after, readable
-from reclaim.errors import AccessDenied
+from reclaim.errors import AccessDenied, DeadLettersFull
 from reclaim.names import written
 from reclaim.retry import Retries
 from reclaim.settings import Target
-from reclaim.state.acknowledge import Acknowledger
-from reclaim.state.ask import Command, Reply, raised
+from reclaim.state.ask import Command, Reply, checked, raised
 from reclaim.state.bodies import Bodies
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
 from reclaim.times import Deadline
 from reclaim.tracebacks import LETTER_BYTES
+from reclaim.verdicts import error_code
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connecti
 
 _PARK = script("park", prelude="keep_prelude")
 _PARK_AND_DELETE = script("park", prelude="delete_prelude")
+_PARK_WIDE = script("park_wide", prelude="keep_prelude")
+_PARK_WIDE_AND_DELETE = script("park_wide", prelude="delete_prelude")
 _AMEND = script("amend")
 _IDS = script("dead_letter_ids")
 _DISCARD = script("discard")
@@ -49,6 +51,7 @@ class Reason(Enum):
 
     BAD_ENTRY = "bad_entry"  # it can never be stored: a missing field, a key of another type, rejected by the handler
     FAILED = "failed"  # the handler raised at its last delivery
+    IDS_BEGAN_AGAIN = "ids_began_again"  # its hash holds a version that the stream, made anew, has not come to yet
     MAX_DELIVERIES = "max_deliveries"  # delivered too often without an end: it may be what kills the process
 
 
@@ -67,12 +70,10 @@ class Parked:
     """What came of making dead letters.
 
     Attributes:
-        dropped: how many older dead letters the cap pushed out.
         not_deleted: how many of the entries stay in the stream because another group needs them.
-        errors: by ID the error of each entry that is still pending.
+        errors: by ID the error of each entry that is still pending; `DeadLettersFull` where there is no room.
     """
 
-    dropped: int
     not_deleted: int
     errors: Mapping[bytes, Exception]
 
@@ -143,7 +144,7 @@ class DeadLetters:
         self._consumer = target.consumer_bytes
         self._maxlen = target.dead_letter_maxlen
         self._park = _PARK_AND_DELETE if target.delete_acknowledged else _PARK
-        self._acknowledger = Acknowledger(target)
+        self._park_the_wide = _PARK_WIDE_AND_DELETE if target.delete_acknowledged else _PARK_WIDE
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec)
 
     async def park(self, parkings: Sequence[Parking], retries: Retries, deadline: Deadline) -> Parked:
@@ -151,21 +152,19 @@ class DeadLetters:
 
         An entry that is no longer pending is left alone, so that a call whose reply was lost can be made again.
         An entry that somebody else has claimed meanwhile is left alone too: nobody should work on a dead letter.
+        No dead letter is pushed out: where there are DEAD_LETTER_MAXLEN of them, entries stay pending.
 
         Raises:
             AccessDenied: this user may not make dead letters.
         """
-        dropped, not_deleted, left = 0, 0, {parking.entry.id: parking for parking in parkings}
+        not_deleted, left = 0, {parking.entry.id: parking for parking in parkings}
         errors: dict[bytes, Exception] = {}
 
         async def attempt() -> None:
-            nonlocal dropped, not_deleted, left, errors
+            nonlocal not_deleted, left, errors
             replies = await self._park_once(list(left.values()))
-            errors = {one: reply for one, reply in replies.items() if isinstance(reply, Exception)}
-            for reply in replies.values():
-                if not isinstance(reply, Exception):
-                    dropped += reply[0]
-                    not_deleted += reply[1]
+            errors = {one: self._error(reply) for one, reply in replies.items() if isinstance(reply, Exception)}
+            not_deleted += sum(reply for reply in replies.values() if isinstance(reply, int))
             left = {one: left[one] for one in errors}
             for error in errors.values():
                 raise error
@@ -175,10 +174,17 @@ class DeadLetters:
         except AccessDenied:
             raise
         except Exception as exc:  # noqa: BLE001  # each dead letter that is left gets the error as its result
-            return Parked(dropped, not_deleted, {one: errors.get(one, exc) for one in left})
-        return Parked(dropped, not_deleted, {})
+            return Parked(not_deleted, {one: errors.get(one, exc) for one in left})
+        return Parked(not_deleted, {})
 
-    async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, Sequence[int] | Exception]:
+    def _error(self, error: Exception) -> Exception:
+        return self.no_room() if error_code(error) == "FULL" else error
+
+    def no_room(self) -> DeadLettersFull:
+        """Why no entry can become a dead letter."""
+        return DeadLettersFull(f"there are {self._maxlen:,} dead letters, as many as DEAD_LETTER_MAXLEN allows")
+
+    async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, int | Exception]:
         flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, one.traceback)) for one in parkings]
         park: Command = ("EVAL", self._park, 2, self._keys.stream, self._keys.dead, self._group)
         parks: dict[bytes, Command] = {
@@ -192,26 +198,34 @@ class DeadLetters:
                 results[one.id] = await self._park_wide(one, flat)
         return results
 
-    async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> Sequence[int] | Exception:
+    async def _park_wide(self, entry: Entry, flat: Sequence[bytes | str | int]) -> int | Exception:
         """Do what `_PARK` does, for an entry with more fields than Lua can pass on to a command."""
         dead, group = self._keys.dead, self._group
-        look: list[Command] = [("TYPE", dead), ("XPENDING", self._keys.stream, group, entry.id, entry.id, 1)]
-        kind, rows = raised(await self._server.batch(look))
-        if kind not in {b"stream", b"none"}:
+        look: list[Command] = [
+            ("TYPE", dead),
+            ("XPENDING", self._keys.stream, group, entry.id, entry.id, 1),
+            ("XLEN", dead),
+        ]
+        kind, rows, there = await self._server.batch(look)
+        if checked(kind) not in {b"stream", b"none"}:
             return ResponseError(f"WRONGTYPE the dead letters' key holds a {kind.decode()}")
-        if not rows:
-            return 0, 0
-        if (rows[0][1], rows[0][3]) != (self._consumer, entry.deliveries):
-            return ResponseError("TAKEN by somebody else")
-        add: Command = ("XADD", dead, "MAXLEN", "~", self._maxlen, "*", *flat)
-        acknowledge = self._acknowledger.ask([entry])
+        if not checked(rows):
+            return 0
+        if checked(there) >= self._maxlen:  # it is not sent only to be taken back
+            return ResponseError("FULL")
+        add: Command = ("XADD", dead, "*", *flat)
+        about = (group, entry.id, self._maxlen, self._consumer, entry.deliveries)
         try:
-            before, _, after, *replies = raised(
-                await self._server.transaction([("XLEN", dead), add, ("XLEN", dead), *acknowledge.commands])
+            _, parked = await self._server.transaction(
+                [add, ("EVAL", self._park_the_wide, 2, self._keys.stream, dead, *about)]
             )
         except ResponseError as exc:
             return exc
-        return int(before) + 1 - int(after), acknowledge.read(replies).not_deleted
+        return parked if isinstance(parked, Exception) else int(parked)
+
+    async def is_full(self) -> bool:
+        """Whether there is no room for another dead letter."""
+        return bool(await self._server.call("XLEN", self._keys.dead) >= self._maxlen)
 
     async def count(self) -> int:
         """How many there are."""

@@ -33,11 +33,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many entries are pending, in all and by consumer; `group_missing` says why there are none."""
+    """How many entries are pending, in all and by consumer; `group_missing` says why there are none.
+
+    Attributes:
+        first_id: the smallest ID of a pending entry; None where there are none.
+    """
 
     count: int = 0
     consumers: dict[str, int] | None = None
     group_missing: str | None = None
+    first_id: bytes | None = None
 
 
 class PendingList:
@@ -100,8 +105,8 @@ def _summary(replies: Sequence[Reply]) -> Summary:
     (reply,) = replies
     if isinstance(reply, ResponseError) and error_code(reply) == "NOGROUP":
         return Summary(group_missing=said(reply))
-    count, _, _, consumers = checked(reply)
-    return Summary(count, {written(name): int(held) for name, held in consumers or ()})
+    count, first_id, _, consumers = checked(reply)
+    return Summary(count, {written(name): int(held) for name, held in consumers or ()}, first_id=first_id)
 
 
 def _first_idle_ms(replies: Sequence[Reply]) -> int:

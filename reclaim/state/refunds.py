@@ -34,6 +34,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from reclaim.entry import Entry
 from reclaim.settings import Target
@@ -41,6 +42,7 @@ from reclaim.state.connection import Server
 from reclaim.state.lost import LOST_MAXLEN, now_ms
 from reclaim.state.pending import Row
 from reclaim.state.scripts import script
+from reclaim.verdicts import error_code
 
 DOUBT_SEC = 60.0  # how long after it has failed a claim may still take effect
 KEEP_AT_ONCE = 500  # entries that one script keeps or refunds: 2 to 4 ms
@@ -161,8 +163,14 @@ class Refunds:
         kept = Kept(set(), {})
         keys, about = (self._stream, self._ledger), (self._group, self._consumer, now_ms(), LOST_MAXLEN)
         for at in range(0, len(changes), KEEP_AT_ONCE):
-            flat = [value for change in changes[at : at + KEEP_AT_ONCE] for value in change]
-            gone, lost = await self._server.call("EVAL", _KEEP, 2, *keys, *about, *flat)
+            some = changes[at : at + KEEP_AT_ONCE]
+            flat = [value for change in some for value in change]
+            try:
+                gone, lost = await self._server.call("EVAL", _KEEP, 2, *keys, *about, *flat)
+            except ResponseError as exc:
+                if error_code(exc) != "NOGROUP":
+                    raise
+                gone, lost = [change[0] for change in some], []  # the group is gone, and its pending entries with it
             kept.gone.update(gone)
             kept.lost.update((row[0], row[4]) for row in lost)
         return kept

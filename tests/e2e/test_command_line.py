@@ -49,13 +49,13 @@ def test_nothing_to_do_ends_with_0(embedded: Endpoint, client: Client) -> None:
     assert (ended.code, ended.out) == (0, "s/g: nothing pending\n")
 
 
-def test_a_missing_group_ends_with_0_and_is_named(embedded: Endpoint, client: Client) -> None:
-    """It may come; until then each run says so."""
+def test_a_missing_group_ends_with_1_and_is_named(embedded: Endpoint, client: Client) -> None:
+    """It may be misspelt, so nothing is left behind under its name."""
     target = a_target(stream="not-there")
 
     ended = reclaim_run(embedded, target)
 
-    assert ended.code == 0, ended.err
+    assert ended.code == 1, ended.err
     assert ended.out.startswith("not-there/g: group missing")
     assert state(client, target) == State()
 

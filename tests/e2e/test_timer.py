@@ -169,13 +169,14 @@ async def test_a_failed_run_fails_the_invocation(
     await close(made)
 
 
-async def test_a_missing_group_does_not_fail_the_invocation(
+async def test_a_missing_group_fails_the_invocation(
     embedded: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, made: list[App]
 ) -> None:
     """It is reported, and tried again at the next tick."""
     configure(monkeypatch, embedded, a_target(stream="not-there"))
 
-    await the_timer()(TimerRequest(past_due=False))
+    with pytest.raises(RunFailed, match="not-there/g: group missing: the stream 'not-there' does not exist"):
+        await the_timer()(TimerRequest(past_due=False))
     await close(made)
 
     assert [record.levelname for record in caplog.records if "group_missing" in record.getMessage()] == ["WARNING"]

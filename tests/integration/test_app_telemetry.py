@@ -1,6 +1,5 @@
 """Telemetry as the app wires it: from the invocation's trace to the envelopes and the log."""
 
-import asyncio
 import json
 import logging
 import time
@@ -20,7 +19,7 @@ from reclaim.run.report import RunReport
 from reclaim.run.runner import Runner
 from reclaim.settings import Insights
 from tests.integration.observe.collector import KEY, NOBODY, OPERATION, a_collector, answer, of_kind, values
-from tests.support import Client, Endpoint, Held, a_target, env_for, functions, given, held, settings_for
+from tests.support import Client, Endpoint, Held, a_target, env_for, functions, given, held, lived_in, settings_for
 
 TRACE_PARENT = f"00-{OPERATION.trace_id}-{OPERATION.parent_id}-01"
 CONTEXT = SimpleNamespace(trace_context=SimpleNamespace(trace_parent=TRACE_PARENT))
@@ -75,6 +74,7 @@ async def test_an_alert_that_does_not_arrive_is_logged_with_its_run(
 ) -> None:
     """Whoever reads the line wants to know of which run and target it speaks."""
     target = a_target(max_deliveries=1)
+    lived_in(client, target)
     given(client, target, Held([b"user", b"no id"]))
     settings = replace(settings_for(embedded, target), alert_webhook_url=f"http://127.0.0.1:{NOBODY}/")
     app = App(settings)
@@ -111,9 +111,9 @@ async def test_runs_get_the_budget_without_telemetrys_share(
     budgets: list[float] = []
     run = Runner.run
 
-    async def recording(runner: Runner, budget_sec: float, stop: asyncio.Event | None = None) -> RunReport:
+    async def recording(runner: Runner, budget_sec: float, *more: object) -> RunReport:
         budgets.append(budget_sec)
-        return await run(runner, budget_sec, stop)
+        return await run(runner, budget_sec, *more)  # type: ignore[arg-type]  # as it was called
 
     monkeypatch.setattr(Runner, "run", recording)
     with a_collector() as collector:

@@ -306,6 +306,10 @@ async def _app(handler: str) -> Any:
         ("no_such_module:handle", "No module named 'no_such_module'"),
         ("json:no_such_function", "no_such_function"),
         ("json:dumps", "dumps is not async"),
+        ("tests.unit.taking:two", "two(entry, context) cannot be called with one Entry"),
+        ("tests.unit.taking:none", "none() cannot be called with one Entry"),
+        ("tests.unit.taking:by_name", "by_name(*, entry) cannot be called with one Entry"),
+        ("tests.unit.taking:bound_two", "bound_two(entry, context) cannot be called with one Entry"),
     ],
 )
 async def test_a_handler_that_cannot_be_used_is_a_bad_setting(handler: str, told: str) -> None:
@@ -316,3 +320,10 @@ async def test_a_handler_that_cannot_be_used_is_a_bad_setting(handler: str, told
     (problem,) = caught.value.problems
     assert problem.startswith(f"HANDLER is {handler!r}")
     assert told in problem
+
+
+@pytest.mark.parametrize("name", ["one", "with_default", "with_any", "wrapped", "partly", "instance", "bound"])
+async def test_whatever_can_be_called_with_one_entry_is_a_handler(name: str) -> None:
+    app = await _app(f"tests.unit.taking:{name}")
+
+    assert list(app.units) == ["s/g"]

@@ -259,7 +259,7 @@ function lostRow(entry) {
     "tr",
     {},
     el("td", { class: "mono" }, entry.id),
-    el("td", {}, el("bdi", {}, entry.consumer || "nobody")),
+    el("td", {}, el("bdi", {}, words.lostWhose(entry))),
     el("td", { class: "num" }, count(entry.deliveries)),
     el("td", { class: "num wide" }, entry.idle_ms < 0 ? "–" : span(entry.idle_ms / 1000)),
     el("td", found, ago(entry.at, store.now)),

@@ -22,6 +22,8 @@ const OUTCOMES = {
   lease_lost: ["warn", "lease lost"],
   too_many_held: ["warn", "too many held"],
   group_missing: ["fail", "group missing"],
+  group_gone: ["fail", "group gone"],
+  dead_letters_full: ["fail", "dead letters full"],
   circuit_open: ["warn", "circuit open"],
   failed: ["fail", "failed"],
 };
@@ -280,9 +282,19 @@ function runCounts(report) {
     [report.lost, "lost"],
     [report.duplicate_fields, "with a name more than once"],
     [report.not_deleted, "not deleted"],
+    [report.lost_at_most, "more lost at most"],
     [left(report), "left pending"],
   ];
   return counts.filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}`);
+}
+
+/**
+ * Who had a lost entry; of many that are gone with their group only a number is known.
+ * @param {LostEntry} entry
+ */
+export function lostWhose(entry) {
+  if (entry.at_most) return `at most ${count(entry.at_most)} from here on, gone with their group`;
+  return entry.consumer || "nobody";
 }
 
 /**

@@ -8,8 +8,8 @@
 -- ARGV[3]  after how many looks at other groups' pending lists no further entry is begun
 -- ARGV[4]… the IDs, ascending
 --
--- Returns {how many of the IDs it came to, how many of these stay because another group needs them}. Sent again, it
--- answers the same as long as the other groups stand where they stood.
+-- Returns {how many of the IDs it came to, how many of these stay because another group needs them, how many of these
+-- were pending until now}. Sent again, it answers the first two as long as the other groups stand where they stood.
 
 local problem = look_at_groups()
 if problem then return problem end
@@ -28,4 +28,4 @@ end
 local acknowledged = redis.pcall(unpack(acknowledge))
 if type(acknowledged) == 'table' then return acknowledged end
 if #ours > 0 then delete(unpack(ours)) end
-return {#acknowledge - 3, needed}
+return {#acknowledge - 3, needed, acknowledged}

@@ -7,16 +7,16 @@
 -- ARGV[2]  the entry's ID
 -- ARGV[3]… the entry's names and values in turn
 --
--- Returns 1 if it was stored, 0 if the hash holds a newer entry.
+-- Returns 1 if it was stored; else the ID that the hash holds, which is greater.
 
 local function parts(id) if id then return id:match('^(%d+)-(%d+)$') end end
-local held = redis.pcall('HGET', KEYS[1], ARGV[1])
-if type(held) == 'table' and held.err then return held end
-local held_ms, held_seq = parts(held)
+local version = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(version) == 'table' and version.err then return version end
+local held_ms, held_seq = parts(version)
 if held_ms then
   local ms, seq = parts(ARGV[2])
   if held_ms == ms then held_ms, ms = held_seq, seq end
-  if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return 0 end
+  if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return version end
 end
 for first = 3, #ARGV, 2000 do
   local stored = redis.pcall('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 1999, #ARGV)))

@@ -18,6 +18,7 @@ from tests.e2e.http.letters import dead, lose
 from tests.support import (
     Client,
     Endpoint,
+    Held,
     State,
     functions,
     given,
@@ -146,6 +147,17 @@ def test_the_status_says_what_the_doctor_found(serve: Callable[..., Any], embedd
     assert secret not in answer.text
 
 
+def test_a_run_now_parks_misfits_if_it_is_asked_to(app: App, client: Client) -> None:
+    """Without that it fails, and changes nothing."""
+    given(client, TARGET, Held([b"data", b"x"]))
+
+    (failed,) = app.post("runs")["runs"]
+    (parked,) = app.post("runs", park_misfits=True, who="Ann")["runs"]
+
+    assert (failed["outcome"], failed["claimed"]) == ("failed", 0)
+    assert (parked["outcome"], parked["parked"]) == ("completed", 1)
+
+
 def test_a_run_now_reclaims_and_answers_its_report(app: App, client: Client) -> None:
     """And the history has the same report afterwards."""
     entries = held(range(5))
@@ -230,9 +242,8 @@ def test_lost_entries_come_in_pages_the_last_found_first(app: App, client: Clien
 
     assert [[one["id"] for one in page["lost"]] for page in pages] == [["5-0", "4-0"], ["3-0"], ["2-0", "1-0"], []]
     assert {page["count"] for page in pages} == {6}
-    assert pages[-2]["lost"][1:] == [
-        {"id": "1-0", "consumer": "gone", "deliveries": 2, "idle_ms": 60_000, "at": "2026-01-02T03:04:05.678+00:00"}
-    ]
+    found = {"consumer": "gone", "deliveries": 2, "idle_ms": 60_000, "at": "2026-01-02T03:04:05.678+00:00"}
+    assert pages[-2]["lost"][1:] == [{"id": "1-0", **found, "at_most": None}]
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------

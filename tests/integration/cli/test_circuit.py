@@ -20,7 +20,7 @@ def test_a_user_without_a_name_is_named_by_the_number(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(getpass, "getuser", nobody)
 
-    assert cli_circuit._me().startswith(f"uid {os.getuid()}@")
+    assert cli_circuit.me().startswith(f"uid {os.getuid()}@")
 
 
 @pytest.mark.parametrize(

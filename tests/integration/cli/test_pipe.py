@@ -356,7 +356,7 @@ def test_lost_entries_are_listed_the_last_found_first(embedded: Endpoint, client
 
     assert (listed.code, one.code) == (0, 0)
     rows = lines(listed.out)
-    assert rows[0] == ["entry", "consumer", "deliveries", "idle ms", "found lost"]
+    assert rows[0] == ["entry", "consumer", "deliveries", "idle ms", "found lost", "at most"]
     assert [row[:3] for row in rows[1:]] == [["3-0", "worker", "1"], ["1-0", "worker", "1"]]
     assert listed.err == "s/g: 2 of 2 lost entries\n"
     found = as_json(one.out)

@@ -60,20 +60,19 @@ def test_an_open_circuit_is_told_with_its_reason(embedded: Endpoint, client: Cli
 
     ended = in_pipe(env, "run")
 
-    assert ended.code == 0
+    assert ended.code == 1
     assert ended.out.startswith("s/g: circuit open, ")
     assert "(Ada opened it: the database moves)" in ended.out
     assert "idle" not in ended.out
 
 
 def test_a_missing_group_is_told_with_its_name(embedded: Endpoint) -> None:
-    """In the server's own words."""
+    """With the setting to look at."""
     ended = in_pipe(env_of(embedded, a_target()), "run")
 
-    assert ended.code == 0
+    assert ended.code == 1
     assert ended.out.startswith("s/g: group missing: ")
-    assert "'s'" in ended.out
-    assert "'g'" in ended.out
+    assert "the stream 's' does not exist; check STREAM_NAME" in ended.out
 
 
 def test_a_run_that_comes_to_the_end_and_finds_nothing_says_so(embedded: Endpoint, client: Client) -> None:

@@ -80,6 +80,7 @@ async def test_an_event_is_received_whole(embedded: Endpoint, webhook: Webhook) 
             "why": "2 entries were trimmed or deleted from the stream while they were pending",
             "run": report.run_id,
             "lost": 2,
+            "lost_at_most": 0,
             "dashboard": "https://app.example/api/dashboard",
         },
     }
@@ -95,20 +96,25 @@ async def test_without_a_key_or_a_dashboard_there_is_none(embedded: Endpoint, we
 
 
 async def test_every_kind_is_a_valid_event(embedded: Endpoint, webhook: Webhook) -> None:
-    counts = {"parked": 1, "dead_letters_dropped": 1, "lost": 1, "longest_idle_ms": 10**9, "reasons": {"ünd 🔥": 1}}
+    counts = {"parked": 1, "clock_went_back_ms": 5000, "lost": 1, "longest_idle_ms": 10**9, "reasons": {"ünd 🔥": 1}}
     closed = replace(OPENED, effect=Effect.CLOSED, id="cd34")
     async with an_alerter(embedded, webhook.url) as alerter:
         failed = a_report(Outcome.FAILED, "it broke", circuit_changes=(OPENED, closed), **counts)
         await tell(alerter, *alerts_of(failed, TARGET))
+        await tell_run(alerter, Outcome.DEAD_LETTERS_FULL)
+        await tell_run(alerter, Outcome.GROUP_MISSING)
         await tell_run(alerter)
 
     assert webhook.types == [
         "backlog.stale",
         "circuit.closed",
         "circuit.opened",
-        "dead_letters.dropped",
+        "clock.went_back",
+        "dead_letters.full",
         "entries.dead_lettered",
         "entries.lost",
+        "group.found",
+        "group.missing",
         "run.failed",
         "run.recovered",
     ]
@@ -227,7 +233,10 @@ async def test_runs_that_do_well_ask_redis_once_a_minute_at_most(proxy: Proxy, w
     async with an_alerter(proxy, webhook.url) as alerter:
         for _ in range(10):
             await tell_run(alerter)
-    assert ([command[0] for command in proxy.commands if command[0] != b"CLIENT"], webhook.received) == ([b"GET"], [])
+    assert ([command[0] for command in proxy.commands if command[0] != b"CLIENT"], webhook.received) == (
+        [b"GET"] * 2,
+        [],
+    )
 
 
 # --- Redis cannot be reached -----------------------------------------------------------------------------------------
@@ -456,7 +465,7 @@ async def test_a_webhook_that_hangs_costs_no_more_than_the_budget(
         monkeypatch.setattr(webhook_module, "ATTEMPT_SEC", 20.0)
         webhook.always = webhook.hang
         began = time.monotonic()
-        await tell(alerter, *alerts_of(a_report(parked=1, dead_letters_dropped=1), TARGET), budget_sec=0.5)
+        await tell(alerter, *alerts_of(a_report(parked=1, clock_went_back_ms=5000), TARGET), budget_sec=0.5)
     assert 0.4 < time.monotonic() - began < 5
     assert len(errors(caplog)) == 2
     assert markers(client) == {":reclaim.entries.lost": b"told"}

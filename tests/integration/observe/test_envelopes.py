@@ -12,7 +12,7 @@ import pytest
 
 from reclaim import __version__
 from reclaim.entry import Entry
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Needs
 from reclaim.run.report import Outcome
 from reclaim.trace import Operation
 from tests.integration.observe.collector import (
@@ -80,7 +80,7 @@ async def test_one_run_is_one_request_its_pages_and_its_metrics(server: Endpoint
         ["superseded", "duplicate_fields", "not_deleted", "retried", "failed", "held", "given_back", "lost", "taken"], 0
     )
     run_counts = zeros | {
-        "claimed": 6, "stored": 5, "acknowledged": 5, "parked": 1, "dead_letters_dropped": 0
+        "claimed": 6, "stored": 5, "acknowledged": 5, "parked": 1, "lost_at_most": 0
     }  # fmt: skip
     page_counts = [
         {"claimed": 3, "acknowledged": 3, "parked": 0, "retried": 0, "failed": 0, "held": 0},
@@ -168,6 +168,7 @@ async def test_times_are_those_of_the_run(embedded: Endpoint, client: Client) ->
 class Picky:
     """A handler that fails every second entry."""
 
+    needs: Needs | None = None
     at_once = False
 
     def order_key(self, entry: Entry) -> bytes:

@@ -26,6 +26,7 @@ from tests.support import (
     env_for,
     given,
     held,
+    lived_in,
     raw_client,
     settings_for,
     state,
@@ -379,7 +380,7 @@ async def test_a_user_with_the_documented_permissions_may_do_all(
 async def test_who_removes_no_consumers_need_not_be_allowed_to(server: Endpoint, client: Client) -> None:
     """As the documentation says of CONSUMER_TTL_HOURS=0."""
     given(client, a_target(), *held(range(3)))
-    rules = ("~*", "+@all", "-xgroup", "-xinfo", "+xinfo|stream")
+    rules = ("~*", "+@all", "-xgroup", "-xinfo", "+xinfo|stream", "+xinfo|groups")
     client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules)
     user = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw"}
     try:
@@ -477,6 +478,7 @@ async def test_other_groups_of_a_queue_that_keep_nothing(server: Endpoint, clien
 
 async def test_names_that_a_hash_would_lose(server: Endpoint, client: Client) -> None:
     """Of the newest entry: a name that occurs twice, and one that HASH_VERSION_FIELD would overwrite."""
+    lived_in(client, a_target())
     given(client, a_target(), Held([*tweet(1), b"\xac\xed", b"", b"tag", b"1", b"tag", b"2"]))
 
     found = await findings(server, HASH_VERSION_FIELD=r"\xac\xed")
@@ -528,7 +530,8 @@ async def test_a_hash_key_that_does_not_fit(server: Endpoint, client: Client) ->
 
     found = await findings(server, HASH_KEY="tweet:{uid}")
 
-    ((about, what, todo),) = wrong(found)
+    (_, pending, _), (about, what, todo) = wrong(found)
+    assert pending.startswith("HASH_KEY fits no entry that was looked at (2 were): no field 'uid' for 'tweet:{uid}'; ")
     assert (about, what) == ("s/g", "the newest entry, 2-0, has no field 'uid' for 'tweet:{uid}'")
     assert "HASH_KEY" in todo
 

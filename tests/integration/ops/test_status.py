@@ -23,7 +23,19 @@ from reclaim.ops.status import status
 from reclaim.settings import Settings, Target
 from reclaim.state.circuit import Circuit
 from reclaim.state.lost import LOST_MAXLEN
-from tests.support import Client, Endpoint, HasPort, Held, a_target, given, held, raw_client, settings_for, tweet
+from tests.support import (
+    Client,
+    Endpoint,
+    HasPort,
+    Held,
+    a_target,
+    given,
+    held,
+    lived_in,
+    raw_client,
+    settings_for,
+    tweet,
+)
 
 NAMES = {"valkey-9": ("valkey", "9."), "redis-7.0": ("redis", "7.0."), "redis-6.2": ("redis", "6.2.")}
 NAMES["redis-6.0"] = NAMES["redis-7.0"]
@@ -77,6 +89,8 @@ NOTHING = {
     "min_idle_ms": 10_000,
     "tick_sec": 20,
     "group_missing": False,
+    "missing_ok": False,
+    "clock_behind_ms": 0,
     "pending": {"total": 0, "consumers": 0, "by_consumer": [], "oldest": None},
     "circuit": CLOSED,
     "lease": None,
@@ -157,7 +171,16 @@ async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client
             "dead_letter_maxlen": 7,
             "lost": {
                 "count": 1,
-                "latest": [{"id": "2-0", "consumer": "gone", "deliveries": 1, "idle_ms": 4_000_000, "at": "now"}],
+                "latest": [
+                    {
+                        "id": "2-0",
+                        "consumer": "gone",
+                        "deliveries": 1,
+                        "idle_ms": 4_000_000,
+                        "at": "now",
+                        "at_most": None,
+                    }
+                ],
                 "full": False,
             },
             "health": "fail",
@@ -204,12 +227,13 @@ async def test_one_round_trip_for_the_server_and_one_for_each_target(
         await status(app)
 
     assert embedded_proxy.round_trips == 1 + len(targets)
-    assert len(embedded_proxy.commands) == 1 + 9 * len(targets)
+    assert len(embedded_proxy.commands) == 1 + 10 * len(targets)
 
 
 async def test_the_doctor_asks_the_same_whatever_the_backlog(client: Client, embedded_proxy: Proxy) -> None:
     """As many round trips and commands for twenty thousand pending entries as for one."""
     target = a_target()
+    lived_in(client, target)
     asked: list[Counter[bytes]] = []
     for numbers in (range(1), range(1, 20_000)):
         given(client, target, *held(numbers))

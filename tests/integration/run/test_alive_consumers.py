@@ -95,7 +95,7 @@ async def test_in_a_group_of_very_many_consumers_nobody_is_named(embedded: Endpo
 async def test_a_user_who_may_not_ask_is_told_nothing(embedded_proxy: Proxy, client: Client) -> None:
     given(client, TARGET, Held(tweet(1)))
     embedded_proxy.when(
-        "XINFO", ErrorReply("NOPERM this user has no permissions"), args=lambda words: b"GROUPS" in words
+        "XINFO", ErrorReply("NOPERM this user has no permissions"), args=lambda words: b"GROUPS" in words, times=None
     )
 
     report = await run(embedded_proxy, TARGET)

@@ -340,15 +340,18 @@ async def test_other_groups_and_streams_are_not_touched(server: Endpoint, client
 async def test_what_is_kept_beside_a_stream_is_in_its_hash_slot(server: Endpoint, client: Client) -> None:
     """Where the stream's name has a tag that tag is used, so that scripts may reach both keys on a cluster."""
     tagged, plain = a_target(stream="tweets{eu}"), a_target(stream="tweets")
-    given(client, tagged, Held([b"no", b"id"]))
-    given(client, plain, Held([b"no", b"id"]))
+    given(client, tagged, Held(tweet(1)), Held([b"no", b"id"]))
+    given(client, plain, Held(tweet(1)), Held([b"no", b"id"]))
 
     await run(server, tagged)
     await run(server, plain)
 
     assert sorted(client.execute_command("KEYS", "*")) == [
+        b"tweet:1",
         b"tweets",
         b"tweets{eu}",
         b"tweets{eu}:reclaim:g:dead",
+        b"tweets{eu}:reclaim:g:seen",
         b"{tweets}:reclaim:g:dead",
+        b"{tweets}:reclaim:g:seen",
     ]

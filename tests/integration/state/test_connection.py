@@ -217,7 +217,7 @@ async def test_a_missing_password_fails_the_run_by_host(kind: str) -> None:
 
         assert server.address in str(error)
         assert isinstance(error.__cause__, AccessDenied)
-        await finish(settings_for(server, password="right"))
+        await finish(settings_for(server, a_target(missing_ok=True), password="right"))
 
 
 async def test_a_missing_permission_fails_the_run_by_command_and_key(users: Endpoint, client: Client) -> None:

@@ -25,6 +25,7 @@ from tests.support import (
     as_dict,
     given,
     held,
+    lived_in,
     run,
     settings_for,
     state,
@@ -139,6 +140,7 @@ async def test_a_function_gets_every_value(client: Client, embedded: Endpoint) -
 async def test_a_dead_letter_keeps_and_shows_every_value_in_order(server: Endpoint, client: Client) -> None:
     """Names that occur twice, an empty name, bytes that are no text: as XADD took them, in Redis and in the JSON."""
     target = a_target()
+    lived_in(client, target)
     given(client, target, Held(BAD))
 
     report = await run(server, target)

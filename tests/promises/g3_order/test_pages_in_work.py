@@ -21,6 +21,7 @@ from tests.support import (
     age_all,
     drop_lease,
     given,
+    lived_in,
     pending_rows,
     run,
     settings_for,
@@ -288,6 +289,7 @@ async def test_among_many_targets_each_has_one_page_at_a_time(client: Client, em
     """Nothing is looked for or claimed before the page before is acknowledged; every target comes to its end."""
     targets = [a_target(stream=f"stream_{number}", page_size=20) for number in range(24)]
     for target in targets:
+        lived_in(client, target)
         given(client, target, *(Held(tweet(number)) for number in range(1, 51)))
     app = App(settings_for(embedded_proxy, *targets))
     try:

@@ -22,6 +22,7 @@ from tests.support import (
     drop_lease,
     given,
     held,
+    lived_in,
     raw_client,
     run,
     state,
@@ -103,6 +104,7 @@ async def test_a_dead_letter_that_finds_no_room_waits(direct: Client, wire: Prox
     """The good entry is done, the bad one stays pending, uncharged, and is parked when there is room."""
     target = a_target(retry_attempts=2)
     bad = [b"user", b"nobody"]
+    lived_in(direct, target)
     given(direct, target, Held(tweet(1)), Held(bad))
     name, args = step("park")
     wire.when(name, full(direct), args=args)

@@ -30,6 +30,7 @@ class Frozen:
     """A handler that blocks the process once, just after the first page was claimed."""
 
     def __init__(self, handler: Handler, meanwhile: Callable[[], object]) -> None:
+        self.needs = None  # nothing is looked at before the first claim
         self.at_once = handler.at_once
         self._handler = handler
         self._meanwhile: Callable[[], object] | None = meanwhile

@@ -103,14 +103,14 @@ async def test_a_wide_entry_is_stored_with_its_version(server: Endpoint, client:
 async def test_a_wide_entry_does_not_overwrite_a_newer_one(server: Endpoint, client: Client) -> None:
     """The version protects the newer value here too (G8)."""
     target = a_target(hash_version_field="version")
-    given(client, target, Held(wide(1)))
+    given(client, target, Held(wide(1)), Held(tweet(2), consumer=None))
     newer = [*tweet(1, text=b"newer"), b"version", b"2-0"]
     client.execute_command("HSET", b"tweet:1", *newer)
 
     report = await run(server, target)
 
     assert (report.superseded, report.stored, report.acknowledged) == (1, 0, 1)
-    assert state(client, target) == State(hashes=stored(newer), length=1)
+    assert state(client, target) == State(hashes=stored(newer), length=2)
 
 
 @pytest.mark.parametrize("version_field", [None, "version"])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.observe.alerts import Alert, Kind, alert_of, alerts_of
+from reclaim.observe.alerts import Alert, Kind, alert_of, alerts_of, ended_by
 from reclaim.run.report import Outcome
 from reclaim.state.circuit import Change, Effect
 from tests.integration.observe.webhook import TARGET, a_report
@@ -12,6 +12,9 @@ from tests.integration.observe.webhook import TARGET, a_report
 OPENED = Change(
     Effect.OPENED, "ab12", 1_800_000_000_000, "failures", "run x", "100 failures within 30 s", 1_800_000_060_000, 107
 )
+
+
+GONE = "the stream or its group is gone, or was made anew, and with it entries that were pending"
 
 
 def kinds(alerts: list[Alert]) -> list[str]:
@@ -35,16 +38,22 @@ def kinds(alerts: list[Alert]) -> list[str]:
             },
         ),
         (
-            {"dead_letters_dropped": 7},
-            "dead_letters.dropped",
-            "DEAD_LETTER_MAXLEN is reached: 7 older dead letters are gone",
-            {"dropped": 7, "cap": 100_000},
+            {"lost": 1, "lost_at_most": 7},
+            "entries.lost",
+            f"{GONE}: 1 that are known by ID, and at most 7 more",
+            {"lost": 1, "lost_at_most": 7},
+        ),
+        (
+            {"clock_went_back_ms": 3_600_000},
+            "clock.went_back",
+            "the server's clock went back by 3600 s: entries delivered before seem fresh for so much longer",
+            {"seconds": 3600.0},
         ),
         (
             {"lost": 2},
             "entries.lost",
             "2 entries were trimmed or deleted from the stream while they were pending",
-            {"lost": 2},
+            {"lost": 2, "lost_at_most": 0},
         ),
         (
             {"longest_idle_ms": 600_000, "pending_before": {"a": 5, "b": 2}},
@@ -56,9 +65,9 @@ def kinds(alerts: list[Alert]) -> list[str]:
 )
 def test_a_run_tells_what_it_found(counts: dict[str, int], kind: str, why: str, facts: dict[str, object]) -> None:
     report = a_report(**counts)
-    told, recovered = alerts_of(report, TARGET)
+    told, *recovered = alerts_of(report, TARGET)
 
-    assert kinds([told, recovered]) == [kind, "run.recovered"]
+    assert kinds([told, *recovered]) == [kind, "run.recovered", "group.found"]
     assert (told.why, told.facts) == (why, {"run": report.run_id, **facts})
     assert (told.id, told.at.isoformat()) == (f"{report.run_id}-{kind}", "2026-11-22T10:00:01.500000+00:00")
 
@@ -72,9 +81,24 @@ def test_a_run_that_failed_says_so_with_what_it_found() -> None:
     assert (alert.why, alert.facts) == ("Unreachable: no connection", {"run": failed.run_id, "acknowledged": 5})
 
 
-@pytest.mark.parametrize("outcome", [Outcome.LEASE_HELD, Outcome.LEASE_LOST, Outcome.GROUP_MISSING])
+@pytest.mark.parametrize("outcome", [Outcome.LEASE_HELD, Outcome.LEASE_LOST])
 def test_a_run_that_proves_nothing_tells_neither(outcome: Outcome) -> None:
     assert alerts_of(a_report(outcome), TARGET) == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.GROUP_MISSING, Outcome.GROUP_GONE])
+def test_a_group_that_is_not_there_is_told_until_it_is_found(outcome: Outcome) -> None:
+    (alert,) = alerts_of(a_report(outcome, "the stream 's' does not exist"), TARGET)
+
+    assert (alert.kind, alert.why) == (Kind.GROUP_MISSING, "the stream 's' does not exist")
+    assert Kind.GROUP_FOUND.ends is Kind.GROUP_MISSING
+
+
+def test_dead_letters_that_are_full_are_told_until_one_is_made_again() -> None:
+    full = a_report(Outcome.DEAD_LETTERS_FULL, "there is no room", parked=2)
+
+    assert kinds(alerts_of(full, TARGET)) == ["entries.dead_lettered", "dead_letters.full"]
+    assert (ended_by(full), ended_by(a_report(parked=1)), ended_by(a_report())) == ([], [Kind.DEAD_LETTERS_FULL], [])
 
 
 @pytest.mark.parametrize(
@@ -118,4 +142,4 @@ def test_a_failed_probe_or_no_change_at_all_is_not_told(effect: Effect) -> None:
 def test_changes_of_the_circuit_come_first() -> None:
     changes = [replace(OPENED, effect=Effect.CLOSED, by="probe"), replace(OPENED, effect=Effect.REOPENED), OPENED]
     found = alerts_of(a_report(parked=1, circuit_changes=changes), TARGET)
-    assert kinds(found) == ["circuit.closed", "circuit.opened", "entries.dead_lettered", "run.recovered"]
+    assert kinds(found) == ["circuit.closed", "circuit.opened", "entries.dead_lettered", "run.recovered", "group.found"]

@@ -1,18 +1,43 @@
-"""What a run's outcome means for those who show it or log it."""
+"""What a run's outcome means for those who show it, log it or exit with it."""
 
 import logging
 
-from reclaim.run.report import Outcome
+import pytest
+from typer.testing import CliRunner
+
+from reclaim.cli.main import cli
+from reclaim.run.report import MEANINGS, Outcome
+
+EXIT_CODES = {
+    "completed": 0,
+    "nothing_pending": 0,
+    "out_of_time": 0,
+    "stopped": 0,
+    "lease_held": 0,
+    "failed": 1,
+    "group_missing": 1,
+    "group_gone": 1,
+    "lease_lost": 1,
+    "circuit_open": 1,
+    "too_many_held": 1,
+    "dead_letters_full": 1,
+}
+
+
+def test_each_outcome_has_its_exit_code() -> None:
+    assert {outcome.value: outcome.exit_code for outcome in Outcome} == EXIT_CODES
+
+
+def test_an_invocation_fails_where_the_exit_code_is_1_but_for_an_open_circuit() -> None:
+    wrong = {outcome.value for outcome in Outcome if outcome.went_wrong}
+
+    assert wrong == {name for name, code in EXIT_CODES.items() if code} - {"circuit_open"}
 
 
 def test_a_failed_run_is_an_error_in_the_log_and_one_that_went_wrong_otherwise_a_warning() -> None:
-    unusual = {outcome: outcome.log_level for outcome in Outcome if outcome.log_level != logging.INFO}
-
-    assert unusual == {
-        Outcome.FAILED: logging.ERROR,
-        Outcome.GROUP_MISSING: logging.WARNING,
-        Outcome.LEASE_LOST: logging.WARNING,
-    }
+    for outcome in Outcome:
+        wanted = logging.WARNING if outcome.went_wrong else logging.INFO
+        assert outcome.log_level == (logging.ERROR if outcome is Outcome.FAILED else wanted)
 
 
 def test_no_run_went_both_well_and_wrong() -> None:
@@ -21,3 +46,10 @@ def test_no_run_went_both_well_and_wrong() -> None:
         Outcome.CIRCUIT_OPEN,
         Outcome.LEASE_HELD,
     }
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_help_of_run_has_the_table(outcome: Outcome) -> None:
+    text = CliRunner().invoke(cli, ["run", "--help"]).output
+
+    assert f"{outcome.value:<18}{outcome.exit_code}  {MEANINGS[outcome].sentence}" in text
