@@ -23,6 +23,7 @@ from reclaim.state.circuit import Change, Circuit
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.trace import RUN_LINE, Operation, name_in_log_lines, run_under_way
+from reclaim.verdicts import OwnErrors
 
 if TYPE_CHECKING:
     from reclaim.observe.export import Exporter
@@ -180,17 +181,17 @@ def _exporter(settings: Settings) -> "Exporter | None":
     return make(settings, settings.insights)
 
 
-def _replay(target: Target, server: Server, handler: Handler, hangs_sec: float) -> "Replay":
+def _replay(target: Target, server: Server, handler: Handler, hangs_sec: float, own: OwnErrors) -> "Replay":
     from reclaim.run.replay import Replay  # noqa: PLC0415  # every cold start would pay for it
 
-    return Replay(target, server, handler, hangs_sec)
+    return Replay(target, server, handler, hangs_sec, own)
 
 
 def _units(settings: Settings, server: Server) -> dict[str, Unit]:
     """A unit for each target.
 
     Raises:
-        SettingsError: naming every handler that cannot be loaded.
+        SettingsError: naming every handler and every exception class that cannot be loaded.
     """
     pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // len(settings.targets)))
     units: dict[str, Unit] = {}
@@ -198,13 +199,14 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
     for target in settings.targets:
         try:
             handler = handlers.make(server, target)
+            own = handlers.own_errors(target)
         except SettingsError as exc:
             problems += exc.problems
             continue
         history = History(server, target)
         hangs_sec = settings.run_budget_sec / 2
-        runner = Runner(target, server, handler, history.append, hangs_sec, pages_at_once)
-        replay, letters = partial(_replay, target, server, handler, hangs_sec), runner.dead_letters
+        runner = Runner(target, server, handler, history.append, hangs_sec, pages_at_once, own=own)
+        replay, letters = partial(_replay, target, server, handler, hangs_sec, own), runner.dead_letters
         units[target.name] = Unit(target, runner, replay, runner.circuit, letters, history)
     if problems:
         raise SettingsError(problems)

@@ -161,7 +161,16 @@ class RejectEntry(ReclaimError):
 
 
 class RetryEntry(ReclaimError):
-    """Raise it from a handler if the entry is not to blame: it stays pending, and the delivery is not counted."""
+    """Raise it from a handler if the entry is not to blame: it stays pending, and the delivery is not counted.
+
+    Attributes:
+        after_sec: how many seconds no entry of the target is to be tried, because the service that was asked says so;
+            None: it does not say.
+    """
+
+    def __init__(self, *args: object, after_sec: float | None = None) -> None:
+        super().__init__(*args)
+        self.after_sec = after_sec
 
 
 class OutOfTime(RetryEntry):

@@ -22,6 +22,7 @@ class Keys:
     circuit: bytes
     failures: bytes
     seen: bytes
+    tries: bytes
     dead: bytes
     lost: bytes
     runs: bytes
@@ -31,7 +32,7 @@ class Keys:
     def of(cls, stream: bytes, group: bytes) -> "Keys":
         """The keys for `stream` and `group`."""
         prefix = b"%b:reclaim:%b:" % (_tagged(stream), group)
-        names = ("lease", "circuit", "failures", "seen", "dead", "lost", "runs", "alerts")
+        names = ("lease", "circuit", "failures", "seen", "tries", "dead", "lost", "runs", "alerts")
         return cls(stream, *(prefix + name.encode() for name in names))
 
 

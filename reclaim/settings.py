@@ -102,6 +102,31 @@ class Target:
         "how many deliveries an entry may have, the first one to your consumer included; if the last one fails, the"
         " entry becomes a dead letter",
     )
+    delivery_backoff_sec: float = setting(
+        "DELIVERY_BACKOFF_SEC",
+        90.0,
+        kinds.number(0, 86_400),
+        "how long an entry that failed waits before the next delivery; it doubles each time, up to 15 minutes; 0: no "
+        "wait but `MIN_IDLE_TIME_SEC`",
+    )
+    retry_on: tuple[str, ...] | None = setting(
+        "RETRY_ON",
+        None,
+        kinds.NAMES,
+        "exception classes of your own that mean an outage, with commas between: `shop.errors.StoreDown`",
+    )
+    reject_on: tuple[str, ...] | None = setting(
+        "REJECT_ON",
+        None,
+        kinds.NAMES,
+        "exception classes that mean a bad entry: it becomes a dead letter at once",
+    )
+    retry_for_sec: float = setting(
+        "RETRY_FOR_SEC",
+        86_400.0,
+        kinds.number(0, 31_536_000),
+        "an entry that meets an outage for so long, while other entries are stored, becomes a dead letter; 0: never",
+    )
     consumer_ttl_hours: float = setting(
         "CONSUMER_TTL_HOURS",
         24.0,
@@ -135,6 +160,12 @@ class Target:
         60.0,
         kinds.number(0, 86_400),
         "an open circuit is probed by one run after this long; 0: only a person closes it",
+    )
+    circuit_share: float = setting(
+        "CIRCUIT_SHARE",
+        0.0,
+        kinds.number(0, 1),
+        "the failures must also be at least this share of the window's entries; 0: their number alone decides",
     )
     alert_backlog_sec: float = setting(
         "ALERT_BACKLOG_SEC", 0.0, kinds.number(0, 31_536_000), "an entry idle this long is an alert; 0: off"

@@ -1,26 +1,17 @@
-"""Owns the verdicts: what becomes of an entry, and the only table that gives each error its verdict."""
+"""Owns the verdicts: what becomes of an entry whose handling raised an error.
 
-import asyncio
-import errno
+The nearest class that a table knows decides. An error of no known class may have been raised because of another one:
+then that one decides, if it tells of an outage (`__cause__`, `__context__`).
+"""
+
 import re
-import socket
-import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from redis import exceptions as redis_errors
-
-from reclaim.errors import (
-    AccessDenied,
-    HandlerCancelled,
-    HandlerExited,
-    HandlerTimeout,
-    IdsBeganAgain,
-    MissingField,
-    RejectEntry,
-    RetryEntry,
-    ServerError,
-    Unsuitable,
-)
+from reclaim.outages import class_names, is_outage
+from reclaim.outages import retry_after_sec as _asked_to_wait_sec
 
 
 class Verdict(Enum):
@@ -60,101 +51,137 @@ _BY_CODE = {
     "MISCONF": Verdict.RETRY,
     "NOREPLICAS": Verdict.RETRY,
     "UNBLOCKED": Verdict.RETRY,
+    "TRYAGAIN": Verdict.RETRY,
 }
 
-_BY_TYPE: dict[type[BaseException], Verdict] = {
-    MissingField: Verdict.PARK,
-    IdsBeganAgain: Verdict.PARK,
-    RejectEntry: Verdict.PARK,
-    RetryEntry: Verdict.RETRY,
-    HandlerTimeout: Verdict.FAIL,
-    HandlerCancelled: Verdict.FAIL,
-    HandlerExited: Verdict.FAIL,
-    AccessDenied: Verdict.STOP,
-    Unsuitable: Verdict.STOP,
-    ServerError: Verdict.RETRY,
-    redis_errors.AuthenticationError: Verdict.STOP,
-    redis_errors.AuthorizationError: Verdict.STOP,
-    redis_errors.NoPermissionError: Verdict.STOP,
-    redis_errors.ConnectionError: Verdict.RETRY,
-    redis_errors.TimeoutError: Verdict.RETRY,
-    redis_errors.OutOfMemoryError: Verdict.RETRY,
-    redis_errors.ReadOnlyError: Verdict.RETRY,
-    redis_errors.NoScriptError: Verdict.RETRY,
-    redis_errors.TryAgainError: Verdict.RETRY,
-    redis_errors.AskError: Verdict.RETRY,
-    redis_errors.ClusterError: Verdict.RETRY,
-    redis_errors.RedisClusterException: Verdict.RETRY,
-    ConnectionError: Verdict.RETRY,
-    TimeoutError: Verdict.RETRY,
-    asyncio.IncompleteReadError: Verdict.RETRY,
-    socket.gaierror: Verdict.RETRY,
-    ssl.SSLError: Verdict.RETRY,
-    Exception: Verdict.FAIL,
+# Ours, and redis-py's. Names as in `outages`.
+_BY_CLASS = {
+    "reclaim.MissingField": Verdict.PARK,
+    "reclaim.IdsBeganAgain": Verdict.PARK,
+    "reclaim.RejectEntry": Verdict.PARK,
+    "reclaim.RetryEntry": Verdict.RETRY,
+    "reclaim.HandlerTimeout": Verdict.FAIL,
+    "reclaim.HandlerCancelled": Verdict.FAIL,
+    "reclaim.HandlerExited": Verdict.FAIL,
+    "reclaim.AccessDenied": Verdict.STOP,
+    "reclaim.Unsuitable": Verdict.STOP,
+    "reclaim.ServerError": Verdict.RETRY,
+    "redis.AuthenticationError": Verdict.STOP,
+    "redis.AuthorizationError": Verdict.STOP,
+    "redis.NoPermissionError": Verdict.STOP,
+    "redis.ConnectionError": Verdict.RETRY,
+    "redis.TimeoutError": Verdict.RETRY,
+    "redis.OutOfMemoryError": Verdict.RETRY,
+    "redis.ReadOnlyError": Verdict.RETRY,
+    "redis.NoScriptError": Verdict.RETRY,
+    "redis.TryAgainError": Verdict.RETRY,
+    "redis.AskError": Verdict.RETRY,
+    "redis.ClusterError": Verdict.RETRY,
+    "redis.RedisClusterException": Verdict.RETRY,
 }
 
 
-def classify(exc: Exception) -> Verdict:
-    """The verdict for an entry whose handling raised `exc`. The first class of its MRO that is in a table decides."""
-    if type(exc) is redis_errors.ResponseError:
-        return _BY_CODE.get(error_code(exc), Verdict.FAIL)
-    if isinstance(exc, OSError) and (exc.errno in _NETWORK_ERRNOS or _is_of_several_addresses(exc)):
-        return Verdict.RETRY
-    for cls in type(exc).__mro__:
-        if cls in _BY_TYPE:
-            return _BY_TYPE[cls]
-        if f"{cls.__module__}.{cls.__qualname__}" in _OF_LIBRARIES:
-            return Verdict.RETRY
+@dataclass(frozen=True, slots=True)
+class OwnErrors:
+    """Classes of errors that a target's settings judge themselves, before every table of ours.
+
+    Attributes:
+        retry: an outage (RETRY_ON).
+        reject: a bad entry (REJECT_ON).
+    """
+
+    retry: tuple[type[BaseException], ...] = ()
+    reject: tuple[type[BaseException], ...] = ()
+
+    def verdict(self, error: BaseException) -> Verdict | None:
+        """That of the nearest class; None where no class of the error was named."""
+        for cls in type(error).__mro__:
+            if cls in self.reject:
+                return Verdict.PARK
+            if cls in self.retry:
+                return Verdict.RETRY
+        return None
+
+
+_NO_OWN = OwnErrors()
+MAX_CAUSES = 20  # of one error that are looked at: a chain may be of any length, and groups may hold groups
+
+
+def classify(error: Exception, own: OwnErrors = _NO_OWN) -> Verdict:
+    """The verdict for an entry whose handling raised `error`."""
+    for at, one in enumerate(_with_causes(error)):
+        verdict = _of_group(one, own) if isinstance(one, BaseExceptionGroup) else _of_one(one, own)
+        if verdict is None:
+            continue
+        if at == 0 or verdict is Verdict.RETRY:  # another error's cause tells no more than whether there was an outage
+            return verdict
+        break
     return Verdict.FAIL
 
 
-def _is_of_several_addresses(exc: OSError) -> bool:
-    """Whether asyncio tried several addresses of a host and reached none. We can see that only in the error's text."""
-    return exc.errno is None and str(exc).startswith("Multiple exceptions: ")
+def _of_one(error: BaseException, own: OwnErrors) -> Verdict | None:
+    """The verdict for an error by itself; None where no table knows it."""
+    verdict = own.verdict(error)
+    if verdict is not None:
+        return verdict
+    for name in class_names(error):
+        if name == "redis.ResponseError":
+            return _BY_CODE.get(error_code(error), Verdict.FAIL)
+        if name in _BY_CLASS:
+            return _BY_CLASS[name]
+    answer = is_outage(error)
+    return None if answer is None else Verdict.RETRY if answer else Verdict.FAIL
 
 
-# What the operating system reports if the network or the host cannot be reached (https://man7.org/linux/man-pages/man3/errno.3.html).
-_NETWORK_ERRNOS = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ECONNRESET,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.ENETRESET,
-        errno.ENETUNREACH,
-        errno.EPIPE,
-        errno.ETIMEDOUT,
+def _of_group(group: BaseExceptionGroup[Any], own: OwnErrors) -> Verdict:
+    """The verdict for errors that were raised together: the one that weighs most."""
+    verdicts = {
+        classify(one, own) if isinstance(one, Exception) else Verdict.FAIL for one in group.exceptions[:MAX_CAUSES]
     }
-)
-
-# Errors of libraries that handlers may use. Each means an outage. They are here by name: we import none of them.
-_OF_LIBRARIES = frozenset(
-    {
-        "aiohttp.client_exceptions.ClientConnectionError",
-        "azure.core.exceptions.ServiceRequestError",
-        "azure.core.exceptions.ServiceResponseError",
-        "httpx.TransportError",
-        "httpx._exceptions.TransportError",
-        "httpx2.TransportError",
-        "httpx2._exceptions.TransportError",
-        "requests.exceptions.ConnectionError",
-        "requests.exceptions.Timeout",
-    }
-)
+    return next(verdict for verdict in _BY_WEIGHT if verdict in verdicts)
 
 
-def is_transient(exc: BaseException) -> bool:
+_BY_WEIGHT = (Verdict.STOP, Verdict.PARK, Verdict.FAIL, Verdict.RETRY)
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, the one that it was raised because of, and so on."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen and len(seen) < MAX_CAUSES:
+        yield one
+        seen.add(id(one))
+        one = one.__cause__ if one.__cause__ is not None or one.__suppress_context__ else one.__context__
+
+
+def is_transient(error: BaseException, own: OwnErrors = _NO_OWN) -> bool:
     """Whether the error means an outage, so that another attempt may succeed."""
-    return isinstance(exc, Exception) and classify(exc) is Verdict.RETRY
+    return isinstance(error, Exception) and classify(error, own) is Verdict.RETRY
 
 
-def error_code(exc: BaseException) -> str:
+def retry_after_sec(error: BaseException, unix_sec: float) -> float | None:
+    """How many seconds we are asked to wait before the next try; None where nobody asks.
+
+    Args:
+        error: what the handling of an entry raised: `RetryEntry` with `after_sec`, or an HTTP client's error whose
+            answer has Retry-After, the error itself or one that it was raised because of.
+        unix_sec: now, in seconds since 1970.
+    """
+    for one in _with_causes(error):
+        after_sec = getattr(one, "after_sec", None)
+        if isinstance(after_sec, int | float) and after_sec >= 0:
+            return float(after_sec)
+        after_sec = _asked_to_wait_sec(one, unix_sec)
+        if after_sec is not None:
+            return after_sec
+    return None
+
+
+def error_code(error: BaseException) -> str:
     """The code of a Redis error (``OOM``, ``WRONGTYPE``, …); ``ERR`` if it has no other."""
-    text = str(exc)
+    text = str(error)
     in_script = _IN_SCRIPT.search(text)
-    code = in_script[1] if in_script else getattr(exc, "status_code", None) or text.partition(" ")[0]
+    code = in_script[1] if in_script else getattr(error, "status_code", None) or text.partition(" ")[0]
     return code if code.isupper() else "ERR"
 
 

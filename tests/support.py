@@ -99,7 +99,8 @@ async def a_runner(
     """A runner for a target, with the handler that the target asks for unless another is given."""
     server = connect(settings_for(place, target), timeout_sec)
     try:
-        yield Runner(target, server, handler or handlers.make(server, target), **changes)
+        own = handlers.own_errors(target)
+        yield Runner(target, server, handler or handlers.make(server, target), own=own, **changes)
     finally:
         await server.aclose()
 
@@ -277,8 +278,9 @@ class State:
 def state(client: Client, target: Target) -> State:
     """The whole state of a server that serves this one target."""
     keys = sorted(client.execute_command("KEYS", "*"))
-    keys_of = target.keys  # those of the circuit have tests of their own
+    keys_of = target.keys  # those of the circuit and of tries have tests of their own
     ours = {keys_of.stream, keys_of.dead, keys_of.lost, keys_of.runs, keys_of.circuit, keys_of.failures, keys_of.seen}
+    ours.add(keys_of.tries)
     hash_keys = [key for key in keys if key not in ours and client.execute_command("TYPE", key) == b"hash"]
     return State(
         pending={

@@ -148,7 +148,15 @@ def lost_row(entry: LostEntry) -> Sequence[Any]:
 
 
 def circuit_sentence(circuit: Mapping[str, Any]) -> str:
-    """The circuit in one sentence."""
+    """The circuit in one sentence, and whether a service has asked to wait."""
+    sentence = _state_of_circuit(circuit)
+    if not circuit["wait_sec"]:
+        return sentence
+    wait = f"nothing is tried for {span(circuit['wait_sec'])}, as a service has asked"
+    return f"{sentence}; {wait} ({circuit['wait_reason']})"
+
+
+def _state_of_circuit(circuit: Mapping[str, Any]) -> str:
     window = f"{circuit['failures']} failures in the last {circuit['window_sec']:g} s, {circuit['limit']} open it"
     if circuit["since"] is None:
         return f"{circuit['state']}; {window}"

@@ -3,6 +3,7 @@
 from reclaim.handlers.function import FunctionHandler, load
 from reclaim.handlers.hash import HashHandler, Versions
 from reclaim.handlers.outcomes import Handler
+from reclaim.handlers.own_errors import own_errors as own_errors
 from reclaim.keys import Template
 from reclaim.settings import Target
 from reclaim.state.connection import Server

@@ -128,14 +128,20 @@ def _warned(env: Mapping[str, str], warnings: Sequence[tuple[str, str]]) -> Iter
 
 
 def _handler(server: Server, target: Target) -> Iterator[Check]:
-    if target.handler is None:
+    named = [("HANDLER", target.handler)] if target.handler else []
+    own = (("RETRY_ON", target.retry_on), ("REJECT_ON", target.reject_on))
+    named += [(name, ", ".join(of)) for name, of in own if of]
+    if not named:
         return
-    try:
-        handlers.make(server, target)
-    except SettingsError as exc:
-        yield from (fail(SETTINGS, problem, "deploy the module, or correct the name") for problem in exc.problems)
-    else:
-        yield ok(target.name, f"HANDLER {target.handler} can be loaded")
+    problems: list[str] = []
+    for load in (lambda: handlers.make(server, target), lambda: handlers.own_errors(target)):
+        try:
+            load()
+        except SettingsError as exc:
+            problems += exc.problems
+    yield from (fail(SETTINGS, problem, "deploy the module, or correct the name") for problem in problems)
+    if not problems:
+        yield from (ok(target.name, f"{name} {value} can be loaded") for name, value in named)
 
 
 # --- connection and server -------------------------------------------------------------------------------------------

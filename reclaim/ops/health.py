@@ -76,8 +76,13 @@ def _group(facts: Facts, _: datetime) -> Assessment | None:
 
 def _circuit(facts: Facts, now: datetime) -> Assessment | None:
     circuit = facts.circuit
-    if circuit is None or circuit.state is State.CLOSED:
+    if circuit is None:
         return None
+    if circuit.state is State.CLOSED:
+        if not circuit.wait_sec:
+            return None
+        wait = f"nothing is tried for {span(circuit.wait_sec)}, as a service has asked"
+        return Health.WARN, f"{wait} ({_cut(circuit.wait_reason)})"
     why = circuit.why
     if circuit.state is State.HALF_OPEN:
         return Health.WARN, f"the circuit is half open and one run is trying whether work succeeds again ({why})"
@@ -115,7 +120,9 @@ def _backlog(facts: Facts, now: datetime) -> Assessment | None:
     if not _ended_well_lately(facts, now):
         return Health.FAIL, f"{there}, and the last run that ended well was {span(ago)} ago: check the timer"
     why = _why(good)
-    return Health.WARN, f"{there}, though runs end well" + (f" ({why})" if why else "")
+    is_ours = facts.pending.oldest.consumer == facts.consumer
+    then = ": it was tried before and waits for its next try" if is_ours else ", though runs end well"
+    return Health.WARN, f"{there}{then}" + (f" ({why})" if why else "")
 
 
 def _not_stored(facts: Facts, now: datetime) -> Assessment | None:
@@ -220,7 +227,8 @@ def _could_work(facts: Facts, now: datetime) -> bool:
     if facts.circuit is None:
         return True
     since = _seconds_since(facts.circuit.since, now)
-    return facts.circuit.state is State.CLOSED and (since is None or since > _forgotten_sec(facts))
+    lets_work = facts.circuit.state is State.CLOSED and not facts.circuit.wait_sec
+    return lets_work and (since is None or since > _forgotten_sec(facts))
 
 
 def _failed(run: dict[str, Any]) -> bool:

@@ -42,6 +42,7 @@ _FAILURES: Sequence[Command] = (
     ("DEL",),
 )
 _SEEN: Sequence[Command] = (("HGETALL",), ("HSET", "f", "v"))
+_TRIES: Sequence[Command] = (("HLEN",), ("HSCAN", 0), ("HSET", "f", "v"), ("HDEL", "f"))
 _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-", "-"), ("XREVRANGE", "-", "-"))
 _LETTERS_AND_LOST: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
@@ -146,6 +147,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.circuit, ours, _CIRCUIT),
         (keys.failures, ours, _FAILURES),
         (keys.seen, ours, _SEEN),
+        (keys.tries, ours, _TRIES),
         (keys.dead, ours, _LETTERS_AND_LOST),
         (keys.lost, ours, _LETTERS_AND_LOST),
         (keys.runs, ours, _RECORDS),

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.blocking import Blocking
 from reclaim.run.decisions import again
+from reclaim.run.rules import Rules
 from reclaim.times import Deadline
 
 logger = logging.getLogger("reclaim")
@@ -38,6 +40,7 @@ class Storing:
         self,
         handler: Handler,
         retries: Retries,
+        rules: Rules,
         until: Deadline,
         hangs_sec: float,
         blocking: Blocking,
@@ -48,13 +51,15 @@ class Storing:
         Args:
             handler: stores the entries.
             retries: how often and how patiently.
+            rules: say whether an error may pass.
             until: nothing is begun or waited for after it.
             hangs_sec: a function that has taken so long hangs; what is sent to Redis has a time limit of its own.
             blocking: is told where it blocks the event loop.
             stop_sec: how long it may take to be cancelled.
         """
         self._handler = handler
-        self._retries = retries
+        self._retries = replace(retries, own=rules.own)
+        self._rules = rules
         self._until = until
         self._hangs_sec = math.inf if handler.at_once else hangs_sec
         self._blocking = blocking
@@ -68,7 +73,7 @@ class Storing:
         could store an old entry over a new one.
         """
         stored = list(await self._attempt(lane))
-        left = again(lane, stored)
+        left = again(lane, stored, self._rules)
 
         async def attempt() -> None:
             nonlocal left
@@ -77,7 +82,7 @@ class Storing:
             outcomes = await self._attempt([lane[at] for at in left])
             for at, outcome in zip(left, outcomes, strict=True):
                 stored[at] = outcome
-            left = again(lane, stored)
+            left = again(lane, stored, self._rules)
             if left and isinstance(first := stored[left[0]], Failed):
                 raise first.error
 

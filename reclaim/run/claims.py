@@ -11,9 +11,10 @@ from reclaim.entry import Entry
 from reclaim.errors import describe
 from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.retry import Retries
-from reclaim.run.decisions import Decision, DeliveryBudget, with_order_keys
+from reclaim.run.decisions import Decision, with_order_keys
 from reclaim.run.group_watch import GroupWatch
 from reclaim.run.limits import Limits
+from reclaim.run.rules import Rules
 from reclaim.run.tally import PageAccount, Tally
 from reclaim.run.turn import Turn
 from reclaim.settings import Target
@@ -63,6 +64,7 @@ class Claims:
         self,
         target: Target,
         handler: Handler,
+        rules: Rules,
         refunds: Refunds,
         tally: Tally,
         retries: Retries,
@@ -73,7 +75,7 @@ class Claims:
         self._name = target.name
         self._watch = watch
         self._order_key = handler.order_key
-        self._budget = DeliveryBudget(target.max_deliveries)
+        self._rules = rules
         self._refunds = refunds
         self._tally = tally
         self._retries = retries
@@ -85,7 +87,7 @@ class Claims:
 
     def add(self, entries: Sequence[Entry], asked_at: float) -> Page:
         """Note a page as ours since `asked_at`, when its claim was sent: Redis may have made the claim just then."""
-        keyed, without_key = with_order_keys(entries, self._order_key, self._budget)
+        keyed, without_key = with_order_keys(entries, self._order_key, self._rules)
         turn = Turn(keyed, [page.turn for page in self._pages])
         page = Page(entries, keyed, without_key, turn, self._tally.claimed(entries), asked_at)
         self._pages.append(page)

@@ -1,6 +1,5 @@
 """Owns the decisions of a page: what of it is stored, and what becomes of each entry. Pure functions on values."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -8,44 +7,13 @@ from dataclasses import dataclass, replace
 from reclaim.entry import Entry
 from reclaim.errors import DeadLettersFull, MissingField, OutOfTime, describe, said
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Stored, Superseded
-from reclaim.run.order import HeldKeys
-from reclaim.verdicts import Verdict, classify, is_transient
+from reclaim.run.order import HeldKeys, digest
+from reclaim.run.rules import Rules
+from reclaim.state.tries import Try
+from reclaim.verdicts import Verdict
 
 HELD_BACK = "held: an earlier entry of its order key is not done"
 TAKEN = "taken by somebody else"
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryBudget:
-    """How often an entry may be delivered (MAX_DELIVERIES): all questions about delivery counts are asked here.
-
-    Attributes:
-        most: so many deliveries in all, the claim that delivers to us included.
-    """
-
-    most: int
-
-    def is_last(self, entry: Entry) -> bool:
-        """Whether this delivery is the entry's last: a failure makes it a dead letter."""
-        return entry.deliveries >= self.most
-
-    def is_spent(self, entry: Entry) -> bool:
-        """Whether the entry was delivered too often already: it is a dead letter without being handled."""
-        return entry.deliveries > self.most
-
-    def is_spent_by_any(self, keyed: Iterable[Keyed]) -> bool:
-        """Whether one of these entries was delivered too often already; the usual answer is no, and is found fast."""
-        return any(entry.deliveries > self.most for _, entry in keyed)
-
-    def may_have_killed(self, deliveries: int) -> bool:
-        """Whether an entry with so many deliveries, before it is claimed again, may be what a run of ours died of.
-
-        It is claimed alone then, so that dying of it costs no other entry a delivery (G4).
-        """
-        return deliveries >= max(self.most - 1, 2)
-
-
-UNLIMITED = DeliveryBudget(sys.maxsize)  # of dead letters that are replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +79,7 @@ NOTHING = Judged()
 
 
 def with_order_keys(
-    entries: Iterable[Entry], order_key: Callable[[Entry], bytes], budget: DeliveryBudget
+    entries: Iterable[Entry], order_key: Callable[[Entry], bytes], rules: Rules
 ) -> tuple[list[Keyed], list[Decision]]:
     """The entries with their order keys, and a decision for each entry that has none."""
     keyed: list[Keyed] = []
@@ -120,7 +88,7 @@ def with_order_keys(
         try:
             keyed.append((order_key(entry), entry))
         except MissingField as exc:
-            decisions.append(judge(b"", entry, exc, budget))
+            decisions.append(judge(b"", entry, exc, rules))
     return keyed, decisions
 
 
@@ -131,17 +99,17 @@ def apart(keyed: Sequence[Keyed], keys: AbstractSet[bytes]) -> tuple[Sequence[Ke
     return [one for one in keyed if one[0] not in keys], [one for one in keyed if one[0] in keys]
 
 
-def plan(keyed: Sequence[Keyed], held: HeldKeys, budget: DeliveryBudget) -> Plan:
+def plan(keyed: Sequence[Keyed], held: HeldKeys, rules: Rules) -> Plan:
     """Decide which entries are stored: all but those held back (G3), and those delivered too often."""
-    if held.is_empty and not budget.is_spent_by_any(keyed):
+    if held.is_empty and not rules.is_spent_by_any(keyed):
         return Plan(keyed)
     to_store: list[Keyed] = []
     decided: list[Decision] = []
     for key, entry in keyed:
         if held.holds(key, entry):
             decided.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
-        elif budget.is_spent(entry):
-            reason = f"delivered {entry.deliveries} times; MAX_DELIVERIES is {budget.most}"
+        elif rules.is_spent(entry):
+            reason = f"delivered {entry.deliveries} times; MAX_DELIVERIES is {rules.most}"
             decided.append(Decision(key, entry, Verdict.PARK, reason))
         else:
             to_store.append((key, entry))
@@ -166,20 +134,20 @@ def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> Plan:
 # --- after an attempt ------------------------------------------------------------------------------------------------
 
 
-def again(lane: Sequence[Keyed], outcomes: Sequence[Handled]) -> list[int]:
+def again(lane: Sequence[Keyed], outcomes: Sequence[Handled], rules: Rules) -> list[int]:
     """Where in the lane a further attempt is wanted: from each key's first error that may pass."""
     if outcomes.count(STORED) == len(outcomes):
         return []
     stuck: set[bytes] = set()
     places = []
     for at, ((key, _), outcome) in enumerate(zip(lane, outcomes, strict=True)):
-        if key in stuck or (isinstance(outcome, Failed) and is_transient(outcome.error)):
+        if key in stuck or (isinstance(outcome, Failed) and rules.verdict(outcome.error) is Verdict.RETRY):
             stuck.add(key)
             places.append(at)
     return places
 
 
-def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], budget: DeliveryBudget) -> Judged:
+def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], rules: Rules) -> Judged:
     """Which entries are done, and what becomes of each other one. Both sequences are in ID order.
 
     G1: an entry is done only if the class of its outcome says so. G3: after the first entry of a key that neither is
@@ -201,25 +169,31 @@ def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], budget: Delivery
             if isinstance(outcome, Stored) and outcome.duplicate is not None:
                 duplicates.append(outcome.duplicate)
         else:
-            decision = judge(key, entry, outcome.error, budget)
+            decision = judge(key, entry, outcome.error, rules)
             decisions.append(decision)
             if not decision.verdict.settles:
                 held.add(key)
     return Judged(done, decisions, superseded, tuple(duplicates))
 
 
-def judge(key: bytes, entry: Entry, error: Exception, budget: DeliveryBudget) -> Decision:
+def judge(key: bytes, entry: Entry, error: Exception, rules: Rules) -> Decision:
     """The decision for an entry whose handling raised."""
-    verdict = classify(error)
-    if verdict is Verdict.FAIL and budget.is_last(entry):
+    verdict = rules.verdict(error)
+    if verdict is Verdict.FAIL and rules.is_last(entry):
         verdict = Verdict.PARK
     return Decision(key, entry, verdict, describe(error), error)
 
 
-def failures(decisions: Sequence[Decision]) -> int:
-    """How many of them count for the circuit: what raised, but for bad entries and for what was begun too late."""
-    errors = [one.error for one in decisions if one.error is not None and not one.is_unparked]
-    return sum(classify(error) in {Verdict.RETRY, Verdict.FAIL} for error in errors if not isinstance(error, OutOfTime))
+def failures(decisions: Iterable[Decision], rules: Rules) -> list[Decision]:
+    """Those that count for the circuit: what raised, but for bad entries and for what was begun too late."""
+    raised = (one for one in decisions if one.error is not None and not one.is_unparked)
+    return [one for one in raised if _is_failure(one.error, rules)]
+
+
+def _is_failure(error: Exception | None, rules: Rules) -> bool:
+    if error is None or isinstance(error, OutOfTime):
+        return False
+    return rules.verdict(error) in {Verdict.RETRY, Verdict.FAIL}
 
 
 # --- while a page is settled -----------------------------------------------------------------------------------------
@@ -265,3 +239,36 @@ def _not_parked(decision: Decision, unparked: Mapping[bytes, Exception]) -> Deci
     return replace(
         decision, verdict=Verdict.RETRY, reason=f"no dead letter could be made: {said(error)}", is_unparked=True
     )
+
+
+def with_outlasted(judged: Judged, rules: Rules, now_ms: int) -> Judged:
+    """The same, but what has been retried for too long (RETRY_FOR_SEC) is to be parked."""
+    decisions = [_parked_if_outlasted(decision, rules, now_ms) for decision in judged.decisions]
+    return replace(judged, decisions=decisions)
+
+
+def _parked_if_outlasted(decision: Decision, rules: Rules, now_ms: int) -> Decision:
+    is_retry = decision.verdict is Verdict.RETRY and _is_failure(decision.error, rules)
+    if not is_retry or not rules.is_retried_too_long(decision.entry, now_ms):
+        return decision
+    reason = f"retried for longer than RETRY_FOR_SEC ({rules.retry_for_ms / 1000:g}): {decision.reason}"
+    return replace(decision, verdict=Verdict.PARK, reason=reason)
+
+
+def records(decisions: Iterable[Decision], rules: Rules, now_ms: int) -> dict[bytes, Try]:
+    """What is to be kept of the entries that were tried and are not done, by their IDs."""
+    made: dict[bytes, Try] = {}
+    for decision in decisions:
+        entry = decision.entry
+        if decision.verdict is Verdict.FAIL:
+            charged, deliveries = rules.charged_before(entry) + 1, entry.deliveries
+        elif decision.verdict is Verdict.RETRY and not decision.is_unparked and _is_failure(decision.error, rules):
+            charged, deliveries = rules.charged_before(entry), entry.deliveries - 1  # it is refunded
+        else:
+            continue
+        known = rules.tries.get(entry.id)
+        first_ms = now_ms if known is None or not known.first_ms else known.first_ms
+        made[entry.id] = Try(
+            charged, first_ms, now_ms, deliveries, decision.verdict.value, digest(decision.key), decision.reason
+        )
+    return made

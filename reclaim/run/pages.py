@@ -6,21 +6,12 @@ from functools import partial
 from reclaim.handlers.outcomes import Keyed
 from reclaim.run.attempts import Storing
 from reclaim.run.claims import Claims, Page
-from reclaim.run.decisions import (
-    NOTHING,
-    DeliveryBudget,
-    Judged,
-    Plan,
-    apart,
-    decide,
-    plan,
-    unhandled_in_turn,
-    without_taken,
-)
+from reclaim.run.decisions import NOTHING, Judged, Plan, apart, decide, plan, unhandled_in_turn, without_taken
 from reclaim.run.duplicates import Duplicates
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import Halt
 from reclaim.run.order import HeldKeys
+from reclaim.run.rules import Rules
 from reclaim.run.settling import Settler
 from reclaim.run.tally import Tally
 from reclaim.state.page_size import PageSize
@@ -38,7 +29,7 @@ class Pages:
         settler: Settler,
         halt: Halt,
         held: HeldKeys,
-        budget: DeliveryBudget,
+        rules: Rules,
         page_size: PageSize,
         tally: Tally,
         clock: Callable[[], float],
@@ -49,7 +40,7 @@ class Pages:
         self._settler = settler
         self._halt = halt
         self._held = held
-        self._budget = budget
+        self._rules = rules
         self._page_size = page_size
         self._tally = tally
         self._duplicates = Duplicates(tally.target)
@@ -82,7 +73,7 @@ class Pages:
         self._page_size.learn(entries, self._clock() - began)
 
     def _plan(self, page: Page, keyed: Sequence[Keyed]) -> Plan:
-        planned = plan(keyed, self._held, self._budget)
+        planned = plan(keyed, self._held, self._rules)
         page.turn.begin(len(planned.decided))
         return planned
 
@@ -97,7 +88,7 @@ class Pages:
             ours = without_taken(some, taken)
             to_store, decided = ours.to_store, Judged(decisions=ours.decided)
         outcomes = await self._storing.store(to_store, partial(self._claims.taken, page))
-        judged = decide(to_store, outcomes, self._budget)
+        judged = decide(to_store, outcomes, self._rules)
         if decided.decisions or judged.decisions:
             page.turn.has_failures = True
         page.account.add(stored=len(judged.done) - judged.superseded)

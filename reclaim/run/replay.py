@@ -7,6 +7,7 @@ import asyncio
 import logging
 import math
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,10 +23,11 @@ from reclaim.reasons import Reasons
 from reclaim.retry import Retries
 from reclaim.run.attempts import Storing
 from reclaim.run.blocking import Blocking
-from reclaim.run.decisions import UNLIMITED, Decision, Judged, decide, judge, plan
+from reclaim.run.decisions import Decision, Judged, decide, judge, plan
 from reclaim.run.duplicates import Duplicates
 from reclaim.run.lanes import Lanes
 from reclaim.run.order import HeldKeys, rounds
+from reclaim.run.rules import Rules
 from reclaim.run.turn import Turn
 from reclaim.settings import Target
 from reclaim.state.connection import Server
@@ -34,7 +36,7 @@ from reclaim.state.lease import Lease
 from reclaim.state.page_size import PageSize
 from reclaim.times import Deadline
 from reclaim.tracebacks import last_frames
-from reclaim.verdicts import Verdict
+from reclaim.verdicts import OwnErrors, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,6 +93,7 @@ class Replay:
         server: Server,
         handler: Handler,
         hangs_sec: float = math.inf,
+        own: OwnErrors | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -101,6 +104,7 @@ class Replay:
         self._sleep = sleep
         self._letters = DeadLetters(server, target)
         self._hangs_sec = hangs_sec
+        self._rules = Rules(sys.maxsize, own=own or OwnErrors())  # no try is the last
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec, sleep)
 
     async def run(
@@ -216,8 +220,8 @@ class Replay:
     ) -> ReplayReport:
         """Replay page after page, until the time is up."""
         blocking = Blocking(self._target.name, self._target.handler)
-        storing = Storing(self._handler, self._retries, deadline, self._hangs_sec, blocking)
-        pages = _Pages(self._letters, self._handler, storing, held, self._target)
+        storing = Storing(self._handler, self._retries, self._rules, deadline, self._hangs_sec, blocking)
+        pages = _Pages(self._letters, self._handler, storing, self._rules, held, self._target)
         most = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))
         left, bodies = deque(chosen), self._letters.bodies()
         while left and not deadline.passed() and not lease.lost:
@@ -237,11 +241,12 @@ class _Pages:
     """What one replay does with each page of dead letters."""
 
     def __init__(
-        self, letters: DeadLetters, handler: Handler, storing: Storing, held: HeldKeys, target: Target
+        self, letters: DeadLetters, handler: Handler, storing: Storing, rules: Rules, held: HeldKeys, target: Target
     ) -> None:
         self._letters = letters
         self._order_key = handler.order_key
         self._storing = storing
+        self._rules = rules
         self._held = held
         self._lanes = Lanes(target.lanes, at_once=handler.at_once)
         self._duplicates = Duplicates(target.name)
@@ -255,18 +260,18 @@ class _Pages:
             try:
                 keyed.append((self._order_key(letter.entry), letter.entry))
             except MissingField as exc:  # it has no order key, and so holds nothing back
-                report += await self._keep(letter, judge(b"", letter.entry, exc, UNLIMITED))
+                report += await self._keep(letter, judge(b"", letter.entry, exc, self._rules))
         for some in rounds(keyed):
             report += await self._settle(await self._store(some), of_entry)
         return report
 
     async def _store(self, keyed: Sequence[Keyed]) -> Judged:
-        planned = plan(keyed, self._held, UNLIMITED)
+        planned = plan(keyed, self._held, self._rules)
         judged = await self._lanes.store(self._lanes.split(planned.to_store), self._attempt, Turn(keyed, ()))
         return Judged.joined([Judged(decisions=planned.decided), judged])
 
     async def _attempt(self, some: Sequence[Keyed]) -> Judged:
-        return decide(some, await self._storing.store(some), UNLIMITED)
+        return decide(some, await self._storing.store(some), self._rules)
 
     async def _settle(self, judged: Judged, of_entry: Mapping[int, DeadLetter]) -> ReplayReport:
         """Remove what is stored, and only that (G1); let what is not hold back later ones (G3); write down why."""

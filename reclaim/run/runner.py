@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -22,7 +23,6 @@ from reclaim.run.alive import AliveConsumers
 from reclaim.run.attempts import Storing
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims
-from reclaim.run.decisions import DeliveryBudget
 from reclaim.run.fit import Fit, FitCheck
 from reclaim.run.group_watch import GroupWatch
 from reclaim.run.lanes import Lanes
@@ -31,9 +31,11 @@ from reclaim.run.order import HeldKeys
 from reclaim.run.page_loop import PageLoop
 from reclaim.run.pages import Pages
 from reclaim.run.report import Outcome, RunReport
+from reclaim.run.rules import Rules
 from reclaim.run.settling import Settler
 from reclaim.run.source import PageSource
 from reclaim.run.tally import Tally
+from reclaim.run.waiting import Waiting
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.bodies import Bodies
@@ -48,7 +50,9 @@ from reclaim.state.page_size import FIRST_PAGE, GROWTH, PageSize
 from reclaim.state.pending import PendingList, Summary
 from reclaim.state.refunds import Refunds
 from reclaim.state.seen import Seen, SeenGroup
+from reclaim.state.tries import Tries
 from reclaim.trace import run_under_way
+from reclaim.verdicts import OwnErrors
 
 logger = logging.getLogger("reclaim")
 
@@ -69,6 +73,7 @@ class Runner:
         pages_at_once: int = PAGES_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        own: OwnErrors | None = None,
     ) -> None:
         """Make it; nothing is connected yet.
 
@@ -81,6 +86,7 @@ class Runner:
             pages_at_once: how many may be in work where entries are stored at once.
             clock: monotonic seconds.
             sleep: waits so many seconds between two attempts.
+            own: the classes of errors that the target's settings name.
         """
         self.history = history
         self.hangs_sec = hangs_sec
@@ -90,6 +96,7 @@ class Runner:
         self.handler = handler
         self.clock = clock
         self.sleep = sleep
+        self.own = own or OwnErrors()
         self.pending = PendingList(server, target)
         self.refunds = Refunds(server, target)
         self.finder = Finder(server, target, self.refunds)
@@ -131,13 +138,19 @@ class _Run:
         self._lease = Lease(runner.server, target.keys.lease, self.id)
         self._held = HeldKeys()
         self._halt = Halt(stop, self._lease, self._limits, self._held)
-        self._budget = DeliveryBudget(target.max_deliveries)
+        self._tries = Tries(runner.server, target)
+        self._rules = Rules.of(target, runner.own, self._tries.known)
+        self._has_tries = False
+        self._not_due: set[bytes] = set()
         first, growth = (FIRST_PAGE, GROWTH) if runner.handler.at_once else (target.lanes, 1)
         self._page_size = PageSize(target.page_size, first, target.min_idle_ms, growth)
         self._gate = CircuitGate(
             circuit=runner.circuit,
             server=runner.server,
             lease=self._lease,
+            refunds=runner.refunds,
+            tries=self._tries,
+            rules=self._rules,
             halt=self._halt,
             tally=self._tally,
             retries=self._retries,
@@ -149,7 +162,15 @@ class _Run:
         self._park_misfits = park_misfits
         self._fit = FitCheck(Fit(runner.handler, runner.finder), runner.handler.needs, runner.group)
         self._claims = Claims(
-            target, runner.handler, runner.refunds, self._tally, self._retries, self._limits, self._watch, runner.clock
+            target,
+            runner.handler,
+            self._rules,
+            runner.refunds,
+            self._tally,
+            self._retries,
+            self._limits,
+            self._watch,
+            runner.clock,
         )
 
     async def go(self) -> RunReport:
@@ -169,12 +190,18 @@ class _Run:
     async def _open(self) -> Ending | None:
         """One round trip: take the lease, ask the circuit, count what is pending. How the run ends if it ends here."""
         pending = self._runner.pending
-        holder, admission, before, first_idle_ms, look = await self._runner.server.ask(
-            self._lease.take(), self._gate.enter(), pending.count(), pending.first_idle_ms(), self._runner.group.look()
+        holder, admission, before, first_idle_ms, look, tries = await self._runner.server.ask(
+            self._lease.take(),
+            self._gate.enter(),
+            pending.count(),
+            pending.first_idle_ms(),
+            self._runner.group.look(),
+            self._tries.count(),
         )
         if holder is not None:
             return Ending(Outcome.LEASE_HELD, holder)
         self._gate.entered(admission)
+        self._has_tries = tries > 0
         self._tally.before = before
         self._tally.longest_idle_ms = first_idle_ms
         await self._watch.begin(look, before)
@@ -201,8 +228,12 @@ class _Run:
         keeper = asyncio.gather(self._lease.keep(), self._claims.keep())
         try:
             await self._retries.call(self._limits.settle, self._runner.refunds.settle)
+            if self._has_tries:
+                await self._retries.call(self._limits.settle, self._tries.read)
             if (before.consumers or {}).get(self._target.consumer):
-                await self._retries.call(self._limits.settle, self._hold_fresh)
+                await self._retries.call(self._limits.settle, self._hold_waiting)
+            if self._has_tries:
+                await self._retries.call(self._limits.settle, partial(self._tries.remove_stale, self._not_due))
             return await self._loop().work_through(before.count)
         finally:
             keeper.cancel()
@@ -212,11 +243,21 @@ class _Run:
         at_once = self._runner.handler.at_once
         return PageLoop(self._source(), self._pages(), self._halt, self._runner.pages_at_once - 1 if at_once else 1)
 
-    async def _hold_fresh(self) -> None:
-        """Let entries that an earlier run left with us, and that are not idle yet, hold back later ones (G3)."""
-        async for entry in self._runner.finder.fresh():
-            with suppress(MissingField):  # it has no order key, and will be parked
-                self._held.hold(self._runner.handler.order_key(entry), entry)
+    async def _hold_waiting(self) -> None:
+        """Let entries that an earlier run left with us, and that are not due yet, hold back later ones (G3)."""
+        async for rows in self._runner.finder.ours(self._rules.longest_wait_ms()):
+            waiting = [row for row in rows if not self._rules.is_due(row)]
+            self._not_due.update(row.id for row in waiting)
+            unknown = []
+            for row in waiting:
+                record = self._tries.known.get(row.id)
+                if record is not None and record.digest:
+                    self._held.hold_digest(record.digest, row.id)
+                else:
+                    unknown.append(row)
+            async for entry in self._runner.finder.read(unknown):
+                with suppress(MissingField):  # it has no order key, and will be parked
+                    self._held.hold(self._runner.handler.order_key(entry), entry)
             if self._held.are_too_many:
                 return
 
@@ -229,7 +270,12 @@ class _Run:
             claimer=runner.claimer,
             claims=self._claims,
             gate=self._gate,
-            budget=self._budget,
+            rules=self._rules,
+            tries=self._tries,
+            waiting=Waiting(self._rules, self._held, self._not_due),
+            held=self._held,
+            order_key=runner.handler.order_key,
+            halt=self._halt,
             page_size=self._page_size,
             fit=self._fit,
             tally=self._tally,
@@ -245,12 +291,18 @@ class _Run:
             claims=self._claims,
             lanes=Lanes(self._target.lanes, at_once=runner.handler.at_once),
             storing=Storing(
-                runner.handler, self._retries, limits.work, runner.hangs_sec, self._tally.blocking, limits.stop_sec
+                runner.handler,
+                self._retries,
+                self._rules,
+                limits.work,
+                runner.hangs_sec,
+                self._tally.blocking,
+                limits.stop_sec,
             ),
             settler=self._settler(),
             halt=self._halt,
             held=self._held,
-            budget=self._budget,
+            rules=self._rules,
             page_size=self._page_size,
             tally=self._tally,
             clock=runner.clock,
@@ -264,6 +316,8 @@ class _Run:
             refunds=runner.refunds,
             dead_letters=runner.dead_letters,
             lost_entries=runner.lost_entries,
+            tries=self._tries,
+            rules=self._rules,
             gate=self._gate,
             held=self._held,
             fit=self._fit,
@@ -281,7 +335,9 @@ class _Run:
         try:
             async with asyncio.timeout(self._limits.close.remaining_sec()):
                 await self._claims.give_back()
+                await self._gate.conclude()
                 await self._gate.end_probe(failed=ending.outcome is Outcome.FAILED)
+                await self._gate.keep_wait()
                 if ending.outcome in _NOTHING_DONE and not self._tally.pages and not self._sweep_is_due(ending.outcome):
                     self._tally.after = self._tally.before
                     await self._send(self._lease.release(), *self._kept(ending))

@@ -1,8 +1,10 @@
 """Owns how a page is settled. Nothing else in a run parks, charges or acknowledges an entry."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from reclaim.entry import Entry, id_number
 from reclaim.errors import DeadLettersFull, IdsBeganAgain
@@ -10,21 +12,23 @@ from reclaim.handlers.outcomes import Keyed
 from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Page, rows_of
-from reclaim.run.decisions import Decision, Judged, with_unparked
+from reclaim.run.decisions import Decision, Judged, records, with_outlasted, with_unparked
 from reclaim.run.fit import FitCheck
 from reclaim.run.group_watch import GroupWatch
 from reclaim.run.limits import Limits
+from reclaim.run.nothing_settled import Charge
 from reclaim.run.order import HeldKeys
+from reclaim.run.rules import Rules
 from reclaim.run.tally import Tally
-from reclaim.state.acknowledge import Acknowledged
 from reclaim.state.ask import Ask, Reply
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetters, Parking, Reason
 from reclaim.state.lost import LostEntries
-from reclaim.state.pending import PendingList
+from reclaim.state.pending import PendingList, Row
 from reclaim.state.refunds import Refunds
+from reclaim.state.tries import Tries
 from reclaim.tracebacks import last_frames
-from reclaim.verdicts import Verdict, classify
+from reclaim.verdicts import Verdict
 
 _COUNTED_AS = {
     Verdict.PARK: "parked",
@@ -46,6 +50,8 @@ class Settler:
         refunds: Refunds,
         dead_letters: DeadLetters,
         lost_entries: LostEntries,
+        tries: Tries,
+        rules: Rules,
         gate: CircuitGate,
         held: HeldKeys,
         fit: FitCheck,
@@ -59,6 +65,8 @@ class Settler:
         self._refunds = refunds
         self._dead_letters = dead_letters
         self._lost_entries = lost_entries
+        self._tries = tries
+        self._rules = rules
         self._gate = gate
         self._held = held
         self._fit = fit
@@ -74,10 +82,14 @@ class Settler:
             Exception: what Redis answered last, or what an entry failed with whose verdict is STOP.
         """
         page.is_settling = True
+        now_ms = time.time_ns() // 1_000_000
+        if not self._gate.probing and (judged.done or self._tally.counts.acknowledged):
+            judged = with_outlasted(judged, self._rules, now_ms)
         judged = await self._park(page, judged)
         self._hold_back(judged.decisions)
+        tries = self._record(judged, now_ms)
         self._charge(page, judged.decisions)
-        await self._acknowledge(page, judged.done)
+        await self._acknowledge(page, judged.done, tries)
         await self._account_for_lost(page, judged.done)
         await self._refund(page, judged.decisions)
         await self._gate.tell(judged)
@@ -91,7 +103,7 @@ class Settler:
         to_park = [decision for decision in judged.decisions if decision.verdict is Verdict.PARK]
         if not to_park:
             return judged
-        parkings = [_parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
+        parkings = [self._parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
         errors = await self._unparked(page, parkings)
         if any(isinstance(error, DeadLettersFull) for error in errors.values()):
             self._tally.dead_letters_are_full = True
@@ -112,8 +124,24 @@ class Settler:
     def _hold_back(self, decisions: Sequence[Decision]) -> None:
         """Let entries that are not settled hold back later ones on the next pages (G3), before one of these begins."""
         for decision in decisions:
-            if not decision.verdict.settles:
-                self._held.hold(decision.key, decision.entry)
+            if decision.verdict.settles:
+                continue
+            if decision.verdict is Verdict.HELD and self._held.is_deferred_only(decision.key, decision.entry):
+                continue  # its turn comes in the second round
+            self._held.hold(decision.key, decision.entry)
+
+    def _record(self, judged: Judged, now_ms: int) -> list[Ask[Reply]]:
+        """What keeps in `tries` which entries were tried and are not done, and removes what is done or parked."""
+        self._gate.nothing_settled.note(judged, self._rules)
+        if not judged.decisions and self._tries.is_empty:
+            return []
+        known = self._rules.tries
+        made = records(judged.decisions, self._rules, now_ms)
+        failed = [one.entry for one in judged.decisions if one.verdict is Verdict.FAIL]
+        rows = [Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in failed]
+        self._gate.nothing_settled.note_charges(Charge(row, known.get(row.id), made[row.id]) for row in rows)
+        parked = [one.entry.id for one in judged.decisions if one.verdict is Verdict.PARK]
+        return self._tries.change(made, [*parked, *(entry.id for _, entry in judged.done)])
 
     def _charge(self, page: Page, decisions: Sequence[Decision]) -> None:
         """Leave failed entries charged with their delivery (G5), also where a later step fails: they are not refunded.
@@ -124,11 +152,22 @@ class Settler:
         self._count(page, charged)
         page.without({decision.entry.id for decision in charged})
 
-    async def _acknowledge(self, page: Page, done: Sequence[Keyed]) -> None:
-        """Acknowledge what is stored (G1), and see on the way whether the circuit was opened elsewhere (G4)."""
+    async def _acknowledge(self, page: Page, done: Sequence[Keyed], tries: Sequence[Ask[Reply]]) -> None:
+        """Acknowledge what is stored (G1), and see on the way whether the circuit was opened elsewhere (G4).
+
+        The records of tries go along. No page fails for one that cannot be kept: delivery counts decide then.
+        """
+        if not done:
+            await self._tries.send(tries)
+            return
+        kept = [ask.or_error() for ask in tries]
         left: Sequence[Entry] = [entry for _, entry in done]
         while left:
-            said, opened, _ = await self._retries.call(self._limits.settle, partial(self._ask, left, self._fit.mark()))
+            said, opened, _, *answers = await self._retries.call(
+                self._limits.settle, partial(self._ask, left, self._fit.mark(), kept)
+            )
+            self._tries.warn(answers)
+            kept = []
             self._gate.note(is_open=opened)
             page.account.add(acknowledged=len(left) - len(said.left), not_deleted=said.not_deleted)
             page.without({entry.id for entry in left} - {entry.id for entry in said.left})
@@ -136,8 +175,11 @@ class Settler:
                 await self._watch.check()
             left = said.left
 
-    async def _ask(self, entries: Sequence[Entry], mark: Ask[Reply]) -> tuple[Acknowledged, bool, Reply]:
-        return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open(), mark)
+    async def _ask(
+        self, entries: Sequence[Entry], mark: Ask[Reply], tries: Sequence[Ask[Reply | Exception]]
+    ) -> tuple[Any, ...]:
+        """Acknowledge entries; the answers are an `Acknowledged`, whether the circuit is open, and the rest."""
+        return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open(), mark, *tries)
 
     async def _account_for_lost(self, page: Page, done: Sequence[Keyed]) -> None:
         """Count the entries that left the stream while they were handled; those that are done are not lost (G2)."""
@@ -173,18 +215,20 @@ class Settler:
             self._tally.why.add(decision)
         page.account.add(**Counter(_COUNTED_AS[decision.verdict] for decision in decisions))
 
+    def _parking(self, decision: Decision) -> Parking:
+        if decision.error is None:
+            return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
+        if isinstance(decision.error, IdsBeganAgain):
+            return Parking(decision.entry, Reason.IDS_BEGAN_AGAIN, decision.reason)
+        reason = _PARKED_FOR.get(self._rules.verdict(decision.error), Reason.BAD_ENTRY)
+        return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))
+
+
+_PARKED_FOR = {Verdict.FAIL: Reason.FAILED, Verdict.RETRY: Reason.RETRIED_TOO_LONG}
+
 
 def _stop_if_told(decisions: Sequence[Decision]) -> None:
     """Raise the error of an entry that shows that no entry can be handled: credentials, or a missing permission."""
     for decision in decisions:
         if decision.verdict is Verdict.STOP and decision.error is not None:
             raise decision.error
-
-
-def _parking(decision: Decision) -> Parking:
-    if decision.error is None:
-        return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
-    if isinstance(decision.error, IdsBeganAgain):
-        return Parking(decision.entry, Reason.IDS_BEGAN_AGAIN, decision.reason)
-    reason = Reason.FAILED if classify(decision.error) is Verdict.FAIL else Reason.BAD_ENTRY
-    return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))

@@ -8,22 +8,30 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
-from reclaim.errors import ServerError
+from reclaim.entry import Entry
+from reclaim.errors import MissingField, ServerError
 from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims, Page
-from reclaim.run.decisions import DeliveryBudget
 from reclaim.run.fit import FitCheck
-from reclaim.run.limits import Limits
+from reclaim.run.limits import Halt, Limits
+from reclaim.run.order import HeldKeys, digest
+from reclaim.run.probing import Candidate, choose
+from reclaim.run.rules import Rules
 from reclaim.run.tally import Tally
+from reclaim.run.waiting import Waiting
 from reclaim.settings import Target
 from reclaim.state.bodies import Bodies, Body
 from reclaim.state.claim import Claimed, Claimer
 from reclaim.state.find import START, Finder, Found
 from reclaim.state.page_size import PageSize
 from reclaim.state.pending import Row
+from reclaim.state.tries import Tries, Try
 
 FOUND_SEC = 1.0  # for how long what was found is worth a claim
+PROBE_LOOKS_AT = 10_000  # entries among which a probe chooses
+PROBE_FINDS = 500  # of them at once
+PROBE_READS = 64_000_000  # bytes that a probe reads to learn order keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class _Claimed:
 
 
 class PageSource:
-    """Claims the pages of one run, in ID order.
+    """Claims the pages of one run, in ID order, in two rounds (`Waiting`); a probe claims a page of its own first.
 
     An entry that a run of ours may have died of, a suspect, is a page of its own and never claimed ahead: dying of it
     again costs no other entry a delivery (G4).
@@ -75,7 +83,12 @@ class PageSource:
         claimer: Claimer,
         claims: Claims,
         gate: CircuitGate,
-        budget: DeliveryBudget,
+        rules: Rules,
+        tries: Tries,
+        waiting: Waiting,
+        held: HeldKeys,
+        order_key: Callable[[Entry], bytes],
+        halt: Halt,
         page_size: PageSize,
         fit: FitCheck,
         tally: Tally,
@@ -84,14 +97,19 @@ class PageSource:
         looks_ahead: bool,
         clock: Callable[[], float],
     ) -> None:
-        self._consumer = target.consumer_bytes
+        self._most = target.page_size
         self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
         self._finder = finder
         self._bodies = bodies
         self._claimer = claimer
         self._claims = claims
         self._gate = gate
-        self._budget = budget
+        self._rules = rules
+        self._tries = tries
+        self._waiting = waiting
+        self._held = held
+        self._order_key = order_key
+        self._halt = halt
         self._page_size = page_size
         self._fit = fit
         self._tally = tally
@@ -101,22 +119,27 @@ class PageSource:
         self._clock = clock
         self._at: bytes | None = START
         self._sought: _LookAhead | None = None
+        self._is_probed = False
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the end of the list is reached."""
-        return self._at is None
+        """Whether the end of the list is reached, in the last round."""
+        return self._at is None and not self._waiting.has_deferred
 
     async def next(self, total: int, *, ahead: bool) -> Page | None:
         """Claim the next page that has any entries; None at the end of the list.
 
-        None also if the next entry is a suspect and other pages are in work (`ahead`). `total` is about how many
-        entries are pending.
+        None also if a suspect or the second round is next and other pages are in work (`ahead`): what they still have
+        to plan must find its order keys held. `total` is about how many entries are pending.
         """
+        if self._at is None and self._waiting.has_deferred and not ahead:
+            self._waiting.begin_second_round()
+            self._at = START
         while (start := self._at) is not None:
             claim = await self._retries.call(self._limits.settle, partial(self._claim, start, total, ahead=ahead))
             if claim is None:
                 return None
+            self._is_probed = True
             self._at = claim.claimed.after
             self._tally.add(lost=len(claim.claimed.lost))
             if claim.claimed.unrecorded is not None:
@@ -128,7 +151,7 @@ class PageSource:
 
     def may_claim_ahead_of(self, page: Page) -> bool:
         """Whether the next page would be handled soon, and not only wait, if it is claimed while this is in work."""
-        return self._page_size.is_quick and not self._gate.probing and not self._budget.is_last(page.entries[0])
+        return self._page_size.is_quick and not self._gate.probing and not self._rules.was_suspect(page.entries[0])
 
     async def close(self) -> None:
         """End a look ahead that nobody waits for, and let go of what it has read."""
@@ -143,17 +166,75 @@ class PageSource:
 
     async def _claim(self, start: bytes, total: int, *, ahead: bool) -> _Claimed | None:
         """Claim entries up to a suspect, or a suspect alone; None where a suspect would be claimed ahead."""
-        read = await self._found(start, total)
+        read = await self._to_probe(total) if self._gate.probing and not self._is_probed else None
+        if read is None:
+            read = await self._found(start, total)
         if read.is_suspect and ahead:
             return None
         if not read.found.rows:
             return _Claimed(Claimed((), (), read.found.after), self._clock())
         await self._fit.check(read.found.rows, read.bodies)
         self._look_ahead(read.found.after, total)
+        await self._note_counts(read.found.rows)
         asked_at = self._clock()
         claimed = await self._claimer.claim(read.found, read.bodies)
         self._bodies.forget(row.id for row in read.found.rows)
         return _Claimed(claimed, asked_at)
+
+    async def _note_counts(self, rows: Sequence[Row]) -> None:
+        """Write down the delivery counts that others have raised, before they are taken for tries of ours (G5)."""
+        known = self._rules.tries
+        some = rows if known else [row for row in rows if row.deliveries != 1]
+        raised = [row for row in some if self._rules.needs_record(row)]
+        await self._tries.send(
+            self._tries.change({row.id: known.get(row.id, Try())._replace(deliveries=row.deliveries) for row in raised})
+        )
+
+    async def _to_probe(self, total: int) -> _Read | None:
+        """What a probe takes; None where nothing was found to choose from. What comes after it starts anew.
+
+        Entries are looked at in ID order, so that only the first one of each order key is a candidate (G3).
+        """
+        candidates: list[Candidate] = []
+        keys: set[bytes] = set()
+        looked_at = read = 0
+        place: bytes | None = START
+        while place is not None and looked_at < PROBE_LOOKS_AT and read < PROBE_READS and self._halt.ending() is None:
+            found = await self._finder.find(place, PROBE_FINDS, total)
+            place = found.after
+            looked_at += len(found.rows)
+            rows = self._waiting.due(found.rows)
+            digests, size = await self._digests(rows)
+            read += size
+            for row in rows:
+                key = digests.get(row.id)
+                if key is None or key in keys or self._held.holds_digest(key, row.id):
+                    continue
+                keys.add(key)
+                if not self._rules.is_suspect(row):
+                    known = self._rules.tries.get(row.id)
+                    candidates.append(Candidate(row, 0 if known is None else known.last_ms))
+        chosen = choose(candidates, self._gate.opened_ms, self._gate.at_most(self._most))
+        if not chosen:
+            return None
+        bodies = await self._bodies.first([row.id for row in chosen])
+        return _Read(Found(chosen[: len(bodies)], START), bodies, is_suspect=False, at=self._clock())
+
+    async def _digests(self, rows: Sequence[Row]) -> tuple[dict[bytes, bytes], int]:
+        """The digests of these entries' order keys, by ID, and how many bytes were read to learn them.
+
+        An entry that left the stream has none. One that has no order key waits for no other, and none waits for it.
+        """
+        known = self._rules.tries
+        digests = {row.id: known[row.id].digest for row in rows if row.id in known and known[row.id].digest}
+        size = 0
+        async for entry in self._finder.read([row for row in rows if row.id not in digests]):
+            size += sum(map(len, entry.fields))
+            try:
+                digests[entry.id] = digest(self._order_key(entry))
+            except MissingField:
+                digests[entry.id] = digest(entry.id)
+        return digests, size
 
     async def _found(self, start: bytes, total: int) -> _Read:
         """The next idle entries: those of the look ahead, if it was over a moment ago."""
@@ -177,6 +258,7 @@ class PageSource:
     async def _look(self, start: bytes, count: int, total: int) -> _Read:
         """Find idle entries and read the bodies of the first of them: up to a suspect, or a suspect alone."""
         found = await self._finder.find(start, count, total)
+        found = replace(found, rows=self._waiting.of_this_round(found.rows))
         suspect = self._first_suspect(found.rows)
         if suspect is not None:
             found = found.first(max(suspect, 1))
@@ -186,6 +268,6 @@ class PageSource:
     def _first_suspect(self, rows: Sequence[Row]) -> int | None:
         """Where the first entry is that a run of ours may have died of."""
         for at, row in enumerate(rows):
-            if row.consumer == self._consumer and self._budget.may_have_killed(row.deliveries):
+            if self._rules.is_suspect(row):
                 return at
         return None

@@ -1,7 +1,9 @@
 """Owns the circuit: whether runs may work on a target, kept in Redis for all instances together.
 
     closed ──CIRCUIT_FAILURES within CIRCUIT_WINDOW_SEC, or a person──> open
-    open ──the cool-down is over, and a run has the lease──> half open ──the probe succeeds──> closed
+    closed ──two runs in a row settle nothing, for one class of error──> open
+    open ──the cool-down is over, and a run has the lease──> half open ──it settles anything──> closed
+                                                             half open ──nothing is pending──> closed
                                                              half open ──it fails──> open, for longer
     open by a person, or with CIRCUIT_COOLDOWN_SEC 0 ──a person only──> closed
 
@@ -23,6 +25,10 @@ The hash holds, as text:
     failed_probes    how many probes have failed since
     probe            half open: the token of the run that probes
     probe_until_ms   half open: from when another run may probe instead, Unix ms
+    wait_until_ms    no run tries anything before, Unix ms: a service has asked for it (Retry-After)
+    wait_reason      what it said
+    unsettled_…      about runs that settled nothing; see circuit_unsettled.lua
+    failed:…         and settled:…, counted: with CIRCUIT_SHARE, how many entries there were; see circuit_record.lua
 """
 
 import secrets
@@ -46,6 +52,8 @@ MAX_GROWTH = 16
 MAX_COOLDOWN_MS = 3_600_000
 ATTEMPTS, PATIENCE_SEC = 3, 10.0  # when a person opens or closes it
 MAX_TEXT = 500  # characters of a reason or a name that are kept
+MAX_WAIT_SEC = 3600.0  # the longest Retry-After that is kept
+MAX_CLASS = 200  # characters of an error's class that are kept
 
 _ENTER = script("circuit_enter", prelude="circuit_prelude")
 _RECORD = script("circuit_record", prelude="circuit_prelude")
@@ -53,6 +61,9 @@ _REOPEN = script("circuit_reopen", prelude="circuit_prelude")
 _CLOSE = script("circuit_close", prelude="circuit_prelude")
 _OPEN = script("circuit_open", prelude="circuit_prelude")
 _SHOW = script("circuit_read", prelude="circuit_prelude")
+_UNSETTLED = script("circuit_unsettled", prelude="circuit_prelude")
+_WAIT = script("circuit_wait", prelude="circuit_prelude")
+_STREAK = ("unsettled_error", "unsettled_runs", "unsettled_run", "unsettled_since_ms", "unsettled_before_ms")
 
 
 class State(StrEnum):
@@ -115,6 +126,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Streak:
+    """Runs in a row that tried entries and settled none.
+
+    Attributes:
+        error: the one class of error that they met; empty if there is no such run.
+        runs: how many they are.
+    """
+
+    error: str = ""
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """Whether a run may work.
 
@@ -123,17 +147,23 @@ class Admission:
         probing: it may, and it is the run that probes: it has to ask `probe_succeeded`, `probe_failed` or
             `probe_withdrawn` in the end.
         opening: what opened the circuit; None if it is closed.
-        seconds_left: until a run may probe; None: only a person closes the circuit.
+        seconds_left: until a run may probe or go on; None: only a person closes the circuit.
+        asked: what the service said that asked for a wait; None if none did, or if the wait is over.
+        streak: the runs before this one that settled nothing.
     """
 
     go: bool
     probing: bool = False
     opening: Change | None = None
     seconds_left: float | None = 0.0
+    asked: str | None = None
+    streak: Streak = Streak()
 
     @property
     def why(self) -> str:
         """In words, why the run may not work."""
+        if self.asked is not None:
+            return f"nothing is tried for {self.seconds_left or 0:.1f} s, as a service has asked ({self.asked})"
         if self.go or self.opening is None:
             return ""
         until = "until a person closes it" if self.seconds_left is None else f"for {self.seconds_left:.1f} s"
@@ -157,6 +187,8 @@ class CircuitState:
         probe: the token of the run that probes.
         limit: how many failures in the window open it.
         window_sec: how long the window is.
+        wait_sec: for so long no run tries anything, because a service has asked for it; 0: none has.
+        wait_reason: what it said.
     """
 
     state: State = State.CLOSED
@@ -170,6 +202,8 @@ class CircuitState:
     probe: str | None = None
     limit: int = 100
     window_sec: float = 30.0
+    wait_sec: float = 0.0
+    wait_reason: str = ""
 
     @property
     def why(self) -> str:
@@ -197,7 +231,9 @@ class Circuit:
         self._window_sec = target.circuit_window_sec
         self._window_ms = round(1000 * target.circuit_window_sec)
         self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
-        self._reason = f"{self._limit} failures within {target.circuit_window_sec:g} s"
+        self._share = target.circuit_share
+        of_all = f", at least {100 * self._share:g} % of the entries" if self._share else ""
+        self._reason = f"{self._limit} failures within {target.circuit_window_sec:g} s{of_all}"
 
     def enter(self, token: bytes) -> Ask[Admission]:
         """Whether a run may work, or is to probe. It is asked after the lease was asked for with this token."""
@@ -207,18 +243,53 @@ class Circuit:
         """Whether a run that does not probe has to stop: the cheapest question about the circuit."""
         return Ask.one(("HGET", self._circuit, "state"), lambda state: state in {b"open", b"half_open"})
 
-    def record(self, failures: int, run_id: str) -> Ask[Change]:
-        """Count failures: OPENED (by this call), IS_OPEN or IS_CLOSED.
+    @property
+    def counts_settled(self) -> bool:
+        """Whether it matters how many entries were settled (CIRCUIT_SHARE), so that `record` wants to know."""
+        return self._share > 0
+
+    def record(self, failures: int, run_id: str, settled: int = 0) -> Ask[Change]:
+        """Count failures, and the entries settled beside them: OPENED (by this call), IS_OPEN or IS_CLOSED.
 
         Not for the run that probes: that one asks `probe_failed`.
         """
         settings = (self._limit, self._window_ms, self._cooldown_ms)
-        why = (f"run {run_id}", self._reason)
-        return _changing("EVAL", _RECORD, 2, self._circuit, self._window, _new_id(), failures, *settings, *why)
+        about = (*settings, f"run {run_id}", self._reason, f"{self._share:g}", settled)
+        return _changing("EVAL", _RECORD, 2, self._circuit, self._window, _new_id(), failures, *about)
 
-    def probe_succeeded(self, token: bytes, run_id: str) -> Ask[Change]:
+    def unsettled(self, run_id: str, began_ms: int, error: str, failures: int) -> Ask[tuple[Change, int | None]]:
+        """Count a run that tried entries and settled none: OPENED (by this call), IS_OPEN or IS_CLOSED.
+
+        Args:
+            run_id: names the run.
+            began_ms: when it began, by its own clock.
+            error: the one class of error that its entries met.
+            failures: how many entries that were.
+
+        The answer also has when the run before it in a row began, by that run's clock; None if this is the first one.
+        """
+        error = error[:MAX_CLASS]
+        why = (f"run {run_id}", f"two runs in a row settled nothing: {error}")
+        about = (_new_id(), run_id, began_ms, error, failures, self._cooldown_ms, *why)
+
+        def read(reply: Reply) -> tuple[Change, int | None]:
+            effect, facts, before_ms = reply
+            return _change(Effect(effect.decode()), facts), None if before_ms < 0 else before_ms
+
+        return Ask.one(("EVAL", _UNSETTLED, 1, self._circuit, *about), read)
+
+    def end_streak(self) -> Ask[Reply]:
+        """Forget the runs that settled nothing, because one has settled something."""
+        return Ask.one(("HDEL", self._circuit, *_STREAK), lambda reply: reply)
+
+    def wait(self, seconds: float, who: str) -> Ask[float]:
+        """Let no run try anything for so long, an hour at most. The answer: how many seconds that is."""
+        wait_ms = round(1000 * min(seconds, MAX_WAIT_SEC))
+        return Ask.one(("EVAL", _WAIT, 1, self._circuit, wait_ms, who[:MAX_TEXT]), lambda ms: ms / 1000)
+
+    def probe_succeeded(self, token: bytes, run_id: str, reason: str = "its probe succeeded") -> Ask[Change]:
         """Close the circuit: CLOSED, IS_CLOSED or NOT_PROBING."""
-        why = ("probe", f"run {run_id}", "its probe succeeded", token)
+        why = ("probe", f"run {run_id}", reason, token)
         return _changing("EVAL", _CLOSE, 2, self._circuit, self._window, _new_id(), *why)
 
     def probe_failed(self, token: bytes) -> Ask[Change]:
@@ -271,16 +342,27 @@ class Circuit:
             probe=facts.get("probe"),
             limit=self._limit,
             window_sec=self._window_sec,
+            wait_sec=max(int(facts.get("wait_until_ms", 0)) - now_ms, 0) / 1000,
+            wait_reason=facts.get("wait_reason", ""),
         )
 
 
 def _admission(reply: Reply) -> Admission:
-    if reply[0] == b"go":
-        return Admission(go=True)
-    word, wait_ms, facts = reply
-    probing = word == b"probe"
-    opening = _change(Effect.OPENED, facts)
-    return Admission(probing, probing, opening, None if wait_ms < 0 else wait_ms / 1000)
+    match reply:
+        case [b"go", streak]:
+            return Admission(go=True, streak=_streak(streak))
+        case [b"wait", wait_ms, asked]:
+            return Admission(go=False, seconds_left=wait_ms / 1000, asked=readable(asked))
+        case [b"probe", _, facts, streak]:
+            return Admission(go=True, probing=True, opening=_change(Effect.OPENED, facts), streak=_streak(streak))
+    _, wait_ms, facts = reply
+    seconds_left = None if wait_ms < 0 else wait_ms / 1000
+    return Admission(go=False, opening=_change(Effect.OPENED, facts), seconds_left=seconds_left)
+
+
+def _streak(facts: list[bytes | None]) -> Streak:
+    error, runs = map(readable, facts)
+    return Streak(error, int(runs or 0))
 
 
 def _changing(*command: bytes | str | int) -> Ask[Change]:

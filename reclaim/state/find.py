@@ -154,15 +154,12 @@ class Finder:
                 break
         return [rows[at] for at in sorted(rows)]
 
-    async def fresh(self) -> AsyncIterator[Entry]:
-        """The entries that our consumer holds from an earlier run and that are not idle yet."""
+    async def ours(self, below_ms: int) -> AsyncIterator[Sequence[Row]]:
+        """The entries that our consumer holds from an earlier run and that have been idle for less, some at a time."""
         start: bytes | None = START
         while start is not None:
-            found = await self._by_script(
-                start, WINDOW, WINDOW, least_ms=0, below_ms=self._min_idle_ms, consumer=self._consumer
-            )
-            async for entry in self.read(found.rows):
-                yield entry
+            found = await self._by_script(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms, consumer=self._consumer)
+            yield found.rows
             start = found.after
 
     async def read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:

@@ -32,6 +32,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -64,6 +65,22 @@ class Kept:
     lost: dict[bytes, bytes | None]
 
 
+class Reset(NamedTuple):
+    """A pending entry of ours, and what its idle time and delivery count are to be.
+
+    Attributes:
+        id: the entry's ID.
+        left: the delivery count that it was left with. An entry with another count is left as it is.
+        idle_ms: its new idle time.
+        deliveries: its new delivery count.
+    """
+
+    id: bytes
+    left: int
+    idle_ms: int
+    deliveries: int
+
+
 class Refunds:
     """What keeps our consumer's claimed entries fresh, and gives them back.
 
@@ -84,7 +101,7 @@ class Refunds:
 
     async def keep(self, entries: Iterable[Entry]) -> Kept:
         """Make claimed entries fresh again, so that nobody claims them."""
-        return await self._set([(entry.id, entry.deliveries, 0, entry.deliveries) for entry in entries])
+        return await self.reset([Reset(entry.id, entry.deliveries, 0, entry.deliveries) for entry in entries])
 
     def take_lost(self) -> int:
         """How many entries were lost when they were to be refunded, since this was asked last."""
@@ -155,11 +172,12 @@ class Refunds:
 
     async def _refund(self, rows: Sequence[Row]) -> set[bytes]:
         """Refund entries; return the IDs that were not ours, or were lost."""
-        kept = await self._set([(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+        kept = await self.reset([Reset(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
         self._lost += len(kept.lost)
         return kept.gone | kept.lost.keys()
 
-    async def _set(self, changes: Sequence[tuple[bytes, int, int, int]]) -> Kept:
+    async def reset(self, changes: Sequence[Reset]) -> Kept:
+        """Set idle times and delivery counts of entries of ours."""
         kept = Kept(set(), {})
         keys, about = (self._stream, self._ledger), (self._group, self._consumer, now_ms(), LOST_MAXLEN)
         for at in range(0, len(changes), KEEP_AT_ONCE):

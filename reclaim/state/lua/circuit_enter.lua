@@ -6,16 +6,25 @@
 -- ARGV[1]  the token that the run has put into the lease
 -- ARGV[2]  how long a probe may take, ms
 --
--- Returns {'go'}, or {'probe' or 'open', ms to wait or -1 if only a person closes the circuit, facts}.
+-- Returns {'go', streak}, {'probe', 0, facts, streak}, {'open', ms to wait or -1 if only a person closes the circuit,
+-- facts}, or {'wait', ms to wait, who asked for it}.
+-- streak: {the class of error, in how many runs in a row}, of runs that settled nothing; see circuit_unsettled.lua.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
 
-if state == 'closed' then return {'go'} end
+local function streak() return redis.call('HMGET', KEYS[1], 'unsettled_error', 'unsettled_runs') end
+local asked = redis.call('HMGET', KEYS[1], 'wait_until_ms', 'wait_reason')
+local wait_ms = (tonumber(asked[1]) or 0) - now
+if state == 'closed' then
+  if wait_ms > 0 then return {'wait', wait_ms, asked[2]} end
+  return {'go', streak()}
+end
 local free_ms = tonumber(redis.call('HGET', KEYS[1], state == 'open' and 'until_ms' or 'probe_until_ms') or 0)
 if state == 'open' and free_ms == 0 then return {'open', -1, facts()} end
 local has_lease = redis.call('GET', KEYS[2]) == ARGV[1]
 if state == 'half_open' and has_lease and redis.call('HGET', KEYS[1], 'probe') == ARGV[1] then
-  return {'probe', 0, facts()}
+  return {'probe', 0, facts(), streak()}
 end
 if now < free_ms or not has_lease then return {'open', math.max(free_ms - now, 0), facts()} end
+if wait_ms > 0 then return {'wait', wait_ms, asked[2]} end
 redis.call('HSET', KEYS[1], 'state', 'half_open', 'probe', ARGV[1], 'probe_until_ms', now + tonumber(ARGV[2]))
-return {'probe', 0, facts()}
+return {'probe', 0, facts(), streak()}

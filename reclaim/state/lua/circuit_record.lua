@@ -11,6 +11,11 @@
 -- ARGV[5]  the cool-down, ms; 0: only a person closes the circuit
 -- ARGV[6]  which run it is
 -- ARGV[7]  the reason to give
+-- ARGV[8]  the share that failures must have of all entries in the window; 0: their number alone decides
+-- ARGV[9]  how many entries were settled beside them
+--
+-- With a share, entries are counted in the circuit's hash too: `failed:<n>` and `settled:<n>`, n being one of 30 equal
+-- parts of the window.
 --
 -- Returns {'opened', 'is_open' or 'is_closed', facts}.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
@@ -31,9 +36,34 @@ for first = 1, new, 500 do
   redis.call(unpack(call))
 end
 redis.call('PEXPIRE', KEYS[2], window_ms + 1)
-if redis.call('ZCARD', KEYS[2]) < limit then return {'is_closed', facts()} end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'state', 'open', 'change', ARGV[1], 'since_ms', now,
-  'by', 'failures', 'who', ARGV[6], 'reason', ARGV[7], 'failures', before + tonumber(ARGV[2]), 'failed_probes', 0,
-  'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0, 'cooldown_ms', cooldown_ms)
+local failed = before + tonumber(ARGV[2])
+local too_many = redis.call('ZCARD', KEYS[2]) >= limit
+local share, parts = tonumber(ARGV[8]), {}
+if share > 0 then
+  local width_ms = math.max(math.floor(window_ms / 30), 1)
+  local part = math.floor(now / width_ms)
+  if redis.call('HGET', KEYS[1], 'counted') ~= ARGV[1] then
+    redis.call('HSET', KEYS[1], 'counted', ARGV[1])
+    redis.call('HINCRBY', KEYS[1], 'failed:' .. part, ARGV[2])
+    redis.call('HINCRBY', KEYS[1], 'settled:' .. part, ARGV[9])
+  end
+  local sums = {failed = 0, settled = 0}
+  local all = redis.call('HGETALL', KEYS[1])
+  for at = 1, #all, 2 do
+    local what, n = string.match(all[at], '^(%l+):(%d+)$')
+    if n then
+      parts[#parts + 1] = all[at]
+      if tonumber(n) <= part - 31 then
+        redis.call('HDEL', KEYS[1], all[at])
+      else
+        sums[what] = sums[what] + tonumber(all[at + 1])
+      end
+    end
+  end
+  failed = sums.failed
+  too_many = failed >= limit and failed >= share * (failed + sums.settled)
+end
+if not too_many then return {'is_closed', facts()} end
+if #parts > 0 then redis.call('HDEL', KEYS[1], 'counted', unpack(parts)) end
+open(ARGV[1], ARGV[6], ARGV[7], failed, cooldown_ms)
 return {'opened', facts()}

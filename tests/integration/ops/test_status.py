@@ -80,6 +80,8 @@ CLOSED = {
     "probe": None,
     "limit": 100,
     "window_sec": 30.0,
+    "wait_sec": 0.0,
+    "wait_reason": "",
 }
 NOTHING = {
     "target": "s/g",

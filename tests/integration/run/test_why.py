@@ -91,7 +91,7 @@ async def test_a_dead_letter_holds_the_end_of_the_traceback_from_the_users_code_
 
 async def test_what_died_is_counted_apart_from_what_only_failed(embedded: Endpoint, client: Client) -> None:
     target = a_target(max_deliveries=3)
-    given(client, target, of_user(1, "1", deliveries=2), of_user(2, "2"), of_user(3, "3"))
+    given(client, target, of_user(1, "1", consumer="monitoring_app", deliveries=2), of_user(2, "2"), of_user(3, "3"))
     trouble = {"_1": ValueError("dies"), "_2": ValueError("fails"), "_3": RetryEntry("later")}
 
     report = await run(embedded, target, by_function(Recorder(**trouble)))

@@ -222,7 +222,8 @@ async def test_an_entry_deleted_under_a_slow_handler_that_fails_is_in_the_ledger
         await asyncio.sleep(0.4)
         raise ValueError
 
-    reports = [await run(server, target, by_function(slow)), await run(server, a_target(min_idle_ms=1))]
+    later = a_target(min_idle_ms=1, delivery_backoff_sec=0)
+    reports = [await run(server, target, by_function(slow)), await run(server, later)]
 
     assert sum(report.lost for report in reports) == 1
     assert (reports[0].failed, reports[0].taken) == (1, 0)

@@ -15,6 +15,8 @@ from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age
 
 pytestmark = pytest.mark.G3
 
+OURS = "monitoring_app"
+
 # Users a and b in turn, six entries each: 1 a, 2 b, 3 a, …
 TWO_USERS = [of_user(number, "ab"[(number - 1) % 2]) for number in range(1, 13)]
 OF_A = [1, 3, 5, 7, 9, 11]
@@ -84,7 +86,7 @@ async def test_once_idle_the_failed_entry_and_those_behind_it_are_handled_in_ord
 async def test_a_failure_at_the_last_delivery_is_parked_and_its_key_goes_on(server: Endpoint, client: Client) -> None:
     """The dead letter has the error and the entry's bytes; later entries of the key are handled by the same run."""
     target = a_target(lanes=2, max_deliveries=3)
-    entries = [*TWO_USERS[:2], of_user(3, "a", deliveries=2), *TWO_USERS[3:]]
+    entries = [*TWO_USERS[:2], of_user(3, "a", consumer=OURS, deliveries=2), *TWO_USERS[3:]]
     given(client, target, *entries)
     record = Recorder(_3=ValueError("no"))
 
@@ -93,7 +95,7 @@ async def test_a_failure_at_the_last_delivery_is_parked_and_its_key_goes_on(serv
     assert of_key(record.seen, OF_A) == OF_A
     assert (report.acknowledged, report.parked, report.failed, report.held) == (11, 1, 0, 0)
     assert state(client, target) == State(
-        length=12, dead=[dead_letter(3, entries[2].fields, "failed", "ValueError: no", deliveries=3)]
+        length=12, dead=[dead_letter(3, entries[2].fields, "failed", "ValueError: no", consumer=OURS, deliveries=3)]
     )
 
 
@@ -120,7 +122,7 @@ async def test_a_poison_entry_is_dead_after_exactly_its_budget(server: Endpoint,
 async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint, client: Client) -> None:
     """It may be what kills the process: the handler never gets it, and gets the entries after it."""
     target = a_target(max_deliveries=5)
-    entries = [of_user(1, "a"), of_user(2, "a", deliveries=5), of_user(3, "a")]
+    entries = [of_user(1, "a"), of_user(2, "a", consumer=OURS, deliveries=5), of_user(3, "a")]
     given(client, target, *entries)
     record = Recorder()
 
@@ -136,6 +138,7 @@ async def test_an_entry_delivered_too_often_is_parked_unhandled(server: Endpoint
                 entries[1].fields,
                 "max_deliveries",
                 "delivered 6 times; MAX_DELIVERIES is 5",
+                consumer=OURS,
                 deliveries=6,
             )
         ],

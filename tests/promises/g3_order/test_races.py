@@ -33,7 +33,7 @@ async def test_what_was_to_be_a_dead_letter_is_one_before_later_ones_of_its_key_
 ) -> None:
     """Also where the run is stopped in between: the later one was handled because the earlier one was settled."""
     target = a_target(lanes=2, page_size=4)
-    given(client, target, of_user(1, "a", deliveries=7), of_user(2, "a"), of_user(3, "b"))
+    given(client, target, of_user(1, "a", consumer="monitoring_app", deliveries=7), of_user(2, "a"), of_user(3, "b"))
     stop = asyncio.Event()
 
     async def handle(entry: Entry) -> None:
@@ -52,7 +52,7 @@ async def test_what_was_to_be_a_dead_letter_is_one_before_later_ones_of_its_key_
 async def test_dead_letters_of_one_key_are_made_in_their_order(embedded_proxy: Proxy, client: Client) -> None:
     """The connection breaks while the first one is parked: then the second one is not parked either."""
     target = a_target(lanes=4, retry_attempts=1)
-    given(client, target, of_user(1, "a"), of_user(2, "a", deliveries=7))
+    given(client, target, of_user(1, "a"), of_user(2, "a", consumer="monitoring_app", deliveries=7))
     embedded_proxy.when("EVAL", Fault.CUT_BEFORE, args=lambda args: args[0] == _PARK.encode() and b"1-0" in args)
 
     async def handle(_: Entry) -> None:

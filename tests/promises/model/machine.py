@@ -23,14 +23,38 @@ from reclaim.settings import Settings
 from reclaim.state.connection import connect
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.state.pending import Row
+from reclaim.state.tries import Try
 from tests.promises.model.judge import Judge
 from tests.promises.model.place import Place
-from tests.promises.model.steps import ERROR, FAULT_NAMES, FAULTS, MEDDLING_STEPS, OUTAGES, REPLAY_STEPS, SILENT, STEPS
-from tests.promises.model.world import KEYS, MAX_DELIVERIES, OURS, Act, Made, Seen, Slow, by_number, number_of
+from tests.promises.model.steps import (
+    ERROR,
+    FAULT_NAMES,
+    FAULTS,
+    MEDDLING_STEPS,
+    OUTAGES,
+    REPLAY_STEPS,
+    SILENT,
+    STEPS,
+    is_hash,
+)
+from tests.promises.model.world import (
+    BACKOFF_SEC,
+    IDLE_MS,
+    KEYS,
+    MAX_DELIVERIES,
+    MIN_IDLE_MS,
+    OURS,
+    Act,
+    Made,
+    Seen,
+    Slow,
+    by_number,
+    number_of,
+)
 from tests.support import LONG_MS, a_target, as_dict, settings_for
 
 SHARED = {  # the target, as far as it is not the default
-    "min_idle_ms": 600_000,
+    "min_idle_ms": MIN_IDLE_MS,
     "hash_key": "hash:{k}",
     "page_size": 3,
     "lanes": 2,
@@ -64,8 +88,15 @@ class Machine(RuleBasedStateMachine):
 
     # --- beginning and end ---
 
-    @initialize(version=st.booleans(), deletes=st.sampled_from([None, "alone", "beside"]), first=BATCHES)
-    def begin(self, *, version: bool, deletes: str | None, first: list[tuple[str | None, int]]) -> None:
+    @initialize(
+        version=st.booleans(),
+        deletes=st.sampled_from([None, "alone", "beside"]),
+        backoff_sec=st.sampled_from([0, 0, BACKOFF_SEC]),
+        first=BATCHES,
+    )
+    def begin(
+        self, *, version: bool, deletes: str | None, backoff_sec: int, first: list[tuple[str | None, int]]
+    ) -> None:
         """A stream, a group, a consumer that has died; and one hash key that is taken by something else.
 
         Acknowledged entries stay in the stream, or are deleted: where the group is alone, or beside one that is slower.
@@ -74,6 +105,7 @@ class Machine(RuleBasedStateMachine):
         self.slow = None if deletes is None else Slow(0 if deletes == "beside" else NO_NUMBER)
         self.changes = {
             **SHARED,
+            "delivery_backoff_sec": backoff_sec,
             **({"hash_version_field": "version"} if version else {}),
             **({"delete_acknowledged": True} if deletes else {}),
         }
@@ -133,7 +165,7 @@ class Machine(RuleBasedStateMachine):
         for key, count in batches:
             self.add(key, count)
         for one in self.read_some(consumer, 100):
-            one.deliveries = deliveries
+            one.deliveries = one.by_others = deliveries
             self.call("XCLAIM", "s", "g", consumer, 0, one.id, "RETRYCOUNT", deliveries, "JUSTID")
         self.age(lambda row: row[0] == consumer.encode())
         self.second_reads(4 * slow, slow)
@@ -181,18 +213,18 @@ class Machine(RuleBasedStateMachine):
         one.status = "live"
         return True
 
-    @rule(ours=st.booleans())
-    def time_passes(self, *, ours: bool) -> None:
-        """Everything that is pending becomes idle, or what we hold does."""
+    @rule(ours=st.booleans(), idle_ms=st.sampled_from([LONG_MS, LONG_MS, IDLE_MS]))
+    def time_passes(self, *, ours: bool, idle_ms: int) -> None:
+        """Everything that is pending becomes idle, or what we hold does; perhaps not for long enough to be due."""
         self.step("time passes")
-        self.age(lambda row: row[0] == OURS or not ours)
+        self.age(lambda row: row[0] == OURS or not ours, idle_ms)
         self.watch()
 
-    def age(self, chosen: Callable[[tuple[bytes, bool, int]], bool]) -> None:
+    def age(self, chosen: Callable[[tuple[bytes, bool, int]], bool], idle_ms: int = LONG_MS) -> None:
         """Let entries be idle; not those that are deleted, as XCLAIM would drop them."""
         for number, row in self.seen.pending.items():
             if number in self.seen.stream and chosen(row):
-                self.call("XCLAIM", "s", "g", row[0], 0, self.made[number].id, "IDLE", LONG_MS, "JUSTID")
+                self.call("XCLAIM", "s", "g", row[0], 0, self.made[number].id, "IDLE", idle_ms, "JUSTID")
         self.seen = self.look()
 
     @rule(which=st.integers(0, 50), trims=st.booleans())
@@ -257,7 +289,7 @@ class Machine(RuleBasedStateMachine):
         act = Act("run with fault")
         self.arm(act, STEPS[at], at, fault, skip, times)
         if at == "refund":  # there is none unless something cannot be stored
-            self.place.proxy.when("HSET", OUTAGES["OOM"], times=3)
+            self.place.proxy.when("HSET", OUTAGES["OOM"], args=is_hash, times=3)
             self.place.proxy.when("EVALSHA", OUTAGES["OOM"], times=3)
         self.run_armed(act)
 
@@ -405,7 +437,7 @@ class Machine(RuleBasedStateMachine):
         if any(map(self.seen.is_idle, self.seen.pending)):
             return
         if self.seen.pending.keys() & self.seen.stream:
-            self.time_passes(ours=False)
+            self.time_passes(ours=False, idle_ms=LONG_MS)
         else:
             self.abandon([("a", 2), ("b", 3), ("a", 2)], "alice", 1, 2)
 
@@ -431,6 +463,8 @@ class Machine(RuleBasedStateMachine):
         def noted(command: Command) -> bool:
             if not args(command):
                 return False
+            if at == "write down":
+                self.judge.has_lost_records = True
             if at == "store" and fault == ERROR:
                 act.charged.add(int(command[command.index(b"n") + 1]))
             return True
@@ -478,10 +512,16 @@ class Machine(RuleBasedStateMachine):
             for key in KEYS[:-1]:
                 pipeline.execute_command("HGETALL", f"hash:{key}")
             pipeline.execute_command("GET", "hash:wrong")
-            rows, dead, lost, stream, *hashes, wrong = pipeline.execute()
+            pipeline.execute_command("HGETALL", self.target.keys.tries)
+            rows, dead, lost, stream, *hashes, wrong, tries = pipeline.execute()
         assert wrong == b"a string"
+        records = {entry_id: Try.from_bytes(record) for entry_id, record in as_dict(tries).items()}
+        waits = {number_of(row[0]) for row in rows if self.waits(row, records.get(row[0]))}
         return Seen(
-            {number_of(row[0]): (row[1], row[2] >= self.target.min_idle_ms, row[3]) for row in rows},
+            {
+                number_of(row[0]): (row[1], row[2] >= MIN_IDLE_MS and number_of(row[0]) not in waits, row[3])
+                for row in rows
+            },
             by_number(dead),
             by_number(lost),
             {number_of(entry_id) for entry_id, _ in stream},
@@ -491,7 +531,14 @@ class Machine(RuleBasedStateMachine):
                 for row in self.debts()
                 if any(row.id == one[0] and one[1] == OURS and one[3] == row.deliveries for one in rows)
             },
+            waits,
         )
+
+    def waits(self, row: list[Any], record: Try | None) -> bool:
+        """Whether an entry is idle, and not due: it was tried and charged, and no run has died of it since."""
+        if record is None or not record.charged or (row[1] == OURS and row[3] > record.deliveries):
+            return False
+        return MIN_IDLE_MS <= row[2] < 1000 * self.target.delivery_backoff_sec
 
     def debts(self) -> list[Row]:
         """What our runner is going to give back as soon as it can."""

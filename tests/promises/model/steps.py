@@ -40,6 +40,16 @@ def _not_the_others(args: Command) -> bool:
     return args[0] not in {text.encode() for text in others}
 
 
+def is_hash(args: Command) -> bool:
+    """A command that stores an entry, and no record of ours."""
+    return args[0].startswith(b"hash:")
+
+
+def is_tries(args: Command) -> bool:
+    """A command that writes down what was tried."""
+    return args[0].endswith(b":tries")
+
+
 STEPS: dict[str, list[tuple[str, Callable[[Command], bool]]]] = {
     "lease": [("SET", _any), ("GET", _any)],
     "count": [("XPENDING", lambda args: len(args) == 2)],
@@ -47,8 +57,10 @@ STEPS: dict[str, list[tuple[str, Callable[[Command], bool]]]] = {
     "scan": [("EVAL", _not_the_others)],
     "read an entry": [("XRANGE", lambda args: args[0] == b"s")],
     "claim": [("EVAL", _script(_CLAIM))],
-    "store": [("HSET", _any), ("EVAL", _script(_STORE_NEWER)), ("EVALSHA", _any)],
+    "store": [("HSET", is_hash), ("EVAL", _script(_STORE_NEWER)), ("EVALSHA", _any)],
     "park": [("EVAL", _script(_PARK, _PARK_AND_DELETE))],
+    "write down": [("HSET", is_tries), ("HDEL", is_tries)],
+    "read what was tried": [("HSCAN", _any)],
     "acknowledge": [("XACK", _any), ("EVAL", _script(_ACKNOWLEDGE))],
     "refund": [("EVAL", _script(_KEEP))],
     "release": [("EVAL", _script(_RELEASE))],

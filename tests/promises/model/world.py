@@ -7,6 +7,9 @@ from tests.support import as_dict
 
 MAX_DELIVERIES = 3
 OURS = b"monitoring_app"
+MIN_IDLE_MS = 600_000
+BACKOFF_SEC = 1800  # DELIVERY_BACKOFF_SEC where there is one: the wait after the first charged try, and the longest
+IDLE_MS = 700_000  # idle for so long, an entry is due unless it waits for its next try
 IDS_PER_MS = 3
 KEYS = ["a", "b", "c", "wrong"]  # order keys; the hash of ``wrong`` is none, but a string
 
@@ -22,6 +25,7 @@ class Made:
         reader: the live consumer that read it.
         finished: the reader stored it.
         deliveries: those that count, while it is pending.
+        by_others: so many of them were to others; they use up none of our tries.
         is_removed: somebody else deleted it from the stream, or trimmed it away.
     """
 
@@ -32,7 +36,13 @@ class Made:
     reader: str = ""
     finished: bool = False
     deliveries: int = 1
+    by_others: int = 1
     is_removed: bool = False
+
+    @property
+    def charged(self) -> int:
+        """How many tries of ours count."""
+        return self.deliveries - self.by_others
 
     @property
     def id(self) -> bytes:
@@ -65,6 +75,7 @@ class Seen:
     stream: set[int]
     values: dict[str, int]  # the number of the entry that each hash holds
     owed: set[int]  # what our runner is going to give back, from its own memory
+    waits: set[int]  # idle, and not due yet, as they were tried before
 
     def is_idle(self, number: int) -> bool:
         """Whether a run may take it: idle, or about to be given back."""

@@ -10,22 +10,14 @@ from hypothesis import strategies as st
 from reclaim.entry import Entry, id_number
 from reclaim.errors import OutOfTime, RejectEntry, RetryEntry
 from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed
-from reclaim.run.decisions import (
-    HELD_BACK,
-    Decision,
-    DeliveryBudget,
-    Judged,
-    again,
-    decide,
-    failures,
-    judge,
-    with_unparked,
-)
+from reclaim.run.decisions import HELD_BACK, Decision, Judged, again, decide, failures, judge, with_unparked
 from reclaim.run.order import by_hash, by_key
+from reclaim.run.rules import Rules
 from reclaim.verdicts import Verdict
 
 MAX_DELIVERIES = 3
-BUDGET = DeliveryBudget(MAX_DELIVERIES)
+OURS = b"ours"
+RULES = Rules(MAX_DELIVERIES, OURS)
 KEYS = (b"a", b"b", b"c", b"")
 
 
@@ -50,7 +42,7 @@ pages = st.lists(line, max_size=25)
 
 
 def keyed(number: int, key: bytes = b"a", deliveries: int = 1) -> Keyed:
-    return key, Entry(b"%d-0" % number, (b"id", key), deliveries=deliveries)
+    return key, Entry(b"%d-0" % number, (b"id", key), OURS, deliveries=deliveries)
 
 
 def numbered(lines: Sequence[tuple[bytes, int, Handled]]) -> tuple[list[Keyed], list[Handled]]:
@@ -82,7 +74,7 @@ def test_a_key_is_settled_up_to_its_first_entry_that_is_not_and_held_from_there_
     """For every page: done or parked, then one that is neither, then nothing but held ones."""
     lane, stored = numbered(lines)
 
-    judged = decide(lane, stored, BUDGET)
+    judged = decide(lane, stored, RULES)
 
     for of_key in verdicts(lane, judged).values():
         runs = [(settles, list(some)) for settles, some in groupby(of_key, key=lambda verdict: verdict.settles)]
@@ -100,7 +92,7 @@ def test_what_is_done_was_stored_and_what_raised_is_not_done(lines: list[tuple[b
     lane, stored = numbered(lines)
     raised = {entry.id for (_, entry), outcome in zip(lane, stored, strict=True) if isinstance(outcome, Failed)}
 
-    judged = decide(lane, stored, BUDGET)
+    judged = decide(lane, stored, RULES)
 
     assert not raised & {entry.id for _, entry in judged.done}
     assert numbers(judged.done) == sorted(numbers(judged.done))
@@ -110,21 +102,21 @@ def test_a_page_of_which_all_was_stored_has_no_decisions() -> None:
     """The usual case."""
     lane = [keyed(1), keyed(2, b"b")]
 
-    assert decide(lane, [STORED, STORED], BUDGET) == Judged(lane)
+    assert decide(lane, [STORED, STORED], RULES) == Judged(lane)
 
 
 def test_what_was_superseded_is_done() -> None:
     """A newer entry is in its hash already."""
     lane = [keyed(1), keyed(2)]
 
-    assert decide(lane, [SUPERSEDED, SUPERSEDED], BUDGET) == Judged(lane, [], superseded=2)
+    assert decide(lane, [SUPERSEDED, SUPERSEDED], RULES) == Judged(lane, [], superseded=2)
 
 
 def test_what_was_stored_after_one_that_failed_is_held() -> None:
     """It will be stored once more, after the other."""
     lane, error = [keyed(1), keyed(2), keyed(3, b"b")], ValueError("bad")
 
-    judged = decide(lane, [Failed(error), STORED, STORED], BUDGET)
+    judged = decide(lane, [Failed(error), STORED, STORED], RULES)
 
     assert numbers(judged.done) == [3]
     assert judged.decisions == [
@@ -137,7 +129,7 @@ def test_one_that_is_parked_holds_nothing() -> None:
     """Bad for good, or out of deliveries."""
     lane = [keyed(1), keyed(2, deliveries=MAX_DELIVERIES), keyed(3)]
 
-    judged = decide(lane, [Failed(RejectEntry("bad")), Failed(ValueError("again")), STORED], BUDGET)
+    judged = decide(lane, [Failed(RejectEntry("bad")), Failed(ValueError("again")), STORED], RULES)
 
     assert numbers(judged.done) == [3]
     assert [one.verdict for one in judged.decisions] == [Verdict.PARK, Verdict.PARK]
@@ -147,9 +139,9 @@ def test_only_what_the_entry_is_charged_for_uses_up_its_deliveries() -> None:
     """At its last delivery a failure is the end; an outage is not (G5)."""
     last = keyed(1, deliveries=MAX_DELIVERIES)
 
-    assert judge(*last, ValueError(), BUDGET).verdict is Verdict.PARK
-    assert judge(*last, RetryEntry(), BUDGET).verdict is Verdict.RETRY
-    assert judge(*keyed(1, deliveries=MAX_DELIVERIES - 1), ValueError(), BUDGET).verdict is Verdict.FAIL
+    assert judge(*last, ValueError(), RULES).verdict is Verdict.PARK
+    assert judge(*last, RetryEntry(), RULES).verdict is Verdict.RETRY
+    assert judge(*keyed(1, deliveries=MAX_DELIVERIES - 1), ValueError(), RULES).verdict is Verdict.FAIL
 
 
 def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> None:
@@ -158,9 +150,9 @@ def test_the_circuit_counts_what_raised_but_not_bad_entries_nor_late_ones() -> N
     errors = [ValueError(), RetryEntry(), RejectEntry(), OutOfTime()]
     outcomes = [*map(Failed, errors), STORED, STORED]
 
-    judged = decide(lane, outcomes, BUDGET)
+    judged = decide(lane, outcomes, RULES)
 
-    assert (len(judged.decisions), failures(judged.decisions)) == (5, 2)
+    assert (len(judged.decisions), len(failures(judged.decisions, RULES))) == (5, 2)
 
 
 # --- by_hash and by_key ----------------------------------------------------------------------------------------------
@@ -209,15 +201,15 @@ def test_a_further_attempt_takes_in_a_key_from_its_first_error_that_may_pass(
         if isinstance(outcome, Failed) and isinstance(outcome.error, RetryEntry):
             first.setdefault(key, at)
 
-    wanted = again(lane, stored)
+    wanted = again(lane, stored, RULES)
 
     assert wanted == [at for at, (key, _) in enumerate(lane) if at >= first.get(key, len(lane))]
 
 
 def test_no_further_attempt_is_wanted_where_all_was_stored_or_failed_for_good() -> None:
     """Tenacity ends there."""
-    assert again([keyed(1), keyed(2)], [STORED, SUPERSEDED]) == []
-    assert again([keyed(1), keyed(2)], [Failed(ValueError()), Failed(RejectEntry())]) == []
+    assert again([keyed(1), keyed(2)], [STORED, SUPERSEDED], RULES) == []
+    assert again([keyed(1), keyed(2)], [Failed(ValueError()), Failed(RejectEntry())], RULES) == []
 
 
 # --- with_unparked ---------------------------------------------------------------------------------------------------
@@ -230,7 +222,7 @@ def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
 ) -> None:
     """G3 holds though the parking fails; other keys are as they were, and every entry has its verdict still."""
     lane, stored = numbered(lines)
-    judged = decide(lane, stored, BUDGET)
+    judged = decide(lane, stored, RULES)
     parked = [one.entry.id for one in judged.decisions if one.verdict is Verdict.PARK]
     failing = data.draw(st.lists(st.sampled_from(parked), unique=True) if parked else st.just([]))
     stuck = {one.key for one in judged.decisions if one.entry.id in failing}
@@ -255,7 +247,7 @@ def test_without_a_dead_letter_nothing_later_of_the_key_is_acknowledged(
 def test_an_entry_without_a_dead_letter_says_why_and_holds_its_key() -> None:
     """It stays pending and is refunded; the other key is done."""
     lane = [keyed(1), keyed(2), keyed(3, b"b")]
-    judged = decide(lane, [Failed(RejectEntry("bad")), STORED, STORED], BUDGET)
+    judged = decide(lane, [Failed(RejectEntry("bad")), STORED, STORED], RULES)
 
     judged = with_unparked(judged, {b"1-0": ValueError("no room")})
 
@@ -265,13 +257,13 @@ def test_an_entry_without_a_dead_letter_says_why_and_holds_its_key() -> None:
         (b"2-0", Verdict.HELD),
     ]
     assert "no dead letter could be made: no room" in judged.decisions[0].reason
-    assert failures(judged.decisions) == 0
+    assert failures(judged.decisions, RULES) == []
 
 
 def test_where_all_was_parked_nothing_changes() -> None:
     """The usual case."""
     lane = [keyed(1), keyed(2)]
-    judged = decide(lane, [Failed(RejectEntry("bad")), STORED], BUDGET)
+    judged = decide(lane, [Failed(RejectEntry("bad")), STORED], RULES)
 
     assert with_unparked(judged, {}) == judged
 
@@ -280,4 +272,4 @@ def test_what_is_no_outcome_at_all_is_never_done() -> None:
     """G1: a handler of ours that gives None, or the bare error, has not said that the entry is stored."""
     for wrong in (None, ValueError("not wrapped"), True):
         with pytest.raises(AttributeError):
-            decide([keyed(1)], [wrong], BUDGET)  # type: ignore[list-item]  # which is what is tested
+            decide([keyed(1)], [wrong], RULES)  # type: ignore[list-item]  # which is what is tested

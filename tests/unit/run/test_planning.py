@@ -9,27 +9,20 @@ from hypothesis import strategies as st
 
 from reclaim.entry import Entry, id_number
 from reclaim.handlers.outcomes import Keyed
-from reclaim.run.decisions import (
-    HELD_BACK,
-    Decision,
-    DeliveryBudget,
-    Judged,
-    Plan,
-    apart,
-    plan,
-    unhandled_in_turn,
-    without_taken,
-)
+from reclaim.run.decisions import HELD_BACK, Decision, Judged, Plan, apart, plan, unhandled_in_turn, without_taken
 from reclaim.run.order import HeldKeys, rounds
+from reclaim.run.rules import Rules
 from reclaim.run.turn import Turn
+from reclaim.state.pending import Row
 from reclaim.verdicts import Verdict
 
-BUDGET = DeliveryBudget(3)
+OURS = b"ours"
+RULES = Rules(3, OURS)
 keys = st.sampled_from([b"a", b"b", b"c"])
 
 
 def keyed(number: int, key: bytes = b"a", deliveries: int = 1) -> Keyed:
-    return key, Entry(b"%d-0" % number, (b"id", key), deliveries=deliveries)
+    return key, Entry(b"%d-0" % number, (b"id", key), OURS, deliveries=deliveries)
 
 
 def held_by(*entries: Keyed) -> HeldKeys:
@@ -50,16 +43,16 @@ def test_a_delivery_is_the_last_one_or_one_too_many(deliveries: int, *, is_last:
     """At the last one a failure is the end; at a later one the entry is not handled any more."""
     entry = keyed(1, deliveries=deliveries)
 
-    assert (BUDGET.is_last(entry[1]), BUDGET.is_spent(entry[1])) == (is_last, is_spent)
-    assert BUDGET.is_spent_by_any([keyed(2), entry]) is is_spent
+    assert (RULES.is_last(entry[1]), RULES.is_spent(entry[1])) == (is_last, is_spent)
+    assert RULES.is_spent_by_any([keyed(2), entry]) is is_spent
 
 
 @pytest.mark.parametrize(("most", "least"), [(2, 2), (3, 2), (4, 3), (10, 9)])
 def test_an_entry_may_have_killed_a_run_from_its_last_delivery_but_one_on(most: int, least: int) -> None:
     """But never at its first: every entry that a killed run had claimed would be claimed alone."""
-    budget = DeliveryBudget(most)
+    rules = Rules(most, OURS)
 
-    assert [count for count in range(12) if budget.may_have_killed(count)] == list(range(least, 12))
+    assert [count for count in range(12) if rules.is_suspect(Row(b"1-0", OURS, 1, count))] == list(range(least, 12))
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
@@ -72,7 +65,7 @@ def test_every_entry_is_planned_held_or_parked(lines: list[tuple[bytes, int]], h
     page = [keyed(number, key, deliveries) for number, (key, deliveries) in enumerate(lines, 1)]
     waiting = held_by(*(keyed(number, key) for key, number in held.items()))
 
-    planned = plan(page, waiting, BUDGET)
+    planned = plan(page, waiting, RULES)
 
     expected = {}
     for number, (key, deliveries) in enumerate(lines, 1):
@@ -195,5 +188,5 @@ def test_a_plan_with_nothing_decided_is_the_page_itself() -> None:
     """The usual case costs no copy."""
     page = [keyed(1), keyed(2)]
 
-    assert plan(page, HeldKeys(), BUDGET) == Plan(page)
-    assert plan(page, HeldKeys(), BUDGET).to_store is page
+    assert plan(page, HeldKeys(), RULES) == Plan(page)
+    assert plan(page, HeldKeys(), RULES).to_store is page

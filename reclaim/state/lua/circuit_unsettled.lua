@@ -1,0 +1,36 @@
+-- Counts a run that tried entries and settled none. The second one in a row with the same class of error opens the
+-- circuit. Sent again for the same run, it counts and tells the same.
+--
+-- The hash holds: `unsettled_error`, the class; `unsettled_runs`, how many runs in a row; `unsettled_run`, the ID of the
+-- last of them; `unsettled_since_ms`, when that one began by its own clock; `unsettled_before_ms`, when the one before it
+-- began. What settles an entry removes all of them.
+--
+-- KEYS[1]  the circuit               {<stream>}:reclaim:<group>:circuit
+--
+-- ARGV[1]  the call's ID
+-- ARGV[2]  the run's ID
+-- ARGV[3]  when the run began, Unix ms by its own clock
+-- ARGV[4]  the class of error
+-- ARGV[5]  how many entries failed
+-- ARGV[6]  the cool-down, ms; 0: only a person closes the circuit
+-- ARGV[7]  which run it is, in words
+-- ARGV[8]  the reason to give
+--
+-- Returns {'opened', 'is_open' or 'is_closed', facts, when the run before began by its own clock or -1 if this is the
+-- first in a row}.
+-- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
+
+local was = redis.call('HMGET', KEYS[1], 'unsettled_run', 'unsettled_error', 'unsettled_runs', 'unsettled_since_ms')
+if was[1] ~= ARGV[2] then
+  local again = was[2] == ARGV[4]
+  redis.call('HSET', KEYS[1], 'unsettled_run', ARGV[2], 'unsettled_error', ARGV[4],
+    'unsettled_runs', again and was[3] + 1 or 1, 'unsettled_since_ms', ARGV[3],
+    'unsettled_before_ms', again and was[4] or -1)
+end
+local before_ms = tonumber(redis.call('HGET', KEYS[1], 'unsettled_before_ms'))
+if state ~= 'closed' then
+  return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'opened' or 'is_open', facts(), before_ms}
+end
+if before_ms < 0 then return {'is_closed', facts(), -1} end
+open(ARGV[1], ARGV[7], ARGV[8], ARGV[5], tonumber(ARGV[6]))
+return {'opened', facts(), before_ms}
