@@ -34,6 +34,7 @@ from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.state.lease import Lease
 from reclaim.state.page_size import PageSize
+from reclaim.state.seen import SeenGroup
 from reclaim.times import Deadline
 from reclaim.tracebacks import last_frames
 from reclaim.verdicts import OwnErrors, Verdict
@@ -234,6 +235,9 @@ class Replay:
             progress(report)
             if left:
                 await self._sleep(min(due.remaining_sec(), deadline.remaining_sec()))
+        if report.replayed and self._handler.needs is not None:  # misfits are bad entries from now on, as after a run
+            mark = SeenGroup(self._server, self._target).mark(self._handler.needs.text)
+            await self._server.ask(mark.or_error())
         return report + ReplayReport(left=len(left))
 
 

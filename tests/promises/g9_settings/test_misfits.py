@@ -8,7 +8,9 @@ import pytest
 from reclaim.errors import FitsNothing
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
+from reclaim.run.replay import Replay
 from reclaim.run.report import Outcome
+from reclaim.settings import Target
 from tests.faults import dead_letter, pending
 from tests.integration.cli.program import in_pipe
 from tests.support import (
@@ -104,6 +106,23 @@ async def test_another_template_is_looked_at_anew_and_an_old_one_is_remembered(
 
     assert (failed.outcome, failed.claimed) == (Outcome.FAILED, 0)
     assert (parked.outcome, parked.parked) == (Outcome.COMPLETED, 1)
+
+
+async def test_what_a_replay_stores_counts_as_stored(embedded: Endpoint, client: Client) -> None:
+    """Entries that were parked under a wrong key are replayed under the right one; then a misfit is a bad entry."""
+    target = a_target()
+    given_dead_letter(client, target, tweet(1))
+    given(client, target, Held(FOREIGN))
+    async with a_runner(embedded, target) as runner:
+        done = await Replay(target, runner.server, runner.handler).run()
+        report = await runner.run(30)
+
+    assert (done.replayed, report.outcome, report.parked) == (1, Outcome.COMPLETED, 1)
+
+
+def given_dead_letter(client: Client, target: Target, body: list[bytes]) -> None:
+    fields = [part for name, value in zip(body[::2], body[1::2], strict=True) for part in (b"field:" + name, value)]
+    client.execute_command("XADD", target.keys.dead, "*", "id", "1-0", "reason", "bad_entry", *fields)
 
 
 async def test_a_person_can_have_misfits_parked(

@@ -51,7 +51,7 @@ from tests.promises.model.world import (
     by_number,
     number_of,
 )
-from tests.support import LONG_MS, a_target, as_dict, settings_for
+from tests.support import LONG_MS, a_target, as_dict, lived_in, settings_for
 
 SHARED = {  # the target, as far as it is not the default
     "min_idle_ms": MIN_IDLE_MS,
@@ -116,6 +116,7 @@ class Machine(RuleBasedStateMachine):
         if deletes == "beside":
             self.call("XGROUP", "CREATE", "s", "slow", "0")
         self.call("SET", "hash:wrong", "a string")
+        lived_in(self.client, self.target)
         self.call("SCRIPT", "LOAD", _STORE_NEWER)  # or else one that is refused would take others along
         self.renew_runner()
         self.seen = self.look()
