@@ -77,6 +77,11 @@ class GroupWatch:
             await self._record(rows, was.pending - len(rows), was)
 
     @property
+    def is_anew(self) -> bool:
+        """Whether the group that the last run saw is gone, so that what is known of its entries says nothing more."""
+        return self._is_anew
+
+    @property
     def was_seen(self) -> bool:
         """Whether a run has seen the group before."""
         return self._seen.sight is not None or self._seen.is_foreign

@@ -205,6 +205,9 @@ class _Run:
         self._tally.before = before
         self._tally.longest_idle_ms = first_idle_ms
         await self._watch.begin(look, before)
+        if self._has_tries and self._watch.is_anew:
+            await self._tries.forget_all()  # IDs may begin again
+            self._has_tries = False
         if before.group_missing:
             return self._watch.missing()
         if admission.why:

@@ -115,6 +115,10 @@ class Tries:
                 *(self._name, len(self._foreign), readable(min(self._foreign))),
             )
 
+    async def forget_all(self) -> None:
+        """Remove all records: they are of entries that are gone with their group."""
+        await self._server.call("UNLINK", self._key)
+
     def change(self, records: Mapping[bytes, Try], done: Iterable[bytes] = ()) -> list[Ask[Reply]]:
         """What keeps these records, and removes those of entries that are done. It may be nothing."""
         removed = [one for one in done if self.known.pop(one, None) is not None or one in self._foreign]

@@ -140,6 +140,21 @@ async def test_records_of_entries_that_are_gone_are_removed(embedded: Endpoint, 
     assert records(client, target) == {b"2-0": (1, 2, "fail")}
 
 
+async def test_records_say_nothing_of_entries_of_a_group_made_anew(server: Endpoint, client: Client) -> None:
+    """The stream was deleted and made anew, and its IDs begin again: the new entry gets all its tries, and at once."""
+    target = a_target(max_deliveries=3)
+    given(client, target, of_user(1, "a"), of_user(2, "b"))
+    record = Recorder(_1=ValueError("no"))
+    await run(server, target, by_function(record))
+    client.execute_command("DEL", target.stream)
+    given(client, target, of_user(1, "a", idle_ms=20 * SEC))
+
+    report = await run(server, target, by_function(record))
+
+    assert (report.failed, report.parked, record.seen) == (1, 0, [1, 2, 1])
+    assert records(client, target) == {b"1-0": (1, 2, "fail")}
+
+
 async def test_a_record_of_another_release_is_left_alone_and_said(
     embedded: Endpoint, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
