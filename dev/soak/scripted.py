@@ -1,0 +1,150 @@
+"""Owns the handlers of a soak: what becomes of an entry is written in the entry itself, in its field ``plan``.
+
+A plan is a word and how many tries it is for: ``raise:2`` fails twice and then stores. To store is to write a line in
+the journal. There is one handler for each target, so that the journal tells which target an entry is of.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+
+import aiohttp
+import httpx
+import requests
+from redis import exceptions as redis_errors
+
+from dev.soak import journal
+from reclaim import Entry, RejectEntry, RetryEntry
+
+SLOW_SEC, BLOCK_SEC, HANG_SEC = 0.15, 0.3, 60.0
+replaying: ContextVar[bool] = ContextVar("replaying", default=False)
+
+OUTAGES: dict[str, Callable[[], Exception]] = {
+    "refused": lambda: ConnectionRefusedError(111, "connection refused"),
+    "timeout": lambda: TimeoutError("no answer"),
+    "httpx": lambda: httpx.ConnectError("all connection attempts failed"),
+    "requests": lambda: requests.ConnectionError("no route"),
+    "aiohttp": lambda: aiohttp.ServerDisconnectedError("server disconnected"),
+    "redis": lambda: redis_errors.ConnectionError("connection lost"),
+    "retry": lambda: RetryEntry("not now"),
+}
+
+
+class FalsyError(Exception):
+    """An error that Python takes for false, as a collection of no errors is."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+async def handle(target: int, entry: Entry) -> None:
+    """Do what the entry's plan says, and write down how it ended."""
+    entry_id, key = entry.id.decode(), (entry.get(b"key") or b"").decode(errors="backslashreplace")
+    prefix = "replay-" if replaying.get() else ""
+    journal.write(f"{prefix}begin", target, entry_id, key)
+    tries = journal.count_try(target, entry_id)
+    try:
+        await _do((entry.get(b"plan") or b"ok:0").decode(), tries)
+    except asyncio.CancelledError:
+        journal.write(f"{prefix}cancelled", target, entry_id, key)
+        raise
+    except BaseException as exc:
+        journal.write(f"{prefix}{_kind(exc)}", target, entry_id, key)
+        raise
+    journal.write(f"{prefix}stored", target, entry_id, key)
+
+
+def _kind(exc: BaseException) -> str:
+    match exc:
+        case RejectEntry():
+            return "rejected"
+        case FalsyError() | ValueError() | SystemExit():
+            return "failed"
+        case _:
+            return "outage"
+
+
+async def _do(plan: str, tries: int) -> None:
+    word, _, times = plan.partition(":")
+    if tries > int(times):
+        return
+    if word in OUTAGES:
+        raise OUTAGES[word]()  # noqa: RSE102  # it makes the exception
+    await _ACTS.get(word, _nothing)()
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _wrapped() -> None:
+    try:
+        raise ConnectionResetError(104, "reset by peer")
+    except OSError as exc:
+        raise RuntimeError("could not save") from exc
+
+
+async def _slow() -> None:
+    await asyncio.sleep(SLOW_SEC)
+
+
+async def _raise() -> None:
+    raise ValueError("no good")
+
+
+async def _falsy() -> None:
+    raise FalsyError("nothing to see")
+
+
+async def _exit() -> None:
+    raise SystemExit(3)
+
+
+async def _reject() -> None:
+    raise RejectEntry("not for us")
+
+
+async def _hang() -> None:
+    await asyncio.sleep(HANG_SEC)
+
+
+async def _block() -> None:
+    time.sleep(BLOCK_SEC)  # noqa: ASYNC251  # it blocks the event loop on purpose
+    raise ValueError("blocked, and in vain")
+
+
+async def _kill() -> None:
+    if os.environ.get(journal.CHILD):
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError("would have killed the process")
+
+
+_ACTS: dict[str, Callable[[], Awaitable[None]]] = {
+    "wrapped": _wrapped,
+    "slow": _slow,
+    "raise": _raise,
+    "falsy": _falsy,
+    "exit": _exit,
+    "reject": _reject,
+    "hang": _hang,
+    "block": _block,
+    "kill": _kill,
+}
+
+
+PLANS = (*OUTAGES, *_ACTS)
+
+
+async def handle_0(entry: Entry) -> None:
+    await handle(0, entry)
+
+
+async def handle_1(entry: Entry) -> None:
+    await handle(1, entry)
+
+
+async def handle_2(entry: Entry) -> None:
+    await handle(2, entry)
