@@ -188,6 +188,8 @@ class SeenGroup:
         Our consumer is in a group in which we have claimed anything.
         """
         look, has_ours = await self._server.ask(self.look(), self._has_our_consumer())
+        if look.groups is None and look.has_stream:  # what the groups are may not be asked
+            return not has_ours
         sight = look.sight(self._group, Summary())
         return sight is None or not has_ours or id_number(sight.last_delivered) < id_number(began.last_delivered)
 

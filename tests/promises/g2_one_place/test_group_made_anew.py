@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dev.proxy import Proxy
+from dev.proxy import ErrorReply, Proxy
 from reclaim.entry import Entry
 from reclaim.handlers.function import FunctionHandler
 from reclaim.keys import Template
@@ -203,6 +203,18 @@ async def test_what_was_stored_as_the_group_vanished_is_not_lost(client: Client,
 
     assert (report.outcome, report.acknowledged, report.lost, report.lost_at_most) == (Outcome.GROUP_GONE, 3, 0, 0)
     assert state(client, target).hashes == stored(*held(range(1, 4)))
+
+
+async def test_a_group_that_cannot_be_asked_for_is_not_gone(client: Client, proxy: Proxy) -> None:
+    """A consumer acknowledges what we claimed; from then on the server refuses to say what groups there are."""
+    target = a_target(retry_attempts=1)
+    given(client, target, *held(range(1, 5)))
+    proxy.when("XINFO", ErrorReply("NOPERM"), args=lambda words: words[0] == b"GROUPS", skip=1, times=None)
+
+    report = await run_while(proxy, client, target, acknowledge_all)
+
+    assert (report.outcome, report.lost, report.lost_at_most, report.taken) == (Outcome.COMPLETED, 0, 0, 0)
+    assert (ledger(client, target), pending_count(client, target)) == ([], 1)
 
 
 async def test_a_group_that_vanishes_between_a_look_and_a_claim_is_gone(client: Client, proxy: Proxy) -> None:
