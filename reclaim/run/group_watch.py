@@ -1,8 +1,8 @@
 """Owns a run's watch over its group: whether it is the one that the last run saw, and still the one that the run found.
 
 Entries that are gone with their stream or group are lost (G2). They are counted by ID where we know their IDs: these
-are the entries that we had claimed. Of the rest only a number is known, which may be too large: consumers may have
-acknowledged some of them before. So the ledger says "at most" so many.
+are the entries that we had claimed, or have tried. Of the rest only a number is known, which may be too large:
+consumers may have acknowledged some of them before. So the ledger says "at most" so many.
 """
 
 import logging
@@ -24,6 +24,7 @@ from reclaim.state.lost import record, record_at_most
 from reclaim.state.pending import Row, Summary
 from reclaim.state.refunds import Refunds
 from reclaim.state.seen import CLOCK_STEP_MS, Look, Seen, SeenGroup, Sight
+from reclaim.state.tries import Tries, Try
 
 logger = logging.getLogger("reclaim")
 
@@ -73,8 +74,17 @@ class GroupWatch:
         elif now is not None:
             self._is_anew = await self._group.is_made_anew(self._seen, now)
         if self._is_anew and was.pending:
-            rows = {row.id: row for row in self._refunds.waiting() if now is None or not _comes_again(row, now)}
+            named = {row.id: row for row in [*await self._tried(), *self._refunds.waiting()]}
+            rows = {one: row for one, row in named.items() if now is None or not _comes_again(row, now)}
+            rows = dict(list(rows.items())[: min(MAX_NAMED, was.pending)])
             await self._record(rows, was.pending - len(rows), was)
+
+    async def _tried(self) -> list[Row]:
+        """The entries that have a record of tries, as far as they are known."""
+        tries = Tries(self._server, self._target)
+        await tries.read()
+        consumer = self._target.consumer_bytes
+        return [Row(one, consumer, 0, known.deliveries) for one, known in sorted(tries.known.items(), key=_by_id)]
 
     @property
     def is_anew(self) -> bool:
@@ -188,7 +198,12 @@ class GroupWatch:
         return f"; lost with it: {known}at most {counts.lost_at_most:,} that were pending"
 
 
+MAX_NAMED = 1_000  # entries that are recorded by ID, in one step; others are counted
 _GONE = "the stream or the group vanished during the run, or was made anew"
+
+
+def _by_id(known: tuple[bytes, Try]) -> int:
+    return id_number(known[0])
 
 
 def _comes_again(row: Row, now: Sight) -> bool:

@@ -104,6 +104,34 @@ async def test_what_was_pending_in_a_group_that_was_made_anew_is_lost(
     assert ledger(client, target) == [at_most(3, first=2)]
 
 
+@pytest.mark.parametrize(("vanish", "by_id"), [(delete_stream, [1, 2]), (make_both_anew, [1])])
+async def test_what_we_have_tried_is_lost_by_id(
+    server: Endpoint, client: Client, vanish: Act, by_id: list[int]
+) -> None:
+    """Its records go, so that they are not held against entries that have the same IDs again.
+
+    An entry is not named where the group that was made anew has not come to its ID: it may be delivered once more.
+    """
+    target = a_target(retry_attempts=1)
+
+    async def fail(_: Entry) -> None:
+        raise ValueError("no")
+
+    failing = FunctionHandler(fail, Template("{id}"))
+    given(client, target, *held(range(1, 3)), *held(range(3, 6), idle_ms=0))
+    await run(server, target, failing)
+    vanish(client, target)
+
+    report = await run(server, target, failing)
+
+    assert (report.lost, report.lost_at_most) == (len(by_id), 5 - len(by_id))
+    assert ledger(client, target) == [
+        *(lost_line(one, "monitoring_app", 2) for one in by_id),
+        at_most(5 - len(by_id)),
+    ]
+    assert client.execute_command("EXISTS", target.keys.tries) == 0
+
+
 async def test_a_group_that_we_never_claimed_in_and_that_was_made_anew_is_noticed_by_its_ids(
     server: Endpoint, client: Client
 ) -> None:
