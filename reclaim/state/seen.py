@@ -127,7 +127,8 @@ class Look:
     def missing(self, target: Target) -> str:
         """What is not there, in words that name the setting, and the groups that there are."""
         if not self.has_stream:
-            return f"the stream {target.stream!r} does not exist; check STREAM_NAME"
+            pattern = " (a name with * is taken as it is, not as a pattern)" if "*" in target.stream else ""
+            return f"the stream {target.stream!r} does not exist; check STREAM_NAME{pattern}"
         return f"the stream {target.stream!r} has no group {target.group!r}{self._there()}; check {GROUP_SETTING}"
 
     def _there(self) -> str:

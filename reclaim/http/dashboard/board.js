@@ -6,6 +6,7 @@ import { ago, clock, count, cut, many, moment, seen, span } from "./format.js";
 import { colour, consumerRows } from "./history.js";
 import { store } from "./store.js";
 import * as words from "./words.js";
+import { circuitFacts } from "./circuit.js";
 
 const REASON_CHARS = 200;
 const LOST_MS = 30000; // after which the list of lost entries is made anew, for its "… ago"
@@ -176,7 +177,7 @@ function renderCircuit({ circuit }) {
     "circuit-window",
     `${count(failures)} of ${many(limit, "failure")} that would open it, ${within}`,
   );
-  const facts = words.circuitFacts(circuit, store.now);
+  const facts = circuitFacts(circuit, store.now);
   show("circuit-facts", facts, () =>
     facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))]),
   );

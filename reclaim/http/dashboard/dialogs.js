@@ -6,7 +6,8 @@ import { $, dialog, input, progress, say } from "./dom.js";
 import { many } from "./format.js";
 import { poll } from "./live.js";
 import { store } from "./store.js";
-import { circuitQuestion, EFFECTS, ran } from "./words.js";
+import { circuitQuestion, EFFECTS } from "./circuit.js";
+import { ran } from "./words.js";
 
 const WHO = "reclaim-who";
 const IDS_AT_ONCE = 100;

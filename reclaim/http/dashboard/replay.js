@@ -8,7 +8,7 @@ import { count } from "./format.js";
 import { poll } from "./live.js";
 import { store } from "./store.js";
 import { rest, Tally } from "./tally.js";
-import { whyNotReplay } from "./words.js";
+import { whyNotReplay } from "./circuit.js";
 
 const PASS_SEC = 15;
 const WATCH_MS = 1500;

@@ -46,7 +46,7 @@ test("a target that is gone is no longer looked at", () => {
 });
 
 test("nothing of one target is shown as another's", () => {
-  const lost = { count: 1, latest: lostEntries("9-0") };
+  const lost = { count: 1, full: false, latest: lostEntries("9-0") };
   const { store } = storeOf(aStatus([aTarget({ target: "a" }), aTarget({ target: "b", lost })]));
   store.letters.replace(aPage(["1-0"]), "a");
   store.runsShown = 33;

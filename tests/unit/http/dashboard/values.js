@@ -93,7 +93,15 @@ export function aStatus(targets, changes = {}) {
  */
 export function aPage(ids, next = null) {
   const at = "2026-01-02T03:04:05.000+00:00";
-  const about = { entry_id: "1-0", reason: "failed", error: "x", consumer: "w", deliveries: 1, at };
+  const about = {
+    entry_id: "1-0",
+    reason: "failed",
+    error: "x",
+    traceback: "",
+    consumer: "w",
+    deliveries: 1,
+    at,
+  };
   const letters = ids.map((id) => ({ id, ...about, fields: [] }));
   return { dead_letters: letters, next, last: ids.at(-1) ?? null };
 }

@@ -6,6 +6,9 @@ import { test } from "node:test";
 import {
   circuitFacts,
   circuitQuestion,
+  whyNotReplay,
+} from "../../../../reclaim/http/dashboard/circuit.js";
+import {
   checksSentence,
   left,
   lostSentence,
@@ -14,7 +17,6 @@ import {
   tiles,
   title,
   verdict,
-  whyNotReplay,
   why,
 } from "../../../../reclaim/http/dashboard/words.js";
 import { aCircuit, aRun, aTarget, lostEntries, pendingFor } from "./values.js";
@@ -59,7 +61,7 @@ test("the tab says what is worst, unless all is well", () => {
 });
 
 test("an outcome of a newer release is worth a look", () => {
-  assert.deepEqual(outcome({ outcome: "group_gone" }), { health: "warn", word: "group gone" });
+  assert.deepEqual(outcome({ outcome: "not_known_yet" }), { health: "warn", word: "not known yet" });
   assert.deepEqual(outcome({ outcome: "failed" }), { health: "fail", word: "failed" });
 });
 
