@@ -61,7 +61,10 @@ test("the tab says what is worst, unless all is well", () => {
 });
 
 test("an outcome of a newer release is worth a look", () => {
-  assert.deepEqual(outcome({ outcome: "not_known_yet" }), { health: "warn", word: "not known yet" });
+  assert.deepEqual(outcome({ outcome: "not_known_yet" }), {
+    health: "warn",
+    word: "not known yet",
+  });
   assert.deepEqual(outcome({ outcome: "failed" }), { health: "fail", word: "failed" });
 });
 
