@@ -131,7 +131,7 @@ class Settler:
             self._held.hold(decision.key, decision.entry)
 
     def _record(self, judged: Judged, now_ms: int) -> list[Ask[Reply]]:
-        """What keeps in `tries` which entries were tried and are not done, and removes what is done or parked."""
+        """What keeps in `tries` which entries were tried and are not done, and removes what is parked."""
         self._gate.nothing_settled.note(judged, self._rules)
         if not judged.decisions and self._tries.is_empty:
             return []
@@ -141,7 +141,7 @@ class Settler:
         rows = [Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in failed]
         self._gate.nothing_settled.note_charges(Charge(row, known.get(row.id), made[row.id]) for row in rows)
         parked = [one.entry.id for one in judged.decisions if one.verdict is Verdict.PARK]
-        return self._tries.change(made, [*parked, *(entry.id for _, entry in judged.done)])
+        return self._tries.change(made, parked)
 
     def _charge(self, page: Page, decisions: Sequence[Decision]) -> None:
         """Leave failed entries charged with their delivery (G5), also where a later step fails: they are not refunded.
@@ -174,6 +174,8 @@ class Settler:
             if said.not_pending:  # a lost reply, somebody else's acknowledgement, or a group that is gone
                 await self._watch.check()
             left = said.left
+        # Not along with the acknowledgement: if that is refused, the entry is still pending, and needs its record.
+        await self._tries.send(self._tries.change({}, [entry.id for _, entry in done]))
 
     async def _ask(
         self, entries: Sequence[Entry], mark: Ask[Reply], tries: Sequence[Ask[Reply | Exception]]

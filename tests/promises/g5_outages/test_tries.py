@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from dev.proxy import ErrorReply, Proxy
 from reclaim.entry import Entry
 from reclaim.errors import RejectEntry, RetryEntry
 from reclaim.run.order import digest
@@ -125,6 +126,23 @@ async def test_a_delivery_that_ended_without_a_verdict_counts_and_is_tried_as_so
 
     assert (record.seen, report.parked, report.pages) == ([1, 2, 1], 1, 1)
     assert records(client, target) == {b"2-0": (1, 2, "fail")}
+
+
+async def test_an_entry_whose_acknowledgement_is_refused_keeps_its_record(client: Client, proxy: Proxy) -> None:
+    """It is stored, and still pending: without its record the eleven deliveries by others would be taken for ours."""
+    target = a_target(max_deliveries=3, retry_attempts=1)
+    given(client, target, of_user(1, "a", deliveries=11))
+    refused = proxy.when("XACK", ErrorReply("MISCONF no room on the disk"), times=None)
+    await run(proxy, target, by_function(Recorder()))
+    kept = records(client, target)
+    proxy.clear()
+    record = Recorder(_1=ValueError("no"))
+
+    report = await run(proxy, target, by_function(record))
+
+    assert refused.hits
+    assert kept == {b"1-0": (0, 11, "none")}
+    assert (report.failed, report.parked, record.seen) == (1, 0, [1])
 
 
 async def test_records_of_entries_that_are_gone_are_removed(embedded: Endpoint, client: Client) -> None:
