@@ -1,0 +1,44 @@
+// An Azure Cache for Redis (Basic, Standard, Premium) that is there already: what the app must know of it, and a right to
+// use it that is no wider than docs/operate.md's list of commands. The cache must take Entra tokens ("aad-enabled").
+param name string
+
+@description('Whom to let in. Empty: nobody, as the app has a password.')
+param principalId string
+param streamName string
+param hashKey string
+
+// A test compares the list with the one in docs/operate.md. Subcommands are left out: this service's Redis is 6.0, where
+// a command's subcommands are allowed with it.
+var commands = [
+  'xpending', 'xclaim', 'xack', 'xrange', 'xinfo', 'set', 'get', 'pttl', 'pexpire', 'del', 'eval', 'evalsha', 'hset'
+  'hget', 'hmget', 'hgetall', 'hdel', 'hincrby', 'hlen', 'hscan', 'time', 'zadd', 'zcard', 'zcount', 'zremrangebyscore', 'xadd', 'xlen'
+  'xdel', 'xrevrange', 'type', 'multi', 'exec', 'xgroup', 'discard', 'info', 'acl'
+]
+
+// The stream, reclaim's own keys (they begin with the stream's name, in braces if it has none), and the hashes.
+var keys = ['~${streamName}*', '~{${streamName}}:reclaim:*', '~${first(split(hashKey, '{'))}*']
+
+resource cache 'Microsoft.Cache/redis@2024-11-01' existing = {
+  name: name
+}
+
+resource policy 'Microsoft.Cache/redis/accessPolicies@2024-11-01' = if (!empty(principalId)) {
+  parent: cache
+  name: 'reclaim'
+  properties: {
+    permissions: '+${join(commands, ' +')} ${join(keys, ' ')}'
+  }
+}
+
+resource access 'Microsoft.Cache/redis/accessPolicyAssignments@2024-11-01' = if (!empty(principalId)) {
+  parent: cache
+  name: 'reclaim'
+  properties: {
+    accessPolicyName: policy.name
+    objectId: principalId
+    objectIdAlias: 'reclaim'
+  }
+}
+
+output host string = '${cache.properties.hostName}:${cache.properties.sslPort}'
+output cluster string = (cache.properties.?shardCount ?? 0) > 0 ? 'true' : 'false'
