@@ -22,7 +22,6 @@ OURS = {
 
 MISTAKES = {
     "no name": {"name": None},
-    "a property of its own": {"service": {}},
     "a name in capitals": {"name": "Reclaim!"},
     "a provider in capitals": {"infra": {"provider": "Bicep"}},
     "a service without a host": {"services": {"reclaim": {"project": "."}}},
