@@ -16,7 +16,7 @@ var rules = [
   }
   {
     name: 'entries-lost'
-    title: 'entries were lost, or old dead letters were dropped'
+    title: 'entries were lost'
     severity: 1
     window: 'PT15M'
     query: loadTextContent('queries/alert-entries-lost.kql')
@@ -41,6 +41,13 @@ var rules = [
     severity: 2
     window: 'PT15M'
     query: loadTextContent('queries/alert-dead-letters.kql')
+  }
+  {
+    name: 'dead-letters-full'
+    title: 'the list of dead letters is full'
+    severity: 1
+    window: 'PT15M'
+    query: loadTextContent('queries/alert-dead-letters-full.kql')
   }
   {
     name: 'telemetry'
