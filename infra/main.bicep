@@ -37,6 +37,10 @@ param streamName string
 @description('The consumer group of the stream.')
 param groupName string
 
+@description('Several streams: the JSON list for RECLAIM_TARGETS. streamName and groupName then say nothing.')
+@secure()
+param targets string = ''
+
 @description('Where an entry is stored: a template such as tweet:{id}.')
 param hashKey string = 'tweet:{id}'
 
@@ -136,6 +140,7 @@ module vault 'vault.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    targets: targets
     redisPassword: redisPassword
     // The topic's own, if there is one.
     alertWebhookUrl: eventGrid ? '' : alertWebhookUrl
@@ -241,6 +246,7 @@ var appSettings = union(
   withEntra
     ? { REDIS_AUTH: 'entra', REDIS_ENTRA_CLIENT_ID: identity.outputs.clientId }
     : { REDIS_AUTH: 'password', REDIS_PASSWORD: '${secret}redis-password)' },
+  empty(targets) ? {} : { RECLAIM_TARGETS: '${secret}reclaim-targets)' },
   withWebhook ? { ALERT_WEBHOOK_URL: '${secret}alert-webhook-url)' } : {},
   withWebhookKey ? { ALERT_WEBHOOK_KEY: '${secret}alert-webhook-key)' } : {},
   settings

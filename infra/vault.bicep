@@ -5,6 +5,8 @@ param tags object
 param principalId string
 
 @secure()
+param targets string
+@secure()
 param redisPassword string
 @secure()
 param alertWebhookUrl string
@@ -25,6 +27,12 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
     softDeleteRetentionInDays: 7
     publicNetworkAccess: 'Enabled'
   }
+}
+
+resource reclaimTargets 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(targets)) {
+  parent: vault
+  name: 'reclaim-targets'
+  properties: { value: targets }
 }
 
 resource password 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(redisPassword)) {
