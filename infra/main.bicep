@@ -37,9 +37,9 @@ param streamName string
 @description('The consumer group of the stream.')
 param groupName string
 
-@description('Several streams: the JSON list for RECLAIM_TARGETS. streamName and groupName then say nothing.')
+@description('Several streams: an object whose member "targets" is the list for RECLAIM_TARGETS. streamName and groupName then say nothing.')
 @secure()
-param targets string = ''
+param targets object = {}
 
 @description('Where an entry is stored: a template such as tweet:{id}.')
 param hashKey string = 'tweet:{id}'
@@ -140,7 +140,7 @@ module vault 'vault.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
-    targets: targets
+    targets: empty(targets) ? '' : string(targets.targets)
     redisPassword: redisPassword
     // The topic's own, if there is one.
     alertWebhookUrl: eventGrid ? '' : alertWebhookUrl
