@@ -91,8 +91,8 @@ def lend_a_hand(world: World) -> None:
             asked = operations.run_now(world.app, target.name, park_misfits=WHO)
             (done,) = world.loop.begin(asked).result(BUDGET_SEC + LATE_SEC)
             world.note(f"a run of {target.name} ends: {done.outcome.value} {done.reason} {done.numbers()}")
-            world.last_reports[target.name] = done
-        elif report.outcome is Outcome.DEAD_LETTERS_FULL:
+            world.last_reports[target.name] = report = done
+        if report.outcome is Outcome.DEAD_LETTERS_FULL:
             world.count["dead letters full, and discarded"] += 1
             letters = world.letters(books)
             for _, entry_id in letters:
