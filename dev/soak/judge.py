@@ -81,6 +81,7 @@ class _Account:
         self._lines = lines
         self._stored = {line.entry for line in lines if line.word in {"stored", "replay-stored"}}
         self._charges = _charges(lines)
+        self._was_made_anew = any(line.word == "anew" for line in lines)
 
     def problems(self) -> Iterator[str]:
         gone = 0
@@ -152,9 +153,11 @@ class _Account:
     def _once(self, made: Made) -> Iterator[str]:
         dead, lost = len(self._found.letters.get(made.id, [])), len(self._found.lost.get(made.id, []))
         pending = made.id in self._found.pending
+        if lost and self._was_made_anew:  # what was under way as the group vanished is told by what we last knew of it
+            lost = 1
         if dead + lost + pending > 1:
             yield f"G2: {made.id} is in several places: pending {pending:d}, dead {dead}, lost {lost}"
-        if lost and made.id in self._found.stream and not made.is_gone:
+        if lost and made.id in self._found.stream and not self._was_made_anew:
             yield f"G2: {made.id} is in the ledger and in the stream"
 
     def _not_allowed(self, made: Made) -> str:

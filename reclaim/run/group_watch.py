@@ -54,6 +54,7 @@ class GroupWatch:
         self._sight: Sight | None = None
         self._look: Look | None = None
         self._is_anew = False
+        self._is_compared = False
         self._is_gone = False
         self._rows: dict[bytes, Row] = {}
 
@@ -64,20 +65,19 @@ class GroupWatch:
         self._look, self._seen = look, look.seen
         if self._seen.sight is None and self._remembered is not None:
             self._seen = replace(self._remembered, stored_under=look.seen.stored_under)
-        self._sight = self._group.sight(look, before)
         self._compare_clocks(look.now_ms)
-        was, now = self._seen.sight, self._sight
-        if was is None:
-            return
-        if before.group_missing:
+        was, now = self._seen.sight, self._group.sight(look, before)
+        if was is not None and before.group_missing:
             self._is_anew = True
-        elif now is not None:
+        elif was is not None and now is not None:
             self._is_anew = await self._group.is_made_anew(self._seen, now)
-        if self._is_anew and was.pending:
+        if self._is_anew and was is not None and was.pending:
             named = {row.id: row for row in [*await self._tried(), *self._refunds.waiting()]}
             rows = {one: row for one, row in named.items() if now is None or not _comes_again(row, now)}
             rows = dict(list(rows.items())[: min(MAX_NAMED, was.pending)])
             await self._record(rows, was.pending - len(rows), was)
+        self._sight = now
+        self._is_compared = was is None or now is not None or self._is_anew
 
     async def _tried(self) -> list[Row]:
         """The entries that have a record of tries, as far as they are known."""
@@ -90,6 +90,14 @@ class GroupWatch:
     def is_anew(self) -> bool:
         """Whether the group that the last run saw is gone, so that what is known of its entries says nothing more."""
         return self._is_anew
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the run has compared the group with what the last run saw, and recorded what was lost with it.
+
+        If it has not, because Redis did not answer, the next run must: what the last run saw is to stay as it is.
+        """
+        return self._is_compared
 
     @property
     def was_seen(self) -> bool:
@@ -146,6 +154,8 @@ class GroupWatch:
 
     async def end(self, ending: Ending, look: Look, after: Summary) -> Ending:
         """How the run ends, now that it has looked once more; what is lost with the group is recorded."""
+        if not self._is_compared:
+            return ending
         now = self._group.sight(look, after)
         began, self._sight = self._sight, now
         if began is None:

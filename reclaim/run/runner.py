@@ -399,9 +399,12 @@ class _Run:
         before = self._tally.before
         if before is not None and before.group_missing and not self._watch.was_seen:
             return []
-        self._runner.seen = self._watch.to_keep()
+        kept: list[Ask[Reply]] = []
+        if self._watch.is_compared:
+            self._runner.seen = self._watch.to_keep()
+            kept.append(self._runner.group.write(self._runner.seen))
         command = self._runner.history(self._report(ending))
-        return [self._runner.group.write(self._runner.seen), *([] if command is None else [plain(*command)])]
+        return kept if command is None else [*kept, plain(*command)]
 
     async def _send(self, *asks: Ask[Any]) -> tuple[Any, ...]:
         """Ask what no run fails for; errors are logged, and stand in the answers' places."""

@@ -66,7 +66,7 @@ def make_group_anew(client: Client, target: Target) -> None:
     client.execute_command("XGROUP", "CREATE", target.stream, target.group, "$")
 
 
-async def a_first_run(place: Endpoint, client: Client, target: Target) -> None:
+async def a_first_run(place: HasPort, client: Client, target: Target) -> None:
     """A run that sees four entries, of which it finishes one; three are too fresh and stay pending."""
     given(client, target, Held(tweet(1)), *held(range(2, 5), idle_ms=0))
     report = await run(place, target)
@@ -130,6 +130,24 @@ async def test_what_we_have_tried_is_lost_by_id(
         at_most(5 - len(by_id)),
     ]
     assert client.execute_command("EXISTS", target.keys.tries) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [("XPENDING", []), ("XINFO", [b"GROUPS"]), ("EXEC", [])], ids=["count", "look", "record"]
+)
+async def test_a_run_that_cannot_compare_leaves_it_to_the_next(
+    client: Client, proxy: Proxy, command: str, words: list[bytes]
+) -> None:
+    """What the last run saw is not written over as long as nobody has compared it, and recorded what is lost."""
+    target = a_target(retry_attempts=1)
+    await a_first_run(proxy, client, target)
+    make_both_anew(client, target)
+    proxy.when(command, ErrorReply("ERR odd"), args=lambda args: args[: len(words)] == words)
+
+    first, second = await run(proxy, target), await run(proxy, target)
+
+    assert (first.lost_at_most, second.lost_at_most) == (0, 3)
+    assert ledger(client, target) == [at_most(3, first=2)]
 
 
 async def test_a_group_that_we_never_claimed_in_and_that_was_made_anew_is_noticed_by_its_ids(
