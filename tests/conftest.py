@@ -14,7 +14,10 @@ pytest.register_assert_rewrite("tests.support")
 
 from dev.proxy import Proxy, redis_6_0_commands  # noqa: E402  # after the rewriting is asked for
 from dev.server import KINDS, Server, available  # noqa: E402  # as above
+from reclaim.trace import name_in_log_lines  # noqa: E402  # as above
 from tests.support import Client, Endpoint, raw_client  # noqa: E402  # as above
+
+name_in_log_lines()  # as the app does: every line is named, bounded and can be encoded
 
 REDIS_6_0 = "redis-6.0"  # redis-7.0 behind a proxy that refuses what 6.0 does not know
 EMBEDDED = KINDS[0]
