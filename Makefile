@@ -9,7 +9,7 @@ KQL_TOOLS := dev/kql/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check check-page kql-parser format bench bench-smoke clean
+.PHONY: help run serve test check check-page kql-parser format bench bench-smoke soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: .venv ## measure it all in some thirteen minutes, and write docs/benchmar
 
 bench-smoke: .venv ## the same with little of everything: see that it works
 	@$(BIN)/python -m bench --quick
+
+soak: .venv ## half an hour of random worlds with the faults of production: every entry is accounted for
+	@$(BIN)/python -m dev.soak
 
 clean: ## remove the environment and everything that the tools left
 	rm -rf .venv dev/page/node_modules dev/kql/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache

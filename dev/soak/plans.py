@@ -76,7 +76,7 @@ def make_plans(rng: Random) -> list[Plan]:
 
 
 def _plan(rng: Random, number: int) -> Plan:
-    mode = rng.choice(["function", "function", "function", "unique", "unique", "shared", "versioned", "versioned"])
+    mode = rng.choice([*["function"] * 5, "unique", "unique", "shared", "versioned", "versioned"])
     settings: dict[str, object] = {
         "stream": STREAMS[number],
         "group": GROUP,
@@ -108,7 +108,7 @@ def _plan(rng: Random, number: int) -> Plan:
     settings = {name: value for name, value in settings.items() if name in known}
     is_foreign = mode != "function" and rng.random() < 0.12
     wrong_key = KEYS[-1] if mode in {"shared", "versioned"} and rng.random() < 0.4 else None
-    return Plan(number, STREAMS[number], mode, settings, is_foreign, rng.choice([0, 2, 5, 10]), wrong_key)
+    return Plan(number, STREAMS[number], mode, settings, is_foreign, rng.choice([0, 2, 5, 10, 10]), wrong_key)
 
 
 def make_entry(rng: Random, plan: Plan, sequence: int, epoch: int) -> Made:

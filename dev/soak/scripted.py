@@ -12,8 +12,12 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
 import aiohttp
+import asyncpg
 import httpx
+import psycopg
 import requests
+from botocore import exceptions as botocore_errors
+from pymongo import errors as pymongo_errors
 from redis import exceptions as redis_errors
 
 from dev.soak import journal
@@ -28,6 +32,10 @@ OUTAGES: dict[str, Callable[[], Exception]] = {
     "httpx": lambda: httpx.ConnectError("all connection attempts failed"),
     "requests": lambda: requests.ConnectionError("no route"),
     "aiohttp": lambda: aiohttp.ServerDisconnectedError("server disconnected"),
+    "psycopg": lambda: psycopg.OperationalError("connection failed: connection refused"),
+    "asyncpg": lambda: asyncpg.CannotConnectNowError("the database system is starting up"),
+    "pymongo": lambda: pymongo_errors.ServerSelectionTimeoutError("no servers"),
+    "botocore": lambda: botocore_errors.EndpointConnectionError(endpoint_url="http://127.0.0.1"),
     "redis": lambda: redis_errors.ConnectionError("connection lost"),
     "retry": lambda: RetryEntry("not now"),
 }
@@ -61,7 +69,7 @@ def _kind(exc: BaseException) -> str:
     match exc:
         case RejectEntry():
             return "rejected"
-        case FalsyError() | ValueError() | SystemExit():
+        case FalsyError() | ValueError() | SystemExit() | psycopg.errors.UniqueViolation():
             return "failed"
         case _:
             return "outage"
@@ -107,6 +115,10 @@ async def _reject() -> None:
     raise RejectEntry("not for us")
 
 
+async def _violation() -> None:
+    raise psycopg.errors.UniqueViolation("duplicate key")
+
+
 async def _hang() -> None:
     await asyncio.sleep(HANG_SEC)
 
@@ -129,6 +141,7 @@ _ACTS: dict[str, Callable[[], Awaitable[None]]] = {
     "falsy": _falsy,
     "exit": _exit,
     "reject": _reject,
+    "violation": _violation,
     "hang": _hang,
     "block": _block,
     "kill": _kill,
