@@ -1,7 +1,10 @@
 """Owns the entry: one stream entry as Redis delivered it, its bytes untouched; and the arithmetic of entry IDs."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
+
+Named = TypeVar("Named", bound=tuple[Any, ...])
 
 
 class Entry(NamedTuple):
@@ -28,15 +31,20 @@ class Entry(NamedTuple):
         If a name occurs twice, its last value counts, because that is the one which HSET keeps.
         """
         wanted = name.encode() if isinstance(name, str) else name
-        names_from_the_end = self.fields[-2::-2]
-        if wanted not in names_from_the_end:
+        try:
+            return self.fields[-1 - 2 * self.fields[-2::-2].index(wanted)]
+        except ValueError:
             return None
-        return self.fields[-1 - 2 * names_from_the_end.index(wanted)]
 
     def duplicate_name(self) -> bytes | None:
         """A name that occurs more than once; None if none does."""
         names = self.fields[::2]
         return None if len(set(names)) == len(names) else next(name for name in names if names.count(name) > 1)
+
+
+def made(of: type[Named], values: Iterable[Iterable[Any]]) -> list[Named]:
+    """Many named tuples, each of as many values as it has fields; their class would take three times as long."""
+    return list(map(tuple.__new__, repeat(of), values))
 
 
 def readable(value: bytes | None) -> str:

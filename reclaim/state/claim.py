@@ -6,12 +6,12 @@ the ledger of lost entries and acknowledged away, by the script that claims the 
 Bodies do not pass through the script: they are read before (`Bodies`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from reclaim.entry import Entry, readable
+from reclaim.entry import Entry, made, readable
 from reclaim.errors import AccessDenied, Unsuitable
 from reclaim.settings import Target
 from reclaim.state.ask import Command, raised
@@ -68,11 +68,7 @@ class Claimer:
         """
         async with self._refunds.claiming(found.rows):
             taken, unrecorded = await self._take(found.rows, bodies)
-            entries = [
-                _entry(row, body)
-                for row, body in zip(found.rows, bodies, strict=True)
-                if taken is None or row.id in taken
-            ]
+            entries = _entries(found.rows, bodies, taken)
             await self._refunds.end_doubts(found.rows, entries)
         lost, self._lost = self._lost, []
         return Claimed(entries, lost, found.after, unrecorded)
@@ -115,26 +111,34 @@ class Claimer:
         )
 
 
-def _entry(row: Row, body: Body) -> Entry:
-    """A claimed entry.
+def _entries(rows: Sequence[Row], bodies: Sequence[Body], taken: set[bytes] | None) -> list[Entry]:
+    """The claimed entries: those taken, or all.
 
     Raises:
-        redis.exceptions.ConnectionError: it was not in the stream when it was read, and is now; it is to be read again.
+        redis.exceptions.ConnectionError: one was not in the stream when it was read, and is now. It will be read again.
     """
-    if body is None:
-        raise RedisConnectionError(f"{readable(row.id)} is in the stream, and was not when it was read")
-    return Entry(row.id, body, row.consumer, row.idle_ms, row.deliveries + 1)
+    if taken is not None:
+        claimed = [(row, body) for row, body in zip(rows, bodies, strict=True) if row.id in taken]
+        rows, bodies = [row for row, _ in claimed], [body for _, body in claimed]
+    if not rows:
+        return []
+    ids, consumers, idle_ms, deliveries = zip(*rows, strict=True)
+    if not all(bodies):
+        there_now = readable(ids[list(bodies).index(None)])
+        raise RedisConnectionError(f"{there_now} is in the stream, and was not when it was read")
+    return made(Entry, zip(ids, bodies, consumers, idle_ms, map((1).__add__, deliveries), strict=True))
 
 
-def _grouped(rows: Sequence[Row], bodies: Sequence[Body]) -> Iterator[bytes | int]:
+def _grouped(rows: Sequence[Row], bodies: Sequence[Body]) -> Sequence[bytes | int]:
     """The entries as the script takes them: by delivery count, and those that are not in the stream last."""
+    ids, _, _, counts = zip(*rows, strict=True)
+    if all(bodies) and len(set(counts)) == 1:  # nearly always
+        return (counts[0], len(ids), 0, *ids)
     by_count: dict[int, tuple[list[bytes], list[bytes]]] = {}
     for row, body in zip(rows, bodies, strict=True):
         there, gone = by_count.setdefault(row.deliveries, ([], []))
         (there if body is not None else gone).append(row.id)
+    words: list[bytes | int] = []
     for deliveries, (there, gone) in by_count.items():
-        yield deliveries
-        yield len(there)
-        yield len(gone)
-        yield from there
-        yield from gone
+        words += (deliveries, len(there), len(gone), *there, *gone)
+    return words

@@ -267,7 +267,7 @@ class DeadLetters:
 
     def bodies(self) -> Bodies:
         """What reads the bodies of dead letters, as many at once as their weight allows, for `first`."""
-        return Bodies(self._server, self._keys.dead)
+        return Bodies(self._server, self._keys.dead, in_order=False)
 
     async def first(self, ids: Sequence[bytes], bodies: Bodies) -> Sequence[DeadLetter | None]:
         """The first of the dead letters with these IDs, as many as come to a page; None where one is not there.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from redis.exceptions import ResponseError
 
-from reclaim.entry import Entry, id_after, id_number, id_of
+from reclaim.entry import Entry, id_after, id_number, id_of, made
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, raised
 from reclaim.state.bodies import Bodies
@@ -178,4 +178,4 @@ class Finder:
 
 
 def _rows(reply: Reply) -> list[Row]:
-    return list(map(Row._make, reply))
+    return made(Row, reply)

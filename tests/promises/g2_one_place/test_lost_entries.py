@@ -41,6 +41,23 @@ async def test_a_deleted_entry_is_in_the_ledger_and_no_longer_pending(server: En
     )
 
 
+async def test_holes_and_others_in_a_page_are_told_from_its_entries(server: Endpoint, client: Client) -> None:
+    """Light entries are read in runs: some of theirs are deleted, and others are not pending any more."""
+    target = a_target()
+    given(client, target, *held(range(1, 421)))
+    acknowledged, deleted = {*range(250, 400, 3), *range(60, 70)}, {33, 34, 90, *range(100, 130), 251, 252, 420}
+    client.execute_command("XACK", "s", target.group, *(f"{number}-0" for number in acknowledged))
+    client.execute_command("XDEL", "s", *(f"{number}-0" for number in deleted))
+
+    report = await run(server, target)
+
+    there = [number for number in range(1, 421) if number not in acknowledged | deleted]
+    assert (report.outcome, report.lost, report.acknowledged) == (Outcome.COMPLETED, len(deleted), len(there))
+    assert state(client, target) == State(
+        hashes=stored(*map(tweet, there)), length=420 - len(deleted), lost=list(map(lost_line, sorted(deleted)))
+    )
+
+
 async def test_trimmed_entries_are_in_the_ledger(server: Endpoint, client: Client) -> None:
     """The head of the stream is trimmed away while it is pending."""
     target = a_target(page_size=2)

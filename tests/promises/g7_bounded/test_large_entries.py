@@ -96,20 +96,20 @@ async def test_a_page_that_could_not_be_read_is_asked_for_smaller(client: Client
 
     async with a_runner(embedded_proxy, target, timeout_sec=0.2) as runner:
         await runner.run(30)  # what entries weigh is known from here on
-        given(client, target, *held(range(20, 40)))
+        given(client, target, *held(range(20, 140)))
         ranges = runner.server.ranges
 
-        async def counted(stream: bytes, ids: list[bytes]) -> list[object]:
-            asked.append(len(ids))
-            return await ranges(stream, ids)
+        async def counted(stream: bytes, runs: list[list[bytes]]) -> list[object]:
+            asked.append(sum(map(len, runs)))
+            return await ranges(stream, runs)
 
         runner.server.ranges = counted  # type: ignore[method-assign]  # how many at once cannot be seen from outside
-        embedded_proxy.when("XRANGE", Fault.HANG, skip=8, times=2)
+        embedded_proxy.when("XRANGE", Fault.HANG, skip=8 + 4 + 8, times=2)
         report = await runner.run(30)
 
-    assert (report.outcome, report.acknowledged) == (Outcome.COMPLETED, 20)
-    assert asked[:2] == [8, 12]  # samples, and what is between them
-    assert (asked[2] <= 3, asked[3]) == (True, 1)
+    assert (report.outcome, report.acknowledged) == (Outcome.COMPLETED, 120)
+    assert asked[:5] == [16, 4, 16, 84, 21]  # samples, and what is between them; then a quarter at each attempt
+    assert asked[5] <= 5
 
 
 async def test_what_was_read_is_not_read_again_where_its_claim_is_made_again(
