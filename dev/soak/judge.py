@@ -163,8 +163,9 @@ class _Account:
     def _not_allowed(self, made: Made) -> str:
         """Why it must not be pending now; empty if it may."""
         backs_off = float(str(self._plan.settings.get("delivery_backoff_sec", 0))) > 10
-        if backs_off and made.id not in self._found.stream:
-            return ""  # it waits for its back-off, and nobody can age an entry that is deleted
+        deleted = [self._books.made[one] for one in self._found.pending - self._found.stream]
+        if backs_off and any(one.key == made.key and _number(one.id) <= _number(made.id) for one in deleted):
+            return ""  # a deleted entry waits for its back-off, and holds its order key; nobody can age it
         last = self._world.last_reports.get(self._target.name)
         why = f"{last.outcome.value} {last.reason[:200]} {dict(last.reasons)}" if last else "no run"
         return f"G4: {made.id} ({made.kind}) is pending though all is well; the last run: {why}"
@@ -249,22 +250,19 @@ def _close(begun: dict[str, set[str]], entry: str) -> None:
 
 
 def _charges(lines: list[journal.Line]) -> Counter[str]:
-    """How many tries of ours may have been charged: those that failed, and those that came to no end."""
+    """How many tries of ours may have been charged: those that failed, and those during which a process was killed.
+
+    An entry that a killed process had claimed is charged, whether its handler was begun, had ended, or neither.
+    """
     charges: Counter[str] = Counter()
-    under_way: dict[tuple[int, str], bool] = {}
+    read: set[str] = set()
     for line in lines:
-        match line.word:
-            case "begin":
-                under_way[line.pid, line.entry] = True
-            case "failed" | "cancelled":
-                charges[line.entry] += 1
-                under_way.pop((line.pid, line.entry), None)
-            case "stored" | "outage" | "rejected":
-                under_way.pop((line.pid, line.entry), None)
-            case "killed":
-                for pid, entry in [one for one in under_way if one[0] == int(line.about)]:
-                    charges[entry] += 1
-                    del under_way[pid, entry]
+        if line.word == "read":
+            read.add(line.entry)
+        elif line.word in {"failed", "cancelled"}:
+            charges[line.entry] += 1
+        elif line.word == "killed":
+            charges.update(read)
     return charges
 
 

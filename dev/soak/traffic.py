@@ -29,6 +29,7 @@ def read(world: World, books: Books | None = None, consumer: str = "", count: in
     ids = [entry_id.decode() for _, entries in found or () for entry_id, _ in entries]
     for one in ids:
         books.made[one].is_read, books.made[one].read_at = True, world.now
+        journal.write("read", books.plan.number, one)
     books.held.setdefault(consumer, []).extend(ids)
     if ids:
         world.note(f"{consumer} reads {ids[0]} to {ids[-1]} of {books.plan.stream}")
