@@ -182,13 +182,16 @@ class PageSource:
         return _Claimed(claimed, asked_at)
 
     async def _note_counts(self, rows: Sequence[Row]) -> None:
-        """Write down the delivery counts that others have raised, before they are taken for tries of ours (G5)."""
+        """Write down the delivery counts that others have raised, before they are taken for tries of ours (G5).
+
+        Nothing is claimed if that is refused: from then on nobody could tell whose deliveries they were.
+        """
         known = self._rules.tries
         some = rows if known else [row for row in rows if row.deliveries != 1]
         raised = [row for row in some if self._rules.needs_record(row)]
-        await self._tries.send(
-            self._tries.change({row.id: known.get(row.id, Try())._replace(deliveries=row.deliveries) for row in raised})
-        )
+        if raised:
+            counts = {row.id: known.get(row.id, Try())._replace(deliveries=row.deliveries) for row in raised}
+            await self._tries.keep(counts)
 
     async def _to_probe(self, total: int) -> _Read | None:
         """What a probe takes; None where nothing was found to choose from. What comes after it starts anew.

@@ -137,6 +137,21 @@ class Tries:
         asks = [plain("HSET", self._key, *flat)] if flat else []
         return [*asks, plain("HDEL", self._key, *removed)] if removed else asks
 
+    async def keep(self, records: Mapping[bytes, Try]) -> None:
+        """Keep these records, or fail, and then know of them no more than before.
+
+        Raises:
+            ServerError, redis.exceptions.RedisError: they could not be kept.
+        """
+        before = {one: self.known[one] for one in records if one in self.known}
+        try:
+            await self._server.ask(*self.change(records))
+        except BaseException:
+            for one in records:
+                self.known.pop(one, None)
+            self.known.update(before)
+            raise
+
     async def remove_stale(self, pending: Collection[bytes]) -> None:
         """Remove records of entries that are no longer pending, after a look at some of those not known to be.
 

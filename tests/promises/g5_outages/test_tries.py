@@ -145,6 +145,24 @@ async def test_an_entry_whose_acknowledgement_is_refused_keeps_its_record(client
     assert (report.failed, report.parked, record.seen) == (1, 0, [1])
 
 
+async def test_nothing_is_claimed_while_deliveries_by_others_cannot_be_written_down(
+    client: Client, proxy: Proxy
+) -> None:
+    """The server has no memory left. Once an entry is ours, its eleven deliveries would be taken for tries of ours."""
+    target = a_target(max_deliveries=3, retry_attempts=2)
+    given(client, target, of_user(1, "a", deliveries=11))
+    before = state(client, target).pending
+    proxy.when("HSET", ErrorReply("OOM no memory"), args=lambda words: words[0] == target.keys.tries, times=None)
+
+    refused = await run(proxy, target, by_function(Recorder(_1=RetryEntry("later"))))
+
+    assert (refused.outcome, refused.claimed) == (Outcome.FAILED, 0)
+    assert state(client, target).pending == before
+    proxy.clear()
+    report = await run(proxy, target, by_function(Recorder(_1=ValueError("no"))))
+    assert (report.failed, report.parked) == (1, 0)
+
+
 async def test_records_of_entries_that_are_gone_are_removed(embedded: Endpoint, client: Client) -> None:
     """Somebody else acknowledged them."""
     target = a_target()
