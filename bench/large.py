@@ -123,9 +123,9 @@ def _handler(server: Server, name: str = "id") -> HashHandler:
     return HashHandler(server, Template(f"tweet:{{{name}}}"))
 
 
-async def _run(port: int, outcome: Outcome = Outcome.COMPLETED) -> None:
+async def _run(port: int, outcome: Outcome = Outcome.COMPLETED, park_misfits: str | None = None) -> None:
     async with _connected(port) as server:
-        report = await Runner(TARGET, server, _handler(server)).run(60)
+        report = await Runner(TARGET, server, _handler(server)).run(60, park_misfits=park_misfits)
     if report.outcome is not outcome:
         raise CheckFailed(f"the run ended as {report.outcome.value}: {report.reason}")
 
@@ -163,7 +163,7 @@ async def _refund(bed: Bed, megabytes: int) -> tuple[float, str]:
 
 async def _park(bed: Bed, megabytes: int) -> tuple[float, str]:
     _fill(bed, COUNT, megabytes * MB, OTHER)
-    await _run(bed.server.port)
+    await _run(bed.server.port, park_misfits="the benchmark")
     _check(bed, pending=0, dead=COUNT)
     return _noted(bed)
 

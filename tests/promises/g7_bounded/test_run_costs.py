@@ -44,8 +44,14 @@ async def test_a_run_that_finds_nothing_pending_costs_two_round_trips(client: Cl
     assert proxy.round_trips == 2
 
 
-async def test_a_run_that_finds_only_fresh_entries_costs_one_round_trip_more(client: Client, proxy: Proxy) -> None:
-    """The run looks at the pending list once, and claims nothing."""
+async def test_a_run_that_finds_only_fresh_entries_costs_a_look_and_a_note_of_what_it_saw_more(
+    server: Endpoint, client: Client, proxy: Proxy
+) -> None:
+    """It looks at the pending list once (by a script twice: 20 entries, then the rest), and claims nothing.
+
+    Its last round trip notes what it saw. The report travels with it where there is a history.
+    """
+    looks = 2 if server.kind == "redis-6.0" else 1
     target = a_target()
     given(client, target, *held(range(50), idle_ms=0))
     proxy.reply_delay_sec = 0.01
@@ -56,7 +62,7 @@ async def test_a_run_that_finds_only_fresh_entries_costs_one_round_trip_more(cli
         report = await runner.run(30)
 
     assert (report.outcome, report.claimed) == (Outcome.COMPLETED, 0)
-    assert proxy.round_trips <= 4
+    assert proxy.round_trips <= 3 + looks
     assert [command for command in proxy.commands if _CLAIM.encode() in command] == []
 
 
