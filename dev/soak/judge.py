@@ -80,6 +80,7 @@ class _Account:
         self._found = found
         self._lines = lines
         self._stored = {line.entry for line in lines if line.word in {"stored", "replay-stored"}}
+        self._replayed = {line.entry for line in lines if line.word == "replay-begin"}
         self._charges = _charges(lines)
         self._was_made_anew = any(line.word == "anew" for line in lines)
 
@@ -233,9 +234,8 @@ class _Account:
         return [one for one in earlier if not self._was_dead(one, line.at_ms)]
 
     def _was_dead(self, one: str, at_ms: float) -> bool:
-        """Whether it was a dead letter then, or may have been one that a person has discarded since."""
-        made = self._books.made.get(one)
-        if made is not None and made.is_dropped:
+        """Whether it was a dead letter then, or may have been one that a person has discarded or replayed since."""
+        if self._books.made[one].is_dropped or one in self._replayed:
             return True
         return any(_ms_of(letter) <= at_ms for letter in self._found.letters.get(one, []))
 

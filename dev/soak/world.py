@@ -1,6 +1,7 @@
 """Owns one world: its servers and networks, its runs, and what is written down of it. Its steps are other modules."""
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -128,9 +129,23 @@ class World:
 
     def start_run(self) -> None:
         if self.run is None:
-            self.run = Run(self.loop.begin(operations.run_now(self.app)), self.now, self.faults)
+            self.run = Run(self.loop.begin(self._watched_run()), self.now, self.faults)
             self.count["runs"] += 1
             self.note("a run begins")
+
+    async def _watched_run(self) -> list[RunReport]:
+        """A run of all targets; if it is late, what each task waits for is written down."""
+        late = asyncio.get_running_loop().call_later(BUDGET_SEC + 0.5, self._note_tasks)
+        try:
+            return await operations.run_now(self.app)
+        finally:
+            late.cancel()
+
+    def _note_tasks(self) -> None:
+        for task in asyncio.all_tasks():
+            text = io.StringIO()
+            task.print_stack(file=text)
+            self.note(f"a run is late: {text.getvalue()}")
 
     @property
     def faults(self) -> int:
