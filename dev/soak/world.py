@@ -59,6 +59,7 @@ class World:
         self.last_reports: dict[str, RunReport] = {}
         self.run: Run | None = None
         self.child: Child | None = None
+        self._faults_before_child = 0
         self.person: list[tuple[str, Future[Any]]] = []
         self.lines = Lines()
         self.is_calm = True  # no fault is in the network, or waits there
@@ -206,6 +207,7 @@ class World:
         if self.child is None or self.child.over.is_set():
             self.end_child()
             self.child = self.nursery.start({**self.env(self.deadly), journal.DIRECTORY: str(self.directory)})
+            self._faults_before_child = self.faults if self.is_calm else -1
             self.count["runs in a process of their own"] += 1
             self.note(f"a run begins in process {self.child.pid}")
 
@@ -225,6 +227,9 @@ class World:
         child.over.wait(LATE_SEC)
         self.note(f"process {child.pid} is over: {child.ended}")
         if child.ended in {0, None}:
+            if self.faults != self._faults_before_child:
+                # It may have ended with refunds that it could not make: that is as if it had been killed.
+                journal.write("killed", 0, about=str(child.pid))
             return
         if child.ended != -signal.SIGKILL:
             self.problems.append(f"process {child.pid} ended with {child.ended}")

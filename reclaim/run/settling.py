@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -158,7 +158,7 @@ class Settler:
         The records of tries go along. No page fails for one that cannot be kept: delivery counts decide then.
         """
         if not done:
-            await self._tries.send(tries)
+            await self._in_time(partial(self._tries.send, tries))
             return
         kept = [ask.or_error() for ask in tries]
         left: Sequence[Entry] = [entry for _, entry in done]
@@ -172,10 +172,14 @@ class Settler:
             page.account.add(acknowledged=len(left) - len(said.left), not_deleted=said.not_deleted)
             page.without({entry.id for entry in left} - {entry.id for entry in said.left})
             if said.not_pending:  # a lost reply, somebody else's acknowledgement, or a group that is gone
-                await self._watch.check()
+                await self._in_time(self._watch.check)
             left = said.left
         # Not along with the acknowledgement: if that is refused, the entry is still pending, and needs its record.
-        await self._tries.send(self._tries.change({}, [entry.id for _, entry in done]))
+        await self._in_time(partial(self._tries.send, self._tries.change({}, [entry.id for _, entry in done])))
+
+    async def _in_time(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Wait no longer than pages may be settled (G6); the call itself fails for nothing that Redis answers."""
+        await self._retries.call(self._limits.settle, call)
 
     async def _ask(
         self, entries: Sequence[Entry], mark: Ask[Reply], tries: Sequence[Ask[Reply | Exception]]
@@ -210,7 +214,7 @@ class Settler:
         page.account.add(given_back=len(refunded) - len(decided))
         gone = await self._retries.call(self._limits.settle, self._refunds.settle)
         if gone and (rows := rows_of(refunded, gone)):
-            await self._watch.check(rows)
+            await self._in_time(partial(self._watch.check, rows))
 
     def _count(self, page: Page, decisions: Sequence[Decision]) -> None:
         for decision in decisions:

@@ -5,6 +5,9 @@ import time
 import pytest
 
 from dev.proxy import Command, ErrorReply, Fault, Proxy
+from reclaim.entry import Entry
+from reclaim.handlers.function import FunctionHandler
+from reclaim.keys import Template
 from reclaim.run.report import Outcome
 from reclaim.state.refunds import _KEEP
 from tests.faults import LOADING, dead_letter, step
@@ -236,6 +239,36 @@ async def test_a_run_ends_inside_its_budget_though_the_server_falls_silent(
     assert report.outcome is Outcome.FAILED
     assert time.monotonic() - began < 2.5
     assert client.execute_command("XPENDING", "s", "g")[0] == 3
+
+
+@pytest.mark.G6
+@pytest.mark.parametrize(
+    ("command", "first", "error"),
+    [("HSET", b"tries", ConnectionError("no store")), ("HDEL", b"tries", None), ("XINFO", b"GROUPS", None)],
+    ids=["tries kept", "tries removed", "group asked for"],
+)
+async def test_a_run_ends_inside_its_budget_though_what_it_notes_gets_no_answer(
+    client: Client, embedded_proxy: Proxy, command: str, first: bytes, error: Exception | None
+) -> None:
+    """Redis falls silent after the entries were handled, and the run's budget is shorter than a batch may take."""
+    target = a_target(retry_attempts=1, max_deliveries=5)
+    given(client, target, *held(range(1, 4), deliveries=3))
+
+    async def handle(entry: Entry) -> None:
+        if error is not None:
+            raise error
+        if command == "XINFO":
+            client.execute_command("XACK", target.stream, target.group, entry.id)
+
+    def is_meant(args: Command) -> bool:
+        return args[0].endswith(first)
+
+    embedded_proxy.when(command, Fault.HANG, times=None, args=is_meant, skip=0 if command == "HDEL" else 1)
+    began = time.monotonic()
+
+    await run(embedded_proxy, target, FunctionHandler(handle, Template("{id}")), budget_sec=2.0)
+
+    assert time.monotonic() - began < 2.5
 
 
 async def test_nobody_at_the_address_is_said_so(
