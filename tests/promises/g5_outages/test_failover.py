@@ -103,13 +103,14 @@ async def test_a_failover_in_the_middle_of_a_run_costs_no_delivery(pair: Pair, v
     given(pair.old, target, *ENTRIES)
     server = connect(settings_for(pair.address, target))
     runner = Runner(target, server, handlers.make(server, target))
-    pair.address.when("EVAL" if version_field else "HSET", pair.fail_over, skip=15)
+    failover = pair.address.when("EVALSHA" if version_field else "HSET", pair.fail_over, skip=15)
 
     first = await runner.run(30)
     age_all(pair.new, target)
     second = await runner.run(30)
     await server.aclose()
 
+    assert failover.hits == 1
     assert first.parked + second.parked == 0
     after = state(pair.new, target)
     assert (after.pending, after.dead) == ({}, []), (first.reason, second.reason)
