@@ -34,6 +34,7 @@ class Page:
         without_key: what is decided about those that have none.
         turn: its place behind the pages claimed before it.
         account: what became of its entries, counted.
+        weight: how many bytes an entry has, on average.
         renewed_at: when its claim was sent, or what renewed the claim last; by the run's clock.
         is_settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
@@ -46,6 +47,7 @@ class Page:
     without_key: Sequence[Decision]
     turn: Turn
     account: PageAccount
+    weight: float
     renewed_at: float
     is_settling: bool = False
     taken: set[bytes] = field(default_factory=set)
@@ -85,11 +87,11 @@ class Claims:
         self._stale_sec = 0.8 * target.min_idle_ms / 1000
         self._pages: list[Page] = []
 
-    def add(self, entries: Sequence[Entry], asked_at: float) -> Page:
+    def add(self, entries: Sequence[Entry], weight: float, asked_at: float) -> Page:
         """Note a page as ours since `asked_at`, when its claim was sent: Redis may have made the claim just then."""
         keyed, without_key = with_order_keys(entries, self._order_key, self._rules)
         turn = Turn(keyed, [page.turn for page in self._pages])
-        page = Page(entries, keyed, without_key, turn, self._tally.claimed(entries), asked_at)
+        page = Page(entries, keyed, without_key, turn, self._tally.claimed(entries), weight, asked_at)
         self._pages.append(page)
         return page
 

@@ -58,7 +58,7 @@ class Pages:
         first = self._plan(page, free)
         lists = self._lanes.split(first.to_store)
         await page.turn.comes()
-        began, entries = self._clock(), page.entries
+        began, count = self._clock(), len(page.entries)
         with self._tally.timed(page.account):
             came_first = await self._lanes.store(lists, partial(self._attempt, page), page.turn)
             await page.turn.is_first()
@@ -70,7 +70,7 @@ class Pages:
             judged = Judged.joined([decided, came_first, came_then])
             await self._settler.settle(page, unhandled_in_turn(judged, self._not_begun(page, judged)))
         self._claims.remove(page)
-        self._page_size.learn(entries, self._clock() - began)
+        self._page_size.learn(count, page.weight, self._clock() - began)
 
     def _plan(self, page: Page, keyed: Sequence[Keyed]) -> Plan:
         planned = plan(keyed, self._held, self._rules)

@@ -176,7 +176,7 @@ class Replay:
             for letter in some:
                 with suppress(MissingField):
                     held.hold(self._handler.order_key(letter.entry), letter.entry)
-            page_size.learn([letter.entry for letter in some], 0)
+            page_size.learn(len(some), sum(len(value) for one in some for value in one.entry.fields) / len(some), 0)
             last = some[-1].id
         return held
 

@@ -42,12 +42,14 @@ class _Read:
         found: the entries.
         bodies: of each of them.
         is_suspect: whether it is one entry, a suspect.
+        weight: how many bytes an entry has, on average.
         at: the time.
     """
 
     found: Found
     bodies: Sequence[Body]
     is_suspect: bool
+    weight: float
     at: float
 
 
@@ -61,9 +63,10 @@ class _LookAhead:
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """What one claim gave, and when it was sent."""
+    """What one claim gave, how many bytes an entry of it has on average, and when it was sent."""
 
     claimed: Claimed
+    weight: float
     asked_at: float
 
 
@@ -97,6 +100,7 @@ class PageSource:
         looks_ahead: bool,
         clock: Callable[[], float],
     ) -> None:
+        self._consumer = target.consumer_bytes
         self._most = target.page_size
         self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
         self._finder = finder
@@ -146,7 +150,7 @@ class PageSource:
                 why = f"lost entries could not be recorded: {claim.claimed.unrecorded}"
                 self._tally.why.reasons.add(why)
             if claim.claimed.entries:
-                return self._claims.add(claim.claimed.entries, claim.asked_at)
+                return self._claims.add(claim.claimed.entries, claim.weight, claim.asked_at)
         return None
 
     def may_claim_ahead_of(self, page: Page) -> bool:
@@ -172,14 +176,14 @@ class PageSource:
         if read.is_suspect and ahead:
             return None
         if not read.found.rows:
-            return _Claimed(Claimed((), (), read.found.after), self._clock())
+            return _Claimed(Claimed((), (), read.found.after), 0, self._clock())
         await self._fit.check(read.found.rows, read.bodies)
         self._look_ahead(read.found.after, total)
         await self._note_counts(read.found.rows)
         asked_at = self._clock()
         claimed = await self._claimer.claim(read.found, read.bodies)
         self._bodies.forget(row.id for row in read.found.rows)
-        return _Claimed(claimed, asked_at)
+        return _Claimed(claimed, read.weight, asked_at)
 
     async def _note_counts(self, rows: Sequence[Row]) -> None:
         """Write down the delivery counts that others have raised, before they are taken for tries of ours (G5).
@@ -221,7 +225,8 @@ class PageSource:
         if not chosen:
             return None
         bodies = await self._bodies.first([row.id for row in chosen])
-        return _Read(Found(chosen[: len(bodies)], START), bodies, is_suspect=False, at=self._clock())
+        found = Found(chosen[: len(bodies)], START)
+        return _Read(found, bodies, is_suspect=False, weight=self._bodies.mean, at=self._clock())
 
     async def _digests(self, rows: Sequence[Row]) -> tuple[dict[bytes, bytes], int]:
         """The digests of these entries' order keys, by ID, and how many bytes were read to learn them.
@@ -266,10 +271,12 @@ class PageSource:
         if suspect is not None:
             found = found.first(max(suspect, 1))
         bodies = await self._bodies.first([row.id for row in found.rows]) if found.rows else ()
-        return _Read(found.first(len(bodies)), bodies, suspect == 0, self._clock())
+        return _Read(found.first(len(bodies)), bodies, suspect == 0, self._bodies.mean, self._clock())
 
     def _first_suspect(self, rows: Sequence[Row]) -> int | None:
-        """Where the first entry is that a run of ours may have died of."""
+        """Where the first entry is that a run of ours may have died of: one that was ours already."""
+        if self._consumer not in {row.consumer for row in rows}:
+            return None
         for at, row in enumerate(rows):
             if self._rules.is_suspect(row):
                 return at

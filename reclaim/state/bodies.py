@@ -12,8 +12,9 @@ each of them is a pair, if entries were light before. Once a run has brought oth
 of its own until the bodies are let go.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, pairwise, repeat
 
 from reclaim.state.connection import Server
 
@@ -28,7 +29,11 @@ Body = Sequence[bytes] | None  # names and values in turn; None where the entry 
 
 
 class Bodies:
-    """Reads the bodies of the entries of one stream, and remembers what they weighed, from run to run too."""
+    """Reads the bodies of the entries of one stream, and remembers what they weighed, from run to run too.
+
+    Attributes:
+        mean: how many bytes an entry had that `first` gave last, on average.
+    """
 
     def __init__(self, server: Server, stream: bytes, *, in_order: bool = True) -> None:
         """Make it.
@@ -39,6 +44,7 @@ class Bodies:
             in_order: whether all IDs asked for will be written as Redis writes them, and ascend; else nothing is read
                 in runs.
         """
+        self.mean = 0.0
         self._server = server
         self._stream = stream
         self._in_order = in_order
@@ -66,15 +72,16 @@ class Bodies:
         await self._fetch(self._missing(some, RUN if are_runs else 1))
         bodies = [self._read[one] for one in some]
         size = sum(map(len, chain.from_iterable(filter(None, bodies))))
+        self.mean = size / len(bodies)
         if size > PAGE_BYTES:
             bodies = _within(bodies)
+            self.mean = sum(map(_weight, bodies)) / len(bodies)
         self._heaviest = size if _at_once(size) >= SAMPLES else max(map(_weight, bodies))  # the least work where light
         return bodies
 
     def forget(self, ids: Iterable[bytes]) -> None:
         """Let go of the bodies of entries that will not be asked for again."""
-        for one in ids:
-            self._read.pop(one, None)
+        deque(map(self._read.pop, ids, repeat(None)), maxlen=0)
 
     def forget_all(self) -> None:
         """Let go of all bodies; what they weighed is remembered."""

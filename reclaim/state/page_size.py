@@ -1,9 +1,5 @@
 """Owns the page size: how many entries the next page has, learnt from how large and how slow the last page was."""
 
-from collections.abc import Sequence
-from itertools import chain
-
-from reclaim.entry import Entry
 from reclaim.state.bodies import PAGE_BYTES
 
 PAGE_SEC = 2.0  # the most that handling one page is to take, if the idle time after which others claim allows so much
@@ -40,14 +36,13 @@ class PageSize:
         self.count = min(most, first)
         self.is_quick = False
 
-    def learn(self, entries: Sequence[Entry], seconds: float) -> None:
-        """Learn from a page that was handled in so many seconds."""
-        if not entries:
+    def learn(self, count: int, weight: float, seconds: float) -> None:
+        """Learn from a page of so many entries, of so many bytes each on average, that took so many seconds."""
+        if not count:
             return
-        size = sum(map(len, chain.from_iterable(entry.fields for entry in entries)))
-        by_size = PAGE_BYTES * len(entries) // max(size, 1)
-        by_time = int(self._page_sec * len(entries) / max(seconds, 1e-6))
+        by_size = int(PAGE_BYTES / max(weight, 1))
+        by_time = int(self._page_sec * count / max(seconds, 1e-6))
         self.is_quick = seconds <= self._page_sec
         if self.is_quick:
-            by_time = max(by_time, self._growth * len(entries))
+            by_time = max(by_time, self._growth * count)
         self.count = max(1, min(self._most, by_size, by_time))

@@ -4,15 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reclaim.entry import Entry
 from reclaim.state.page_size import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, PageSize
 
 MIN_IDLE_MS = 10_000
-
-
-def page(count: int, size: int = 100) -> list[Entry]:
-    """So many entries of so many bytes."""
-    return [Entry(b"1-0", (b"text", b"x" * (size - 4)))] * count
+LIGHT = 100  # bytes
 
 
 @given(
@@ -28,8 +23,7 @@ def test_a_page_has_at_least_one_entry_and_at_most_the_page_size(
     sizes = PageSize(page_size, first, min_idle_ms)
     assert sizes.count == min(page_size, first)
     for count, size, seconds in pages:
-        entries = page(count, size)
-        sizes.learn(entries, seconds)
+        sizes.learn(count, size, seconds)
         assert 1 <= sizes.count <= page_size
         assert sizes.count * size <= PAGE_BYTES or sizes.count == 1
 
@@ -45,7 +39,7 @@ def test_light_and_quick_entries_fill_the_page() -> None:
     """As many as PAGE_SIZE says, from the second page on."""
     sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    sizes.learn(page(20), 0.001)
+    sizes.learn(20, LIGHT, 0.001)
 
     assert (sizes.count, sizes.is_quick) == (500, True)
 
@@ -55,9 +49,9 @@ def test_large_entries_come_to_so_many_bytes() -> None:
     """Not more than 4 MiB at once; one alone may be larger."""
     sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    sizes.learn(page(20, PAGE_BYTES // 8), 0.001)
+    sizes.learn(20, PAGE_BYTES // 8, 0.001)
     assert sizes.count == 8
-    sizes.learn(page(1, 2 * PAGE_BYTES), 0.001)
+    sizes.learn(1, 2 * PAGE_BYTES, 0.001)
     assert sizes.count == 1
 
 
@@ -66,7 +60,7 @@ def test_slow_entries_come_to_so_many_seconds() -> None:
     """And the next page is not claimed ahead."""
     sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    sizes.learn(page(20), 2 * PAGE_SEC)
+    sizes.learn(20, LIGHT, 2 * PAGE_SEC)
 
     assert (sizes.count, sizes.is_quick) == (10, False)
 
@@ -74,11 +68,11 @@ def test_slow_entries_come_to_so_many_seconds() -> None:
 def test_a_short_idle_time_makes_for_short_pages() -> None:
     """A quarter of it, before anybody else may claim what we have; but never so short that nothing gets done."""
     sizes = PageSize(500, 20, 1000)
-    sizes.learn(page(20), 0.5)
+    sizes.learn(20, LIGHT, 0.5)
     assert (sizes.count, sizes.is_quick) == (10, False)
 
     sizes = PageSize(500, 20, 1)
-    sizes.learn(page(20), LEAST_PAGE_SEC)
+    sizes.learn(20, LIGHT, LEAST_PAGE_SEC)
     assert (sizes.count, sizes.is_quick) == (20, True)
 
 
@@ -86,9 +80,9 @@ def test_after_a_quick_page_there_may_be_growth_whatever_it_took() -> None:
     """Stored at once, twenty entries take hardly longer than one; but a page that took too long is too long."""
     sizes = PageSize(500, 20, MIN_IDLE_MS, growth=5)
 
-    sizes.learn(page(20), PAGE_SEC)
+    sizes.learn(20, LIGHT, PAGE_SEC)
     assert sizes.count == 100
-    sizes.learn(page(100), 2 * PAGE_SEC)
+    sizes.learn(100, LIGHT, 2 * PAGE_SEC)
     assert sizes.count == 50
 
 
@@ -96,7 +90,7 @@ def test_a_page_that_took_no_time_fills_the_next() -> None:
     """Clocks are coarse."""
     sizes = PageSize(500, 20, MIN_IDLE_MS)
 
-    sizes.learn(page(1), 0.0)
+    sizes.learn(1, LIGHT, 0.0)
 
     assert sizes.count == 500
 
@@ -104,10 +98,10 @@ def test_a_page_that_took_no_time_fills_the_next() -> None:
 def test_a_slow_page_is_forgotten_after_a_quick_one() -> None:
     """The last page is what counts."""
     sizes = PageSize(500, 20, MIN_IDLE_MS)
-    sizes.learn(page(20), 60.0)
+    sizes.learn(20, LIGHT, 60.0)
     assert sizes.count == 1
 
-    sizes.learn(page(1), 0.001)
+    sizes.learn(1, LIGHT, 0.001)
 
     assert (sizes.count, sizes.is_quick) == (500, True)
 
@@ -115,8 +109,8 @@ def test_a_slow_page_is_forgotten_after_a_quick_one() -> None:
 def test_a_page_with_nothing_in_it_teaches_nothing() -> None:
     """All that was asked for had been deleted meanwhile: the next look need not be at one entry only."""
     sizes = PageSize(500, 20, MIN_IDLE_MS)
-    sizes.learn(page(20), 0.001)
+    sizes.learn(20, LIGHT, 0.001)
 
-    sizes.learn([], 0.001)
+    sizes.learn(0, 0, 0.001)
 
     assert sizes.count == 500
