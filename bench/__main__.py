@@ -19,6 +19,7 @@ from bench.scale import scale
 from bench.section import QUICK, Say, Section, Sizes, Table
 from bench.slow import slow
 from bench.speed import speed, version_field
+from bench.telemetry import telemetry
 from bench.waiting import delay, lanes
 
 PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "lanes": lanes,
     "delay": delay,
     "many": many,
+    "telemetry": telemetry,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -8,7 +8,8 @@ from reclaim.observe.export import EXPORT_SEC
 
 PRICING = "https://azure.microsoft.com/pricing/details/functions/"
 FREE_GB_S, FREE_EXECUTIONS = 400_000, 1_000_000
-RUNS_A_MONTH = 30 * 24 * 3600 // 20
+MONTH_SEC = 30 * 24 * 3600
+RUNS_A_MONTH = MONTH_SEC // 20
 STEP_MB, LEAST_SEC = 128, 0.1
 A_MILLION = 1_000_000
 SIZES_MB = (128, 256, 384)

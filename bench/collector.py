@@ -1,6 +1,7 @@
 """Stands for Application Insights, in a process of its own: takes whatever is posted, and counts.
 
-`python -m bench.collector` prints its port, and ends with its standard input; a GET tells how many posts came.
+`python -m bench.collector` prints its port, and ends with its standard input; a GET tells how many posts came,
+and how many bytes.
 """
 
 import sys
@@ -37,18 +38,24 @@ class Collector:
             CheckFailed: nothing was, or the collector is no longer there.
         """
         try:
-            posts = self._posts()
+            posts, _ = self._counted()
         except (OSError, HTTPException) as exc:
             raise CheckFailed(f"the collector of telemetry does not answer: {exc}") from exc
         if posts == self._seen:
             raise CheckFailed("the app sent no telemetry though it was asked to")
         self._seen = posts
 
-    def _posts(self) -> int:
+    def bytes_taken(self) -> int:
+        """How many bytes were posted in all, headers apart."""
+        return self._counted()[1]
+
+    def _counted(self) -> tuple[int, int]:
+        """Posts, and their bytes."""
         connection = HTTPConnection(HOST, self._port, timeout=WAIT_SEC)
         try:
             connection.request("GET", "/")
-            return int(connection.getresponse().read())
+            posts, size = connection.getresponse().read().split()
+            return int(posts), int(size)
         finally:
             connection.close()
 
@@ -63,14 +70,15 @@ def collecting() -> Iterator[Collector]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     posts = 0
+    bytes_taken = 0
 
     def do_POST(self) -> None:  # the name is http.server's
-        self.rfile.read(int(self.headers["Content-Length"]))
+        _Handler.bytes_taken += len(self.rfile.read(int(self.headers["Content-Length"])))
         _Handler.posts += 1
         self._answer(b"{}")
 
     def do_GET(self) -> None:  # the name is http.server's
-        self._answer(b"%d" % _Handler.posts)
+        self._answer(b"%d %d" % (_Handler.posts, _Handler.bytes_taken))
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)

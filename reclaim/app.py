@@ -27,6 +27,7 @@ from reclaim.verdicts import OwnErrors
 
 if TYPE_CHECKING:
     from reclaim.observe.export import Exporter
+    from reclaim.observe.quiet import Told
     from reclaim.run.replay import Replay
 
 logger = logging.getLogger("reclaim")
@@ -48,6 +49,14 @@ class Unit:
     circuit: Circuit
     dead_letters: DeadLetters
     history: History
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A run that has ended, and what telemetry is told now; nothing where it is off."""
+
+    report: RunReport
+    told: "tuple[Told, ...]"
 
 
 class App:
@@ -116,12 +125,14 @@ class App:
         units = [unit for name, unit in self.units.items() if only in {None, name}]
         operation = operation or Operation.of()
         with operation.under_way():
-            if self.exporter is None:
-                return await self._run_all(units, budget_sec, stop, operation, park_misfits)
-            share = self.exporter.share_of(budget_sec)
-            reports = await self._run_all(units, budget_sec - share.total_sec, stop, operation, park_misfits)
-            await self.exporter.export(self.server, [unit.target for unit in units], reports, operation, share)
-            return reports
+            share = self.exporter.share_of(budget_sec) if self.exporter else None
+            if share:
+                budget_sec -= share.total_sec
+            ended = await self._run_all(units, budget_sec, stop, operation, park_misfits)
+            if self.exporter and share:
+                told = [(unit.target, one) for unit, run in zip(units, ended, strict=True) for one in run.told]
+                await self.exporter.export(self.server, told, operation, share)
+            return [run.report for run in ended]
 
     async def tell(self, change: Change, target: Target) -> None:
         """Send the alert that a person's change of a target's circuit calls for, if it calls for one."""
@@ -136,18 +147,21 @@ class App:
         stop: asyncio.Event | None,
         operation: Operation,
         park_misfits: str | None,
-    ) -> list[RunReport]:
+    ) -> list[_Ended]:
         runs = ((unit, unit.runner.run(budget_sec, stop, park_misfits)) for unit in units)
-        return await asyncio.gather(*(self._told(unit, run, operation) for unit, run in runs))
+        return await asyncio.gather(*(self._ended(unit, run, operation) for unit, run in runs))
 
-    async def _told(self, unit: Unit, run: Awaitable[RunReport], operation: Operation) -> RunReport:
+    async def _ended(self, unit: Unit, run: Awaitable[RunReport], operation: Operation) -> _Ended:
         """One run of one target: logged, and its alerts sent."""
         report = await run
+        told = self.exporter.told_of(report) if self.exporter else ()
+        # Where there is telemetry, the log goes to the same place at the same price: it is told of the same runs.
+        level = logging.DEBUG if self.exporter and not told else report.outcome.log_level
         with run_under_way(report.target, report.run_id):
-            logger.log(report.outcome.log_level, RUN_LINE, report.to_json(operation_id=operation.trace_id))
+            logger.log(level, RUN_LINE, report.to_json(operation_id=operation.trace_id))
             await self.alerter.end(ended_by(report), unit.target)
             await self.alerter.send(alerts_of(report, unit.target))
-        return report
+        return _Ended(report, told)
 
     async def aclose(self) -> None:
         """Close the client."""

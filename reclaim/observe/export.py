@@ -1,6 +1,6 @@
 """Owns the export of telemetry: when it is sent, how long a run waits for it, and what becomes of what does not arrive.
 
-What is sent is `measures`' business; how it is sent is `poster`'s and `app_insights`'.
+Of which runs it is told is `quiet`'s business, what is sent `measures`'; how it is sent `poster`'s and `app_insights`'.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from reclaim.observe.dropped import Dropped
 from reclaim.observe.log_buffer import LogBuffer
 from reclaim.observe.measures import Item, ObservedRun, Sent, dropped_metric, metrics, spans
 from reclaim.observe.poster import Poster
+from reclaim.observe.quiet import QuietRuns, Told
 from reclaim.observe.snapshot import take_snapshot
 from reclaim.run.report import RunReport
 from reclaim.settings import Insights, Settings, Target
@@ -95,32 +96,32 @@ class Exporter:
         self._clock = clock
         self._began_at = clock()
         self._went_well_at: dict[str, float] = {}
+        self._quiet = QuietRuns(clock)
 
     def share_of(self, budget_sec: float) -> Share:
         """What to keep free of an invocation's budget for `export`."""
         return Share.of(budget_sec)
 
+    def told_of(self, report: RunReport) -> tuple[Told, ...]:
+        """What to export now that a run has ended: nothing, if the run is one of many quiet ones."""
+        if report.outcome.went_well:
+            self._went_well_at[report.target] = self._clock()
+        return self._quiet.told_of(report)
+
     async def export(
-        self,
-        server: Server,
-        targets: Sequence[Target],
-        reports: Sequence[RunReport],
-        operation: Operation,
-        share: Share,
+        self, server: Server, told: Sequence[tuple[Target, Told]], operation: Operation, share: Share
     ) -> None:
-        """Export what runs did, and how their targets stand now, within the share kept free for it.
+        """Export runs, and how their targets stand now, within the share kept free for it.
 
         Args:
             server: where the targets are.
-            targets: what was run.
-            reports: of the runs, one for each target.
+            told: what `told_of` gave, each with its target. Without any, nothing is asked and nothing is sent.
             operation: what the runs are part of.
             share: of the invocation's budget.
         """
-        snapshots = await asyncio.gather(*(take_snapshot(server, target, share.snapshot_sec) for target in targets))
-        runs = zip(reports, targets, snapshots, strict=True)
-        observed = [ObservedRun(report, target.consumer, snapshot) for report, target, snapshot in runs]
-        await self.send(observed, operation, share.export_sec)
+        if told:
+            observed = [_observed(server, target, one, share.snapshot_sec) for target, one in told]
+            await self.send(await asyncio.gather(*observed), operation, share.export_sec)
 
     async def send(self, runs: Sequence[ObservedRun], operation: Operation, within_sec: float = EXPORT_SEC) -> None:
         """Post what is said of runs, and wait for it, but no longer than `within_sec`.
@@ -132,7 +133,7 @@ class Exporter:
             self._take_note_of_outcome()
             items = self._items(runs, operation)
             if self._post is not None:
-                self.dropped.add(len(items), "the last export is still on its way")
+                self._drop(len(items), "the last export is still on its way")
                 return
             items += self._log.drain() if self._log else []
             self._post = _Post(self._poster.start(items), self.dropped.count)
@@ -163,9 +164,14 @@ class Exporter:
         post, self._post = self._post, None
         sent = post.outcome.result()
         if sent.dropped:
-            self.dropped.add(sent.dropped, sent.why)
+            self._drop(sent.dropped, sent.why)
         else:
             self.dropped.reported(post.reports_dropped)
+
+    def _drop(self, count: int, why: str) -> None:
+        """Count items that did not arrive. What they told has to be told by the next run."""
+        self.dropped.add(count, why)
+        self._quiet.tell_next()
 
     def _items(self, runs: Sequence[ObservedRun], operation: Operation) -> list[Item]:
         items: list[Item] = []
@@ -179,7 +185,11 @@ class Exporter:
 
     def _last_success_age_sec(self, report: RunReport) -> float:
         """How long ago a run of the target went well; before the first one, how long this process has been waiting."""
-        now = self._clock()
         if report.outcome.went_well:
-            self._went_well_at[report.target] = now
-        return now - self._went_well_at.get(report.target, self._began_at)
+            return 0.0
+        return self._clock() - self._went_well_at.get(report.target, self._began_at)
+
+
+async def _observed(server: Server, target: Target, told: Told, within_sec: float) -> ObservedRun:
+    after = None if told.is_late else await take_snapshot(server, target, within_sec)
+    return ObservedRun(told.report, target.consumer, after, told.runs)

@@ -24,11 +24,19 @@ _CIRCUIT = {"closed": 0, "half_open": 1, "open": 2}
 
 @dataclass(frozen=True, slots=True)
 class ObservedRun:
-    """A run as telemetry sees it: its report, our name in the group, and how the target stood afterwards."""
+    """A run as telemetry sees it.
+
+    Attributes:
+        report: of the run.
+        consumer: our name in the group.
+        after: how the target stood afterwards; None: nobody asked, so the run is told without metrics.
+        runs: how many runs it stands for (`quiet`).
+    """
 
     report: RunReport
     consumer: str
-    after: Snapshot
+    after: Snapshot | None
+    runs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ def spans(run: ObservedRun, operation: Operation) -> list[Span]:
         result=report.outcome.value,
         ok=not report.outcome.went_wrong,
         dimensions=common | {"reason": cut(report.reason, MAX_TEXT_BYTES), "reasons": _reasons(report.reasons)},
-        counts={"pages": report.pages} | report.numbers(),
+        counts={"runs": run.runs, "pages": report.pages} | report.numbers(),
     )
     pages = enumerate(report.page_reports, start=1)
     return [whole, *(_page_span(page, whole, span_id(report.run_id, number), common) for number, page in pages)]
@@ -139,10 +147,16 @@ def _page_span(page: PageReport, run: Span, page_id: str, common: Mapping[str, s
 
 
 def metrics(run: ObservedRun, operation: Operation, last_success_age_sec: float) -> list[Metric]:
-    """The run's values, all of the moment when it was over. A value that is not known is left out."""
+    """The run's values, all of the moment when it was over.
+
+    A value that is not known is left out, and so is a count of 0: each would be half a kilobyte. The span has them.
+    """
     report, after = run.report, run.after
+    if after is None:
+        return []
     settled = report.acknowledged + report.parked
-    values: dict[str, float | None] = report.numbers() | {
+    counted = {name: count for name, count in report.numbers().items() if count}
+    values: dict[str, float | None] = counted | {
         "pending_before": _total(report.pending_before),
         "pending_after": _total(report.pending_after),
         "oldest_idle_before_ms": _oldest_before(report),

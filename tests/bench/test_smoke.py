@@ -34,6 +34,7 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
         "A handler that waits",
         "A slower network",
         "Many targets",
+        "Telemetry",
         "Billing",
     ):
         assert f"## {title}" in text

@@ -162,7 +162,7 @@ async def test_silence_is_an_alert() -> None:
 
 @pytest.mark.parametrize(("runs", "alerts"), [(1, []), (10, ["telemetry"])])
 async def test_telemetry_that_does_not_arrive_is_an_alert(runs: int, alerts: list[str]) -> None:
-    """Once it arrives again, it says how many items were dropped: some twenty a run."""
+    """Once it arrives again, it says how many items were dropped: some ten a run."""
     insights = Insights()
     with a_collector(answer(500)) as collector:
         exporter = exporter_to(collector)

@@ -13,7 +13,7 @@ import pytest
 from reclaim import __version__
 from reclaim.entry import Entry
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Needs
-from reclaim.run.report import Outcome
+from reclaim.run.report import COUNTS, Outcome
 from reclaim.trace import Operation
 from tests.integration.observe.collector import (
     KEY,
@@ -93,7 +93,7 @@ async def test_one_run_is_one_request_its_pages_and_its_metrics(server: Endpoint
         "success": True,
         "properties": named
         | {"reason": "", "reasons": json.dumps({"MissingField: no field 'id' for 'tweet:{id}'": 1})},
-        "measurements": run_counts | {"pages": 2},
+        "measurements": run_counts | {"runs": 1, "pages": 2},
     }
     pages = [
         {
@@ -109,7 +109,7 @@ async def test_one_run_is_one_request_its_pages_and_its_metrics(server: Endpoint
         }
         for number, counts in enumerate(page_counts, start=1)
     ]
-    metrics = {f"reclaim.{name}": value for name, value in run_counts.items()} | {
+    metrics = {f"reclaim.{name}": value for name, value in run_counts.items() if value} | {
         "reclaim.pending_before": 7,
         "reclaim.pending_after": 1,
         "reclaim.dead_letters": 1,
@@ -195,7 +195,7 @@ async def test_a_page_with_entries_not_stored_is_marked(embedded: Endpoint, clie
 
 
 async def test_a_failed_run_is_a_failed_request_without_what_nobody_knows() -> None:
-    """Redis is away: no pending, no dead letters, no circuit; the counts are zero, and the reason is there."""
+    """Redis is away: no pending, no dead letters, no circuit; the counts are zero and not sent, the reason is."""
     run = await observed_run(SOMEWHERE, a_target(retry_attempts=1))
     with a_collector() as collector:
         await exporter_to(collector, clock=iter([100.0, 107.5]).__next__).send([run], OPERATION)
@@ -205,18 +205,20 @@ async def test_a_failed_run_is_a_failed_request_without_what_nobody_knows() -> N
     assert (request["success"], request["responseCode"]) == (False, "failed")
     assert request["properties"]["reason"].startswith("Unreachable: no connection to 127.0.0.1:1")
     assert DOCUMENTED - values(collector.envelopes).keys() - {"reclaim.telemetry_dropped"} == {
-        f"reclaim.{name}" for name in unknown | {"circuit"}
+        f"reclaim.{name}" for name in {*unknown, *COUNTS, "circuit"}
     }
+    assert not any(request["measurements"][name] for name in COUNTS)
     assert values(collector.envelopes)["reclaim.last_success_age_seconds"] == 7.5
 
 
 async def test_the_age_of_the_last_success_grows_until_a_run_goes_well() -> None:
     """Per target, by this process' own clock."""
-    times = iter([0.0, 10.0, 30.0, 55.0])
+    now = 0.0
     failed, well = observed(outcome=Outcome.FAILED), observed()
     with a_collector() as collector:
-        exporter = exporter_to(collector, clock=times.__next__)
-        for run in (failed, well, failed):
+        exporter = exporter_to(collector, clock=lambda: now)
+        for now, run in ((10.0, failed), (30.0, well), (55.0, failed)):  # noqa: B007  # the clock reads it
+            exporter.told_of(run.report)
             await exporter.send([run], OPERATION)
 
     ages = [values(batch)["reclaim.last_success_age_seconds"] for batch in collector.batches]
@@ -251,7 +253,8 @@ async def test_the_metrics_that_are_sent_are_those_in_the_document() -> None:
     with a_collector() as collector:
         exporter = exporter_to(collector)
         exporter.dropped.count = 1
-        await exporter.send([observed(pending_before={}, pending_after={"a": 1})], OPERATION)
+        counts = dict.fromkeys(COUNTS, 1)
+        await exporter.send([observed(pending_before={}, pending_after={"a": 1}, **counts)], OPERATION)
 
     assert values(collector.envelopes).keys() == DOCUMENTED
 
