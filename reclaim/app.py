@@ -164,7 +164,9 @@ class App:
         return _Ended(report, told)
 
     async def aclose(self) -> None:
-        """Close the client."""
+        """Leave what the handlers have entered, and close the client."""
+        resources = [unit.runner.handler.resource for unit in self.units.values()]
+        await asyncio.gather(*(one.leave() for one in resources if one is not None))
         if self.exporter is not None:
             self.exporter.close()
         await self.server.aclose()

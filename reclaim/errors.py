@@ -16,6 +16,7 @@ ReclaimError
 ├── HandlerTimeout         a handler took longer than it may, and was stopped
 ├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
 ├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
+├── NotEntered             the resource that a handler works with could not be opened
 ├── FitsNothing            a setting fits none of the entries that a run looked at
 ├── DeadLettersFull        there are as many dead letters as DEAD_LETTER_MAXLEN allows
 ├── IdsBeganAgain          a hash holds a version that its stream has not come to yet
@@ -134,6 +135,10 @@ class HandlerCancelled(ReclaimError):
 
 class HandlerExited(ReclaimError):
     """A handler raised SystemExit or the like. The process does not end because of it: the entry is charged."""
+
+
+class NotEntered(ReclaimError):
+    """The resource that a handler works with could not be entered. No entry is to blame, and none was claimed."""
 
 
 class FitsNothing(ReclaimError):

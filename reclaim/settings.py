@@ -18,7 +18,8 @@ from reclaim.reading import REQUIRED, Reader, Setting, Warned, rows, setting
 from reclaim.unused import look_for_unused
 
 DEFAULT_SCHEDULE = "*/20 * * * * *"
-HANDLER_LANES = 32  # a handler waits for others most of the time
+WAITING_LANES = 32  # for a handler that waits for others most of the time
+IN_REDIS = frozenset({"hash", "requeue", "forward"})  # the handlers that work in Redis alone
 TLS_PORT, PLAIN_PORT = 6380, 6379
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -65,11 +66,11 @@ class Target:
         kinds.NAME,
         "a hash field that keeps the ID of the entry stored, so that an older entry does not overwrite it",
     )
-    handler: str | None = setting(
+    handler: str = setting(
         "HANDLER",
-        None,
-        kinds.FUNCTION,
-        "`module:function`: an async function that takes one `Entry`, instead of the hash",
+        "hash",
+        kinds.HANDLER,
+        "what finishes an entry: `hash`, or `module:function`, an async function that takes one `Entry`",
     )
     order_key: str | None = setting(
         "ORDER_KEY",
@@ -84,7 +85,7 @@ class Target:
         "LANES",
         4,
         kinds.whole(1, 1024),
-        f"how many lanes are handled at the same time; with `HANDLER` the default is {HANDLER_LANES}",
+        f"how many lanes are handled at the same time; with a function or `http` the default is {WAITING_LANES}",
     )
     retry_attempts: int = setting(
         "RETRY_ATTEMPTS",
@@ -443,6 +444,6 @@ def _own(reader: Reader, at: int, listed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _target(reader: Reader) -> Target:
     given = reader.read_all(Target)
-    if given["handler"] and not reader.is_set(rows(Target)["lanes"]):
-        given["lanes"] = HANDLER_LANES
+    if given["handler"] not in IN_REDIS and not reader.is_set(rows(Target)["lanes"]):
+        given["lanes"] = WAITING_LANES
     return Target(**given)

@@ -98,10 +98,12 @@ async def a_runner(
 ) -> AsyncIterator[Runner]:
     """A runner for a target, with the handler that the target asks for unless another is given."""
     server = connect(settings_for(place, target), timeout_sec)
+    handler = handler or handlers.make(server, target)
     try:
-        own = handlers.own_errors(target)
-        yield Runner(target, server, handler or handlers.make(server, target), own=own, **changes)
+        yield Runner(target, server, handler, own=handlers.own_errors(target), **changes)
     finally:
+        if handler.resource is not None:
+            await handler.resource.leave()
         await server.aclose()
 
 

@@ -7,17 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, HandlerExited, MissingField, SettingsError, describe
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Needs
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed
 from reclaim.keys import Template
 
 HandlerFunction = Callable[[Entry], Awaitable[None]]
 
 
-class FunctionHandler:
+class FunctionHandler(Handler):
     """Calls the user's function for each entry."""
-
-    needs: Needs | None = None
-    at_once = False
 
     def __init__(self, function: HandlerFunction, key: Template) -> None:
         self._function = function

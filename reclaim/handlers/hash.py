@@ -7,7 +7,7 @@ from itertools import chain, repeat
 
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import IdsBeganAgain, NameTaken
-from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Keyed, Needs, Stored
+from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Handler, Keyed, Needs, Stored
 from reclaim.keys import Template
 from reclaim.names import written
 from reclaim.state.ask import Ask, Command, Reply
@@ -27,13 +27,13 @@ class Versions:
     group: bytes
 
 
-class HashHandler:
+class HashHandler(Handler):
     """Stores each entry as a Redis hash, its fields untouched (https://redis.io/docs/latest/commands/hset/)."""
 
     at_once = True
 
     def __init__(self, server: Server, key: Template, versions: Versions | None = None) -> None:
-        self.needs: Needs | None = Needs("HASH_KEY", key.text)
+        self.needs = Needs("HASH_KEY", key.text)
         self._server = server
         self._key = key
         self._versions = versions

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from reclaim.entry import Entry
+from reclaim.handlers.resource import Resource
 
 Keyed = tuple[bytes, Entry]  # an entry and its order key
 
@@ -48,15 +49,17 @@ class Needs:
 
 
 class Handler(Protocol):
-    """Stores entries, and says of each what came of it.
+    """Stores entries, and says of each what came of it. Name it as the base class: then what is not said is as here.
 
     Attributes:
         needs: the template that an entry must fit; None where any entry will do.
         at_once: whether one call of `store` takes many entries. If not, each call has one entry.
+        resource: what must be open while it works; None where nothing must. A run enters it before it claims anything.
     """
 
-    needs: Needs | None
-    at_once: bool
+    needs: Needs | None = None
+    at_once: bool = False
+    resource: Resource[Any] | None = None
 
     def order_key(self, entry: Entry) -> bytes:
         """Entries with the same order key are stored in ID order.

@@ -128,7 +128,7 @@ def _warned(env: Mapping[str, str], warnings: Sequence[tuple[str, str]]) -> Iter
 
 
 def _handler(server: Server, target: Target) -> Iterator[Check]:
-    named = [("HANDLER", target.handler)] if target.handler else []
+    named = [("HANDLER", target.handler)] if target.handler != "hash" else []
     own = (("RETRY_ON", target.retry_on), ("REJECT_ON", target.reject_on))
     named += [(name, ", ".join(of)) for name, of in own if of]
     if not named:

@@ -155,7 +155,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
     ]
     if target.delete_acknowledged:
         uses.append((keys.stream, uses[0][1], _DELETE))
-    if target.handler is None:
+    if target.handler == "hash":
         pattern = written(Template(target.hash_key).pattern)
         uses.append((hash_key, pattern, _VERSIONED if target.hash_version_field else _HASH))
     return uses

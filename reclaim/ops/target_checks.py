@@ -96,7 +96,7 @@ def _path(target: Target, idle: Reply) -> Iterator[Check]:
 
 async def _misfit(server: Server, target: Target, summary: Reply) -> list[Check]:
     """Whether the setting fits none of the pending entries, so that runs fail."""
-    handler = handlers.make(server, target) if target.handler is None else None
+    handler = handlers.make(server, target) if target.handler == "hash" else None
     if handler is None or handler.needs is None or isinstance(summary, Exception) or not summary[0]:
         return []
     try:
@@ -116,7 +116,7 @@ async def _misfit(server: Server, target: Target, summary: Reply) -> list[Check]
 def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
     if not newest:
         return
-    if target.handler is not None:
+    if target.handler != "hash":
         yield from _order_key(target, newest)
         return
     try:
@@ -130,7 +130,7 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
 
 def _names(target: Target, newest: Reply) -> Iterator[Check]:
     """Whether a hash would lose a value of the newest entry, because it has each name once."""
-    if target.handler is not None or not newest:
+    if target.handler != "hash" or not newest:
         return
     entry = Entry(*newest)
     version, duplicate = target.version_field_bytes, entry.duplicate_name()

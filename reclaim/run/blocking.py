@@ -28,12 +28,12 @@ class Blocking:
         longest_sec: how long the longest of them took.
     """
 
-    def __init__(self, target: str, handler: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, target: str, handler: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Make it; `handler` is what HANDLER names."""
         self.times = 0
         self.longest_sec = 0.0
         self._target = shortened(target, NAME_CHARS)
-        self._handler = shortened(handler or "hash", NAME_CHARS)
+        self._handler = shortened(handler, NAME_CHARS)
         self._clock = clock
 
     def watched(self, store: Callable[[], Coroutine[Any, Any, T]], entry: Entry) -> Awaitable[T]:

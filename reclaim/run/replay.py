@@ -25,6 +25,7 @@ from reclaim.run.attempts import Storing
 from reclaim.run.blocking import Blocking
 from reclaim.run.decisions import Decision, Judged, decide, judge, plan
 from reclaim.run.duplicates import Duplicates
+from reclaim.run.entering import enter
 from reclaim.run.lanes import Lanes
 from reclaim.run.order import HeldKeys, rounds
 from reclaim.run.rules import Rules
@@ -132,6 +133,7 @@ class Replay:
 
         Raises:
             LeaseHeld: a run has had the lease all the time.
+            NotEntered: the handler's resource could not be entered.
             ServerError, redis.exceptions.RedisError: Redis cannot be used; what was replayed until then is gone from
                 the dead letters.
             ValueError: an ID is not one of a stream, or `per_second` is not above 0.
@@ -144,6 +146,7 @@ class Replay:
         if dry_run or not chosen:
             return report
         async with self._lease(deadline) as lease:
+            await enter(self._handler, self._retries, deadline)
             held = HeldKeys() if upto is None else await self._held_after(upto)
             return await self._replay(chosen, report, held, lease, deadline, per_second, progress)
 

@@ -23,6 +23,7 @@ from reclaim.run.alive import AliveConsumers
 from reclaim.run.attempts import Storing
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims
+from reclaim.run.entering import enter
 from reclaim.run.fit import Fit, FitCheck
 from reclaim.run.group_watch import GroupWatch
 from reclaim.run.lanes import Lanes
@@ -237,6 +238,7 @@ class _Run:
                 await self._retries.call(self._limits.settle, self._hold_waiting)
             if self._has_tries:
                 await self._retries.call(self._limits.settle, partial(self._tries.remove_stale, self._not_due))
+            await enter(self._runner.handler, self._retries, self._limits.begin)
             return await self._loop().work_through(before.count)
         finally:
             keeper.cancel()

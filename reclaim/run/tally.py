@@ -31,7 +31,7 @@ class Tally:
         dead_letters_are_full: whether an entry could not be parked for want of room.
     """
 
-    def __init__(self, run_id: str, target: str, clock: Callable[[], float], handler: str | None = None) -> None:
+    def __init__(self, run_id: str, target: str, clock: Callable[[], float], handler: str = "hash") -> None:
         self.run_id = run_id
         self.target = target
         self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")

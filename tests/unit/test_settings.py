@@ -39,7 +39,7 @@ def test_three_settings_suffice() -> None:
                 min_idle_ms=10_000,
                 hash_key="tweet:{id}",
                 hash_version_field=None,
-                handler=None,
+                handler="hash",
                 order_key=None,
                 page_size=500,
                 lanes=4,
@@ -293,6 +293,13 @@ def test_a_bad_target_is_named_by_its_place(text: str, told: str) -> None:
 
 
 # --- handlers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("handler", ["requeue", "forward", "http"])
+async def test_a_handler_that_is_not_built_yet_is_refused(handler: str) -> None:
+    """It is said before anything is claimed, and not taken for the hash."""
+    with pytest.raises(SettingsError, match=f"HANDLER is '{handler}', which is not supported yet"):
+        await _app(handler)
 
 
 async def _app(handler: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from reclaim import __version__
 from reclaim.entry import Entry
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Needs
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed
 from reclaim.run.report import COUNTS, Outcome
 from reclaim.trace import Operation
 from tests.integration.observe.collector import (
@@ -165,11 +165,8 @@ async def test_times_are_those_of_the_run(embedded: Endpoint, client: Client) ->
     assert {datetime.fromisoformat(one["time"]) for one in of_kind(collector.envelopes, "Metric")} == {whole[1]}
 
 
-class Picky:
+class Picky(Handler):
     """A handler that fails every second entry."""
-
-    needs: Needs | None = None
-    at_once = False
 
     def order_key(self, entry: Entry) -> bytes:
         return entry.id

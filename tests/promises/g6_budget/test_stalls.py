@@ -26,7 +26,7 @@ FREEZE_SEC = 0.45
 TARGET_OF_STATES = a_target(min_idle_ms=60_000)  # so that on a slow machine a fresh entry is still called fresh
 
 
-class Frozen:
+class Frozen(Handler):
     """A handler that blocks the process once, just after the first page was claimed."""
 
     def __init__(self, handler: Handler, meanwhile: Callable[[], object]) -> None:
