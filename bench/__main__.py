@@ -15,6 +15,7 @@ from bench import billing, document
 from bench.idle import idle
 from bench.large import large
 from bench.many import many
+from bench.moves import moves
 from bench.scale import scale
 from bench.section import QUICK, Say, Section, Sizes, Table
 from bench.slow import slow
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "large": large,
     "idle": idle,
     "version": version_field,
+    "moves": moves,
     "lanes": lanes,
     "delay": delay,
     "many": many,

@@ -45,6 +45,11 @@ def key(number: int) -> bytes:
     return b"tweet:%d" % (FIRST_ID + number)
 
 
+def number_of(flat: Sequence[bytes]) -> int:
+    """The number of the tweet that has these fields."""
+    return int(as_dict(flat)[b"id"]) - FIRST_ID
+
+
 def expected(number: int, version_field: str | None) -> dict[bytes, bytes]:
     """What that hash is to hold."""
     fields = as_dict(tweet(number))

@@ -1,7 +1,7 @@
 """Owns the test bed: a server of its own, tweets put on it as pending entries, and whether all of them ended right."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ import hiredis
 import trustme
 from redis import Connection, SSLConnection
 
-from bench.backlog import Backlog, as_dict, entry_id, expected, key, tweet
+from bench.backlog import Backlog, as_dict, entry_id, expected, key, number_of, tweet
 from dev.server import HOST, Server
 from reclaim.keys import Keys
 
@@ -24,7 +24,19 @@ LONG_MS = 3_600_000  # idle for longer than any run here asks for
 AT_ONCE = 1_000
 CHECK_ALL_UP_TO, CHECK_ONE_IN = 100_000, 50  # comparing a million hashes would take longer than storing them
 SLOW_US = 10_000  # what SLOWLOG notes
-OURS = ("REDIS_", "STREAM_", "RECLAIM_", "RUN_", "MONITORING_", "MIN_IDLE_", "HASH_", "HANDLER", "ORDER_KEY", "LANES")
+OURS = (
+    "REDIS_",
+    "STREAM_",
+    "RECLAIM_",
+    "RUN_",
+    "MONITORING_",
+    "MIN_IDLE_",
+    "HASH_",
+    "HANDLER",
+    "ORDER_KEY",
+    "LANES",
+    "FORWARD_",
+)
 ALSO_OURS = ("PAGE_", "RETRY_", "MAX_DELIVERIES", "CIRCUIT_", "CONSUMER_TTL", "DEAD_LETTER_", "ALERT_", "APPLICATION")
 
 Command = tuple[bytes | str | int, ...]
@@ -145,6 +157,34 @@ class Bed:
             for count, what in ((summary[0], "pending"), (dead, "dead letters"), (lost, "lost")):
                 if count:
                     raise CheckFailed(f"{count} entries of {name} are {what}")
+
+    def check_copies(
+        self, backlog: Backlog, stream: str, *, behind: bool, more: Mapping[bytes, Callable[[bytes], bytes]]
+    ) -> None:
+        """See that all is settled, and that each tweet has one copy in this stream, which is as it should be.
+
+        Args:
+            backlog: of one stream.
+            stream: where the copies are.
+            behind: whether the entries themselves stand before them.
+            more: the fields that a copy has behind those of its tweet, each as made of the entry's ID.
+
+        Raises:
+            CheckFailed: it is not so.
+        """
+        self.check_settled(backlog)
+        start = f"({entry_id(backlog.count - 1).decode()}" if behind else "-"
+        left = set(range(backlog.count))
+        while some := self.send([("XRANGE", stream, start, "+", "COUNT", AT_ONCE)])[0]:
+            for copy_id, flat in some:  # those of different order keys come in any order
+                number = number_of(flat)
+                wanted = [*tweet(number), *(part for name, of in more.items() for part in (name, of(entry_id(number))))]
+                if [*flat] != wanted or number not in left:
+                    raise CheckFailed(f"{copy_id.decode()} in {stream} is no copy of a tweet, or a second one")
+                left.remove(number)
+            start = f"({some[-1][0].decode()}"
+        if left:
+            raise CheckFailed(f"{len(left)} tweets have no copy in {stream}")
 
     def check_handled(self, backlog: Backlog, stored: int) -> None:
         """See that all is settled, and that as many entries were handled as there were: each of them once.

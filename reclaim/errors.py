@@ -19,6 +19,9 @@ ReclaimError
 ├── NotEntered             the resource that a handler works with could not be opened
 ├── FitsNothing            a setting fits none of the entries that a run looked at
 ├── DeadLettersFull        there are as many dead letters as DEAD_LETTER_MAXLEN allows
+├── CannotMove             the stream that entries are to be moved to takes none
+├── NotMoved               an entry was left where it is: somebody else has it, or it waits for an earlier one
+├── TooManyRequeues        an entry was given back to its group as often as MAX_REQUEUES allows
 ├── IdsBeganAgain          a hash holds a version that its stream has not come to yet
 ├── MissingField           a template names a field that the entry does not have, or that is empty
 │   └── NameTaken          the entry has a field of its own where HASH_VERSION_FIELD keeps an ID
@@ -147,6 +150,18 @@ class FitsNothing(ReclaimError):
 
 class DeadLettersFull(ReclaimError):
     """There are as many dead letters as DEAD_LETTER_MAXLEN allows, so no entry can be parked."""
+
+
+class CannotMove(ReclaimError):
+    """The stream that entries are to be moved to takes none; the message says why. No entry is to blame."""
+
+
+class NotMoved(ReclaimError):
+    """An entry was left where it is: somebody else has claimed it, or an earlier one of its order key is not moved."""
+
+
+class TooManyRequeues(ReclaimError):
+    """The entry was given back to its group as often as MAX_REQUEUES allows."""
 
 
 class IdsBeganAgain(ReclaimError):

@@ -5,13 +5,14 @@ the row. Afterwards `python -m dev.settings_table` rewrites README.md and .env.e
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reclaim import kinds
 from reclaim.address import MAX_DB, Address
 from reclaim.errors import SettingsError
+from reclaim.forwarding import is_own, rings
 from reclaim.keys import Keys
 from reclaim.names import name_bytes
 from reclaim.reading import REQUIRED, Reader, Setting, Warned, rows, setting
@@ -70,7 +71,23 @@ class Target:
         "HANDLER",
         "hash",
         kinds.HANDLER,
-        "what finishes an entry: `hash`, or `module:function`, an async function that takes one `Entry`",
+        "what finishes an entry: `hash`; `requeue` (back to its group); `forward` (to another stream); or "
+        "`module:function`, an async function that takes one `Entry`",
+    )
+    max_requeues: int = setting(
+        "MAX_REQUEUES",
+        3,
+        kinds.whole(1, 1_000_000),
+        "with `HANDLER=requeue`: how often an entry is given back to its group; then it becomes a dead letter",
+    )
+    forward_stream: str | None = setting(
+        "FORWARD_STREAM", None, kinds.STREAM, "with `HANDLER=forward`: the stream that entries are forwarded to"
+    )
+    forward_maxlen: int = setting(
+        "FORWARD_MAXLEN",
+        0,
+        kinds.whole(0, 1_000_000_000),
+        "how many entries `FORWARD_STREAM` keeps, about, when reclaim adds one; 0: all",
     )
     order_key: str | None = setting(
         "ORDER_KEY",
@@ -191,6 +208,11 @@ class Target:
     def consumer_bytes(self) -> bytes:
         """Our consumer's name as Redis has it."""
         return name_bytes(self.consumer)
+
+    @property
+    def forward_stream_bytes(self) -> bytes:
+        """The name of the stream that entries are forwarded to, as Redis has it."""
+        return name_bytes(self.forward_stream or "")
 
     @property
     def version_field_bytes(self) -> bytes | None:
@@ -413,7 +435,9 @@ def _insights(reader: Reader) -> Insights | None:
 def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[Target, ...]:
     """The one target of STREAM_NAME, or those that RECLAIM_TARGETS lists."""
     if not reader.is_set(_TARGETS):
-        return (_target(reader),)
+        one = (_target(reader),)
+        _warn_of_forwarding(reader, one)
+        return one
     targets = tuple(
         _target(reader.within(f"{_TARGETS.name}[{at}].", _own(reader, at, listed), _shared(env)))
         for at, listed in enumerate(reader.read(_TARGETS) or ())
@@ -424,6 +448,7 @@ def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[Target, ...]:
         reader.problem(_TARGETS.name, repr(name), "each stream and group once")
     if len({target.keys.lease for target in complete}) < len(set(names)):
         reader.problem(_TARGETS.name, repr(", ".join(names)), "streams that differ by more than braces")
+    _warn_of_forwarding(reader, targets)
     return targets
 
 
@@ -442,8 +467,30 @@ def _own(reader: Reader, at: int, listed: Mapping[str, Any]) -> dict[str, Any]:
     return {names[key]: value for key, value in listed.items() if key in names}
 
 
+def _warn_of_forwarding(reader: Reader, targets: Sequence[Target]) -> None:
+    """Warn of a stream that nothing is forwarded to, and of rings."""
+    forwarding = {one.stream: one.forward_stream for one in targets if one.handler == "forward" and one.forward_stream}
+    row = rows(Target)["forward_stream"]
+    if reader.is_set(row) and not any(one.handler == "forward" for one in targets):
+        what = f"{row.name} is set, and no target has HANDLER=forward"
+        reader.warnings.append(Warned(what, f"set HANDLER=forward, or remove {row.name}"))
+    todo = "be sure that entries leave it: what nobody finishes there goes round for ever"
+    reader.warnings += (Warned(f"entries are forwarded in a ring: {one}", todo) for one in rings(forwarding))
+
+
 def _target(reader: Reader) -> Target:
     given = reader.read_all(Target)
+    if given["handler"] == "forward":
+        _check_destination(reader, given)
     if given["handler"] not in IN_REDIS and not reader.is_set(rows(Target)["lanes"]):
         given["lanes"] = WAITING_LANES
     return Target(**given)
+
+
+def _check_destination(reader: Reader, given: Mapping[str, Any]) -> None:
+    """A stream to forward to has to be named, and is none that the target works with itself."""
+    row, to = rows(Target)["forward_stream"], given["forward_stream"]
+    if to and given["stream"] and is_own(to, given["stream"], given["group"]):
+        reader.problem(reader.name(row), f"{to!r}, which is the target's own", "another stream")
+    elif not reader.is_set(row):
+        reader.problem(reader.name(row), "missing, and HANDLER is forward", "the stream to forward to")

@@ -1,13 +1,19 @@
 """Owns the choice of a handler: what finishes an entry before it is acknowledged."""
 
+from functools import partial
+
 from reclaim.errors import SettingsError
+from reclaim.handlers.forward import forwarded
 from reclaim.handlers.function import FunctionHandler, load
 from reclaim.handlers.hash import HashHandler, Versions
+from reclaim.handlers.moving import Fields, MovingHandler
 from reclaim.handlers.outcomes import Handler
 from reclaim.handlers.own_errors import own_errors as own_errors
+from reclaim.handlers.requeue import requeued, requeued_anew
 from reclaim.keys import Template
 from reclaim.settings import Target
 from reclaim.state.connection import Server
+from reclaim.state.moves import Moves
 
 
 def make(server: Server, target: Target) -> Handler:
@@ -19,7 +25,11 @@ def make(server: Server, target: Target) -> Handler:
     match target.handler:
         case "hash":
             return _hash(server, target)
-        case "requeue" | "forward" | "http":
+        case "requeue":
+            return _requeue(server, target)
+        case "forward":
+            return _forward(server, target)
+        case "http":
             raise SettingsError([f"HANDLER is {target.handler!r}, which is not supported yet"])
         case name:
             return FunctionHandler(load(name), _order_key(target))
@@ -34,3 +44,20 @@ def _hash(server: Server, target: Target) -> HashHandler:
     field, key = target.version_field_bytes, Template(target.hash_key)
     versions = None if field is None else Versions(field, target.keys.stream, target.group_bytes)
     return HashHandler(server, key, versions)
+
+
+def _requeue(server: Server, target: Target) -> MovingHandler:
+    fields = partial(requeued, most=target.max_requeues)
+    return _moving(server, target, target.keys.stream, 0, fields, requeued_anew)
+
+
+def _forward(server: Server, target: Target) -> MovingHandler:
+    fields = partial(forwarded, stream=target.keys.stream, group=target.group_bytes)
+    return _moving(server, target, target.forward_stream_bytes, target.forward_maxlen, fields, fields)
+
+
+def _moving(
+    server: Server, target: Target, to: bytes, most: int, fields: Fields, letter_fields: Fields
+) -> MovingHandler:
+    moves, of_letters = Moves.from_group(server, target, to, most), Moves.from_letters(server, target, to, most)
+    return MovingHandler(moves, of_letters, _order_key(target), fields, letter_fields)

@@ -1,6 +1,6 @@
 """Owns the handler's interface, and the outcomes: what can become of an entry that a handler gets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -27,6 +27,20 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The entry is in another place of a stream and acknowledged, both at one stroke: nothing is left to do.
+
+    Attributes:
+        just_now: False: it was pending no more. Our own move had happened and its answer was lost, or somebody else
+            has acknowledged the entry.
+        not_deleted: it stays in its stream all the same, because another group needs it (DELETE_ACKNOWLEDGED).
+    """
+
+    just_now: bool = True
+    not_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The entry is not stored, because of this error."""
 
@@ -35,9 +49,10 @@ class Failed:
 
 STORED: Final = Stored()
 SUPERSEDED: Final = Superseded()
+MOVED: Final = Moved()
 
 # The outcome of one entry that a handler got. Test its class, never its truth: a user's exception may be false.
-Handled = Stored | Superseded | Failed
+Handled = Stored | Superseded | Moved | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +70,13 @@ class Handler(Protocol):
         needs: the template that an entry must fit; None where any entry will do.
         at_once: whether one call of `store` takes many entries. If not, each call has one entry.
         resource: what must be open while it works; None where nothing must. A run enters it before it claims anything.
+        moves: whether it may acknowledge what it stores, at one stroke (`Moved`).
     """
 
     needs: Needs | None = None
     at_once: bool = False
     resource: Resource[Any] | None = None
+    moves: bool = False
 
     def order_key(self, entry: Entry) -> bytes:
         """Entries with the same order key are stored in ID order.
@@ -70,3 +87,11 @@ class Handler(Protocol):
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Store the entries, and say for each what came of it, in the same order."""
+
+    def for_letters(self, letter_id: Callable[[Entry], bytes]) -> "Handler":  # noqa: ARG002  # for those that move them
+        """The handler for a replay, whose entries come from the dead letters; itself, where that makes no difference.
+
+        Args:
+            letter_id: tells the ID of the dead letter that an entry was read from.
+        """
+        return self

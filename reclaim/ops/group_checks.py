@@ -1,4 +1,4 @@
-"""Owns the doctor's look at a stream's other groups: with DELETE_ACKNOWLEDGED they decide what stays in the stream."""
+"""Owns the doctor's look at other groups of a stream: they keep entries in it, and they read what is requeued."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,16 +16,20 @@ _NEVER_READ = b"0-0"
 
 
 async def examine_groups(server: Server, target: Target) -> list[Check]:
-    """Which groups keep entries in the stream; nothing where acknowledged entries stay in it anyway.
+    """Which groups keep entries in the stream, or see requeued ones twice; nothing where neither can be.
 
     Raises:
         ServerError, redis.exceptions.RedisError: the server does not answer.
     """
-    if not target.delete_acknowledged:
+    requeues = target.handler == "requeue"
+    if not (target.delete_acknowledged or requeues):
         return []
     ask = Ask.one(("XINFO", "GROUPS", target.keys.stream), _groups).or_error()
     (groups,) = await patiently(server, lambda: server.ask(ask))
-    return [] if isinstance(groups, Exception) else list(_checks(target, groups))
+    if isinstance(groups, Exception):
+        return []
+    kept = _checks(target, groups) if target.delete_acknowledged else ()
+    return [*kept, *(_requeued(target, groups) if requeues else ())]
 
 
 def _groups(reply: Reply) -> list[dict[bytes, Any]]:
@@ -49,6 +53,15 @@ def _checks(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[C
         yield warn(target.name, what, todo)
     else:
         yield ok(target.name, "DELETE_ACKNOWLEDGED: no other group reads the stream, so nothing keeps entries in it")
+
+
+def _requeued(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[Check]:
+    """What is requeued is a new entry of the stream, and so every group reads it."""
+    others = [one for one in groups if one[b"name"] != target.group_bytes]
+    if others:
+        named = ", ".join(written(one[b"name"]) for one in others[:MOST_NAMED])
+        what = f"HANDLER=requeue: the stream is also read by {_many(others)}, and sees requeued entries twice: {named}"
+        yield warn(target.name, what, "be sure that its consumers can bear that, or let HANDLER be another")
 
 
 def _why_it_keeps(group: Mapping[bytes, Any], ours: Mapping[bytes, Any]) -> str:

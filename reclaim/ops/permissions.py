@@ -47,6 +47,8 @@ _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-
 _LETTERS_AND_LOST: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
+# XREVRANGE is for an entry with more fields than a script can pass on; XDEL takes back what was added in vain.
+_MOVED_TO: Sequence[Command] = (("XADD", "*", "f", "v"), ("XDEL", "0-0"), ("XREVRANGE", "-", "-"), ("EVAL",))
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
 # We send these too, but do not rehearse them, because a rehearsal itself uses them.
@@ -155,6 +157,9 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
     ]
     if target.delete_acknowledged:
         uses.append((keys.stream, uses[0][1], _DELETE))
+    if target.handler in {"requeue", "forward"}:
+        to = keys.stream if target.handler == "requeue" else target.forward_stream_bytes
+        uses.append((to, written(glob_of(to)), _MOVED_TO))
     if target.handler == "hash":
         pattern = written(Template(target.hash_key).pattern)
         uses.append((hash_key, pattern, _VERSIONED if target.hash_version_field else _HASH))

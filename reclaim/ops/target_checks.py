@@ -50,6 +50,7 @@ async def examine(server: Server, target: Target) -> list[Check]:
         *_hash_key(target, newest),
         *_names(target, newest),
         *await examine_groups(server, target),
+        *await _destination(server, target),
         *await _permissions(server, target, newest),
     ]
 
@@ -126,6 +127,23 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
         yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {exc}", todo)
     else:
         yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {written(key)}")
+
+
+async def _destination(server: Server, target: Target) -> list[Check]:
+    """Whether the stream that entries are forwarded to is one, or may become one."""
+    if target.handler != "forward":
+        return []
+    to = written(target.forward_stream_bytes)
+    ask = plain("XINFO", "STREAM", target.forward_stream_bytes).or_error()
+    (about,) = await patiently(server, lambda: server.ask(ask))
+    if not isinstance(about, Exception):
+        return [ok(target.name, f"entries are forwarded to the stream {to}")]
+    if "no such key" in str(about):
+        what = f"the stream {to} is not there yet; the first entry that is forwarded makes it, without a group"
+        return [warn(target.name, what, "check FORWARD_STREAM, and make the group of its consumers from ID 0")]
+    if error_code(about) == "WRONGTYPE":
+        return [fail(target.name, f"the key {to} is not a stream", "check FORWARD_STREAM")]
+    return []  # permissions are a finding of their own
 
 
 def _names(target: Target, newest: Reply) -> Iterator[Check]:

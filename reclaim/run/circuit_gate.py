@@ -102,7 +102,7 @@ class CircuitGate:
         """Count a page's failures, or say what came of a probe (G4); pass on a service's wish that we wait."""
         failed = len(failures(judged.decisions, self._rules))
         parked = sum(one.verdict is Verdict.PARK for one in judged.decisions)
-        settled = len(judged.done) + parked
+        settled = len(judged.finished) + parked
         if self.probing:
             if failed or settled:
                 await self.end_probe(failed=not settled)

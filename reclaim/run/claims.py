@@ -38,6 +38,8 @@ class Page:
         renewed_at: when its claim was sent, or what renewed the claim last; by the run's clock.
         is_settling: from here on an entry that is no longer ours is our own doing.
         taken: IDs of entries that somebody else has claimed meanwhile.
+        handed_over: IDs of entries given to a handler that acknowledges them itself: gone from the pending list, they
+            are not taken by anybody.
         lost: entries that left the stream meanwhile, by ID, with their place in the ledger of lost entries (`Kept`).
         checking: locked while the run checks whose the entries are.
     """
@@ -51,6 +53,7 @@ class Page:
     renewed_at: float
     is_settling: bool = False
     taken: set[bytes] = field(default_factory=set)
+    handed_over: set[bytes] = field(default_factory=set)
     lost: dict[bytes, bytes | None] = field(default_factory=dict)
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -60,7 +63,11 @@ class Page:
 
 
 class Claims:
-    """All pages that one run has claimed and not settled yet."""
+    """All pages that one run has claimed and not settled yet.
+
+    Attributes:
+        moves: whether the handler acknowledges entries itself.
+    """
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class Claims:
         self._name = target.name
         self._watch = watch
         self._order_key = handler.order_key
+        self.moves = handler.moves
         self._rules = rules
         self._refunds = refunds
         self._tally = tally
@@ -110,6 +118,19 @@ class Claims:
                 except Exception as exc:  # noqa: BLE001  # the next turn tries again; the run itself sees what is wrong
                     logger.warning("reclaim %s: claims not renewed: %s", self._name, describe(exc))
 
+    def hand_over(self, page: Page, some: Sequence[Keyed]) -> None:
+        """Note that the handler has these entries from now on."""
+        if self.moves:
+            page.handed_over.update(entry.id for _, entry in some)
+
+    async def are_lost(self, gone: Sequence[Keyed]) -> bool:
+        """Whether entries that were pending no more when they were to be moved are gone with their group (G2).
+
+        If they are not, our own move had happened, or somebody else has acknowledged them.
+        """
+        rows = [Row(one.id, one.consumer, one.idle_ms, one.deliveries) for _, one in gone]
+        return await self._retries.call(self._limits.settle, partial(self._watch.check, rows))
+
     async def taken(self, page: Page) -> AbstractSet[bytes]:
         """The IDs of the page's entries that somebody else has claimed.
 
@@ -135,12 +156,13 @@ class Claims:
             kept = await self._refunds.keep([entry for entry in page.entries if entry.id not in left])
             page.renewed_at = asked_at
             page.lost |= kept.lost
-            if kept.gone and not page.is_settling:
-                page.taken |= kept.gone
-                if await self._watch.check(rows_of(page.entries, kept.gone)):
+            gone = kept.gone - page.handed_over
+            if gone and not page.is_settling:
+                page.taken |= gone
+                if await self._watch.check(rows_of(page.entries, gone)):
                     return
-                page.account.add(taken=len(kept.gone))
-                logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(kept.gone))
+                page.account.add(taken=len(gone))
+                logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(gone))
 
     async def give_back(self) -> None:
         """Refund all entries that are not settled, because the run ends (G5)."""

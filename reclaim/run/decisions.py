@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry
 from reclaim.errors import DeadLettersFull, MissingField, OutOfTime, describe, said
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Keyed, Stored, Superseded
+from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Keyed, Moved, Stored, Superseded
 from reclaim.run.order import HeldKeys, digest
 from reclaim.run.rules import Rules
 from reclaim.state.tries import Try
@@ -42,15 +42,21 @@ class Judged:
 
     Attributes:
         done: stored or superseded, and so to be acknowledged.
-        decisions: one for each other entry.
+        decisions: one for each entry that is neither done nor moved.
         superseded: how many of `done` were superseded.
         duplicates: a name for each entry of `done` that has one more than once, so that only its last value is stored.
+        moved: stored and acknowledged at one stroke: nothing that happens later holds them back.
+        gone: pending no more when they were to be moved: an answer was lost, or somebody else acknowledged them.
+        not_deleted: how many of `moved` and `gone` stay in their stream because another group needs them.
     """
 
     done: Sequence[Keyed] = ()
     decisions: Sequence[Decision] = ()
     superseded: int = 0
     duplicates: Sequence[bytes] = ()
+    moved: Sequence[Keyed] = ()
+    gone: Sequence[Keyed] = ()
+    not_deleted: int = 0
 
     @classmethod
     def joined(cls, parts: Iterable["Judged"]) -> "Judged":
@@ -58,13 +64,23 @@ class Judged:
         done: list[Keyed] = []
         decisions: list[Decision] = []
         duplicates: list[bytes] = []
-        superseded = 0
+        moved: list[Keyed] = []
+        gone: list[Keyed] = []
+        superseded, not_deleted = 0, 0
         for part in parts:
             done += part.done
             decisions += part.decisions
             superseded += part.superseded
             duplicates += part.duplicates
-        return cls(done, decisions, superseded, tuple(duplicates))
+            moved += part.moved
+            gone += part.gone
+            not_deleted += part.not_deleted
+        return cls(done, decisions, superseded, tuple(duplicates), tuple(moved), tuple(gone), not_deleted)
+
+    @property
+    def finished(self) -> Sequence[Keyed]:
+        """What is done, moved or gone: nothing more is to be done for it but to acknowledge what is done."""
+        return [*self.done, *self.moved, *self.gone] if self.moved or self.gone else self.done
 
     @property
     def all_settled(self) -> bool:
@@ -116,6 +132,23 @@ def plan(keyed: Sequence[Keyed], held: HeldKeys, rules: Rules) -> Plan:
     return Plan(to_store, decided)
 
 
+def without_overtaking(planned: Plan) -> Plan:
+    """The same plan, but entries wait that come after one to be parked in their order key (G3).
+
+    For a handler that moves entries: what is moved cannot be held back any more if no dead letter can be made.
+    """
+    waits_for = HeldKeys()
+    for decision in planned.decided:
+        if decision.verdict is Verdict.PARK:
+            waits_for.hold(decision.key, decision.entry)
+    if waits_for.is_empty:
+        return planned
+    later = [one for one in planned.to_store if waits_for.holds(*one)]
+    to_store = [one for one in planned.to_store if not waits_for.holds(*one)]
+    held = [Decision(*one, Verdict.HELD, HELD_BACK) for one in later]
+    return Plan(to_store, [*planned.decided, *held])
+
+
 def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> Plan:
     """The lane without what somebody else has taken, and without what comes after it in its order key (G3)."""
     stuck: set[bytes] = set()
@@ -136,11 +169,13 @@ def without_taken(lane: Sequence[Keyed], taken: AbstractSet[bytes]) -> Plan:
 
 def again(lane: Sequence[Keyed], outcomes: Sequence[Handled], rules: Rules) -> list[int]:
     """Where in the lane a further attempt is wanted: from each key's first error that may pass."""
-    if outcomes.count(STORED) == len(outcomes):
+    if not _any_failed(outcomes):
         return []
     stuck: set[bytes] = set()
     places = []
     for at, ((key, _), outcome) in enumerate(zip(lane, outcomes, strict=True)):
+        if isinstance(outcome, Moved):
+            continue
         if key in stuck or (isinstance(outcome, Failed) and rules.verdict(outcome.error) is Verdict.RETRY):
             stuck.add(key)
             places.append(at)
@@ -151,17 +186,25 @@ def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], rules: Rules) ->
     """Which entries are done, and what becomes of each other one. Both sequences are in ID order.
 
     G1: an entry is done only if the class of its outcome says so. G3: after the first entry of a key that neither is
-    done nor will be parked, the key's later entries are held, stored or not.
+    done nor will be parked, the key's later entries are held, stored or not. A handler that moves entries moves none
+    of them.
     """
     if outcomes.count(STORED) == len(outcomes):
         return Judged(keyed)
+    if outcomes.count(MOVED) == len(outcomes):
+        return Judged(moved=keyed)
     done: list[Keyed] = []
     decisions: list[Decision] = []
     duplicates: list[bytes] = []
+    moved: list[Keyed] = []
+    gone: list[Keyed] = []
     held: set[bytes] = set()
-    superseded = 0
+    superseded, not_deleted = 0, 0
     for (key, entry), outcome in zip(keyed, outcomes, strict=True):
-        if key in held:
+        if isinstance(outcome, Moved):
+            (moved if outcome.just_now else gone).append((key, entry))
+            not_deleted += outcome.not_deleted
+        elif key in held:
             decisions.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
         elif isinstance(outcome, Stored | Superseded):  # nothing else is done
             done.append((key, entry))
@@ -173,7 +216,14 @@ def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], rules: Rules) ->
             decisions.append(decision)
             if not decision.verdict.settles:
                 held.add(key)
-    return Judged(done, decisions, superseded, tuple(duplicates))
+    return Judged(done, decisions, superseded, tuple(duplicates), tuple(moved), tuple(gone), not_deleted)
+
+
+def _any_failed(outcomes: Sequence[Handled]) -> bool:
+    """Whether any outcome is a failure; nearly always all are alike, and that is seen fast."""
+    if outcomes.count(STORED) == len(outcomes) or outcomes.count(MOVED) == len(outcomes):
+        return False
+    return any(isinstance(outcome, Failed) for outcome in outcomes)
 
 
 def judge(key: bytes, entry: Entry, error: Exception, rules: Rules) -> Decision:
@@ -227,7 +277,8 @@ def with_unparked(judged: Judged, unparked: Mapping[bytes, Exception]) -> Judged
     stuck = {decision.key for decision in judged.decisions if decision.entry.id in unparked}
     decisions = [_not_parked(decision, unparked) for decision in judged.decisions]
     decisions += (Decision(key, entry, Verdict.HELD, HELD_BACK) for key, entry in judged.done if key in stuck)
-    return Judged([keyed for keyed in judged.done if keyed[0] not in stuck], decisions)
+    done = [keyed for keyed in judged.done if keyed[0] not in stuck]
+    return replace(judged, done=done, decisions=decisions)
 
 
 def _not_parked(decision: Decision, unparked: Mapping[bytes, Exception]) -> Decision:

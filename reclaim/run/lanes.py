@@ -17,20 +17,23 @@ Store = Callable[[Sequence[Keyed]], Awaitable[Judged]]  # stores entries with on
 class Lanes:
     """The lanes of one run: so many lists of entries are in work at the same time, whichever pages they are of."""
 
-    def __init__(self, lanes: int, *, at_once: bool) -> None:
+    def __init__(self, lanes: int, *, at_once: bool, undivided: bool = False) -> None:
         """Make them.
 
         Args:
             lanes: how many.
             at_once: whether the handler stores a list of entries in one call.
+            undivided: whether a page is one list, and not one for each lane: a script that moves entries looks at
+                neighbours together.
         """
         self._lanes = lanes
         self._at_once = at_once
+        self._lists = 1 if undivided else lanes
         self._free = asyncio.Semaphore(lanes)
 
     def split(self, keyed: Sequence[Keyed]) -> deque[list[Keyed]]:
         """The lists that lanes take up one after another; all entries of an order key are in one of them."""
-        return deque(by_hash(keyed, self._lanes) if self._at_once else by_key(keyed))
+        return deque(by_hash(keyed, self._lists) if self._at_once else by_key(keyed))
 
     async def store(self, lists: deque[list[Keyed]], store: Store, turn: Turn) -> Judged:
         """Have all lists stored. If one lane raises, the others stop: they would store what the run gives back."""

@@ -40,7 +40,7 @@ class NothingSettled:
     """What a run tried, what it charged, and whether it settled anything.
 
     Attributes:
-        has_settled: whether an entry was stored, superseded or parked.
+        has_settled: whether an entry was stored, superseded, moved or parked.
         tried: how many entries met an error that counts for the circuit.
         charges: the tries that were charged, while nothing was settled.
     """
@@ -54,7 +54,7 @@ class NothingSettled:
 
     def note(self, judged: Judged, rules: Rules) -> None:
         """Note what became of a page's entries."""
-        if judged.done or any(one.verdict is Verdict.PARK for one in judged.decisions):
+        if judged.finished or any(one.verdict is Verdict.PARK for one in judged.decisions):
             self.has_settled = True
             self.charges.clear()
         for decision in failures(judged.decisions, rules):

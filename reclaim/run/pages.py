@@ -1,12 +1,23 @@
 """Owns the life of a page: it is planned, it has its turn, its entries are stored in lanes, and it is settled."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from reclaim.handlers.outcomes import Keyed
 from reclaim.run.attempts import Storing
 from reclaim.run.claims import Claims, Page
-from reclaim.run.decisions import NOTHING, Judged, Plan, apart, decide, plan, unhandled_in_turn, without_taken
+from reclaim.run.decisions import (
+    NOTHING,
+    Judged,
+    Plan,
+    apart,
+    decide,
+    plan,
+    unhandled_in_turn,
+    without_overtaking,
+    without_taken,
+)
 from reclaim.run.duplicates import Duplicates
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import Halt
@@ -74,6 +85,8 @@ class Pages:
 
     def _plan(self, page: Page, keyed: Sequence[Keyed]) -> Plan:
         planned = plan(keyed, self._held, self._rules)
+        if self._claims.moves:
+            planned = without_overtaking(planned)
         page.turn.begin(len(planned.decided))
         return planned
 
@@ -87,11 +100,16 @@ class Pages:
                 return NOTHING
             ours = without_taken(some, taken)
             to_store, decided = ours.to_store, Judged(decisions=ours.decided)
+        self._claims.hand_over(page, to_store)
         outcomes = await self._storing.store(to_store, partial(self._claims.taken, page))
         judged = decide(to_store, outcomes, self._rules)
         if decided.decisions or judged.decisions:
             page.turn.has_failures = True
         page.account.add(stored=len(judged.done) - judged.superseded)
+        if judged.gone and await self._claims.are_lost(judged.gone):
+            judged = replace(judged, gone=())
+        if judged.moved or judged.gone:
+            _take_off(page, judged)
         if judged.superseded:
             page.account.add(superseded=judged.superseded)
         if judged.duplicates:
@@ -103,8 +121,17 @@ class Pages:
         """The entries that the run leaves alone as it ends. They hold back later ones, on the next pages too (G3)."""
         if self._halt.ending() is None:
             return ()
-        known = {entry.id for _, entry in judged.done} | {decision.entry.id for decision in judged.decisions}
+        known = {entry.id for _, entry in judged.finished} | {decision.entry.id for decision in judged.decisions}
         left = [one for one in page.keyed if one[1].id not in known]
         for key, entry in left:
             self._held.hold(key, entry)
         return left
+
+
+def _take_off(page: Page, judged: Judged) -> None:
+    """Count what is moved or gone, and take it off the page at once: nothing is kept fresh or acknowledged for it."""
+    off = [*judged.moved, *judged.gone]
+    page.account.add(acknowledged=len(off), moved=len(judged.moved))
+    if judged.not_deleted:
+        page.account.add(not_deleted=judged.not_deleted)
+    page.without({entry.id for _, entry in off})

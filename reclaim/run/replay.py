@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from reclaim.entry import id_number
+from reclaim.entry import Entry, id_number
 from reclaim.errors import LeaseHeld, MissingField, OutOfTime, describe
 from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.reasons import Reasons
@@ -224,7 +224,10 @@ class Replay:
     ) -> ReplayReport:
         """Replay page after page, until the time is up."""
         blocking = Blocking(self._target.name, self._target.handler)
-        storing = Storing(self._handler, self._retries, self._rules, deadline, self._hangs_sec, blocking)
+
+        def storing(handler: Handler) -> Storing:
+            return Storing(handler, self._retries, self._rules, deadline, self._hangs_sec, blocking)
+
         pages = _Pages(self._letters, self._handler, storing, self._rules, held, self._target)
         most = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))
         left, bodies = deque(chosen), self._letters.bodies()
@@ -248,11 +251,18 @@ class _Pages:
     """What one replay does with each page of dead letters."""
 
     def __init__(
-        self, letters: DeadLetters, handler: Handler, storing: Storing, rules: Rules, held: HeldKeys, target: Target
+        self,
+        letters: DeadLetters,
+        handler: Handler,
+        storing: Callable[[Handler], Storing],
+        rules: Rules,
+        held: HeldKeys,
+        target: Target,
     ) -> None:
         self._letters = letters
         self._order_key = handler.order_key
-        self._storing = storing
+        self._storing = storing(handler.for_letters(self._letter_id))
+        self._of_entry: Mapping[int, DeadLetter] = {}  # of the page; two of them may be of the same entry ID
         self._rules = rules
         self._held = held
         self._lanes = Lanes(target.lanes, at_once=handler.at_once)
@@ -261,7 +271,7 @@ class _Pages:
     async def handle(self, letters: Sequence[DeadLetter]) -> ReplayReport:
         """Replay these dead letters, at most one of each order key at a time; each round is settled before the next."""
         report = ReplayReport()
-        of_entry = {id(letter.entry): letter for letter in letters}  # two of them may be of the same entry ID
+        self._of_entry = {id(letter.entry): letter for letter in letters}
         keyed: list[Keyed] = []
         for letter in letters:
             try:
@@ -269,8 +279,11 @@ class _Pages:
             except MissingField as exc:  # it has no order key, and so holds nothing back
                 report += await self._keep(letter, judge(b"", letter.entry, exc, self._rules))
         for some in rounds(keyed):
-            report += await self._settle(await self._store(some), of_entry)
+            report += await self._settle(await self._store(some))
         return report
+
+    def _letter_id(self, entry: Entry) -> bytes:
+        return self._of_entry[id(entry)].id
 
     async def _store(self, keyed: Sequence[Keyed]) -> Judged:
         planned = plan(keyed, self._held, self._rules)
@@ -280,21 +293,24 @@ class _Pages:
     async def _attempt(self, some: Sequence[Keyed]) -> Judged:
         return decide(some, await self._storing.store(some), self._rules)
 
-    async def _settle(self, judged: Judged, of_entry: Mapping[int, DeadLetter]) -> ReplayReport:
-        """Remove what is stored, and only that (G1); let what is not hold back later ones (G3); write down why."""
+    async def _settle(self, judged: Judged) -> ReplayReport:
+        """Remove what is stored, and only that (G1); let what is not hold back later ones (G3); write down why.
+
+        What is moved is removed already.
+        """
         self._duplicates.tell(judged.duplicates)
-        done = [of_entry[id(entry)].id for _, entry in judged.done]
-        report = ReplayReport(replayed=await self._letters.discard(done))
+        report = ReplayReport(replayed=len(judged.moved), missing=len(judged.gone))
+        report += ReplayReport(replayed=await self._letters.discard([self._letter_id(one) for _, one in judged.done]))
         for decision in judged.decisions:
             self._held.hold(decision.key, decision.entry)
         for decision in judged.decisions:
-            report += await self._keep(of_entry[id(decision.entry)], decision)
+            report += await self._keep(self._of_entry[id(decision.entry)], decision)
         return report
 
     async def _keep(self, letter: DeadLetter, decision: Decision) -> ReplayReport:
         """Keep a dead letter that was not stored; with its new error, if it is to blame itself."""
         error = decision.error
-        if error is None:
+        if error is None or decision.verdict is Verdict.HELD:
             return ReplayReport(held=1)
         if isinstance(error, OutOfTime):
             return ReplayReport(left=1)

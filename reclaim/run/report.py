@@ -98,7 +98,8 @@ class Counts:
     Attributes:
         claimed: taken over.
         stored: handled without an error.
-        acknowledged: gone from the pending list because they were stored or superseded.
+        acknowledged: gone from the pending list because they were stored, superseded or moved, or because somebody
+            else had acknowledged what was to be moved.
         superseded: not stored, because their hash already held what a newer entry stored.
         parked: put among the dead letters and acknowledged.
         retried: left pending and refunded, because what went wrong was not their fault.
@@ -110,6 +111,7 @@ class Counts:
         duplicate_fields: stored, but a name occurs in them more than once, and their hash has its last value only.
         not_deleted: acknowledged, and still in the stream because another group needs them (DELETE_ACKNOWLEDGED).
         lost_at_most: pending, and gone with their stream or group: at most so many that cannot be named.
+        moved: given back to their group, or forwarded, and acknowledged in the same step.
     """
 
     claimed: int = 0
@@ -126,6 +128,7 @@ class Counts:
     duplicate_fields: int = 0
     not_deleted: int = 0
     lost_at_most: int = 0
+    moved: int = 0
 
     def numbers(self) -> dict[str, int]:
         """The numbers by their names, in this order."""

@@ -294,7 +294,7 @@ class _Run:
         runner, limits = self._runner, self._limits
         return Pages(
             claims=self._claims,
-            lanes=Lanes(self._target.lanes, at_once=runner.handler.at_once),
+            lanes=Lanes(self._target.lanes, at_once=runner.handler.at_once, undivided=runner.handler.moves),
             storing=Storing(
                 runner.handler,
                 self._retries,

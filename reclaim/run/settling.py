@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from reclaim.entry import Entry, id_number
-from reclaim.errors import DeadLettersFull, IdsBeganAgain
+from reclaim.errors import DeadLettersFull, IdsBeganAgain, TooManyRequeues
 from reclaim.handlers.outcomes import Keyed
 from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
@@ -83,14 +83,14 @@ class Settler:
         """
         page.is_settling = True
         now_ms = time.time_ns() // 1_000_000
-        if not self._gate.probing and (judged.done or self._tally.counts.acknowledged):
+        if not self._gate.probing and (judged.finished or self._tally.counts.acknowledged):
             judged = with_outlasted(judged, self._rules, now_ms)
         judged = await self._park(page, judged)
         self._hold_back(judged.decisions)
         tries = self._record(judged, now_ms)
         self._charge(page, judged.decisions)
-        await self._acknowledge(page, judged.done, tries)
-        await self._account_for_lost(page, judged.done)
+        await self._acknowledge(page, judged, tries)
+        await self._account_for_lost(page, judged.finished)
         await self._refund(page, judged.decisions)
         await self._gate.tell(judged)
         _stop_if_told(judged.decisions)
@@ -152,17 +152,22 @@ class Settler:
         self._count(page, charged)
         page.without({decision.entry.id for decision in charged})
 
-    async def _acknowledge(self, page: Page, done: Sequence[Keyed], tries: Sequence[Ask[Reply]]) -> None:
+    async def _acknowledge(self, page: Page, judged: Judged, tries: Sequence[Ask[Reply]]) -> None:
         """Acknowledge what is stored (G1), and see on the way whether the circuit was opened elsewhere (G4).
+
+        What is moved is acknowledged already.
 
         The records of tries go along. No page fails for one that cannot be kept: delivery counts decide then.
         """
-        if not done:
+        finished = judged.finished
+        if not finished:
             await self._in_time(partial(self._tries.send, tries))
             return
         kept = [ask.or_error() for ask in tries]
-        left: Sequence[Entry] = [entry for _, entry in done]
-        while left:
+        left: Sequence[Entry] = [entry for _, entry in judged.done]
+        is_first = True
+        while left or is_first:
+            is_first = False
             said, opened, _, *answers = await self._retries.call(
                 self._limits.settle, partial(self._ask, left, self._fit.mark(), kept)
             )
@@ -175,7 +180,7 @@ class Settler:
                 await self._in_time(self._watch.check)
             left = said.left
         # Not along with the acknowledgement: if that is refused, the entry is still pending, and needs its record.
-        await self._in_time(partial(self._tries.send, self._tries.change({}, [entry.id for _, entry in done])))
+        await self._in_time(partial(self._tries.send, self._tries.change({}, [entry.id for _, entry in finished])))
 
     async def _in_time(self, call: Callable[[], Awaitable[object]]) -> None:
         """Wait no longer than pages may be settled (G6); the call itself fails for nothing that Redis answers."""
@@ -187,11 +192,11 @@ class Settler:
         """Acknowledge entries; the answers are an `Acknowledged`, whether the circuit is open, and the rest."""
         return await self._server.ask(self._pending.acknowledge(entries), self._gate.is_open(), mark, *tries)
 
-    async def _account_for_lost(self, page: Page, done: Sequence[Keyed]) -> None:
-        """Count the entries that left the stream while they were handled; those that are done are not lost (G2)."""
+    async def _account_for_lost(self, page: Page, finished: Sequence[Keyed]) -> None:
+        """Count the entries that left the stream while they were handled; those that are finished are not lost (G2)."""
         if not page.lost:
             return
-        lost = page.lost.keys() - {entry.id for _, entry in done}
+        lost = page.lost.keys() - {entry.id for _, entry in finished}
         places = [place for one, place in page.lost.items() if one not in lost and place is not None]
         if places:
             await self._retries.call(self._limits.settle, lambda: self._lost_entries.strike(places))
@@ -224,12 +229,14 @@ class Settler:
     def _parking(self, decision: Decision) -> Parking:
         if decision.error is None:
             return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
-        if isinstance(decision.error, IdsBeganAgain):
-            return Parking(decision.entry, Reason.IDS_BEGAN_AGAIN, decision.reason)
+        for kind, why in _PARKED_FOR_ERROR.items():
+            if isinstance(decision.error, kind):
+                return Parking(decision.entry, why, decision.reason)
         reason = _PARKED_FOR.get(self._rules.verdict(decision.error), Reason.BAD_ENTRY)
         return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))
 
 
+_PARKED_FOR_ERROR = {IdsBeganAgain: Reason.IDS_BEGAN_AGAIN, TooManyRequeues: Reason.MAX_REQUEUES}
 _PARKED_FOR = {Verdict.FAIL: Reason.FAILED, Verdict.RETRY: Reason.RETRIED_TOO_LONG}
 
 

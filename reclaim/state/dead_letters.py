@@ -52,6 +52,7 @@ class Reason(Enum):
     BAD_ENTRY = "bad_entry"  # it can never be stored: a missing field, a key of another type, rejected by the handler
     FAILED = "failed"  # the handler raised at its last delivery
     IDS_BEGAN_AGAIN = "ids_began_again"  # its hash holds a version that the stream, made anew, has not come to yet
+    MAX_REQUEUES = "max_requeues"  # it was given back to its group as often as MAX_REQUEUES allows
     RETRIED_TOO_LONG = "retried_too_long"  # it met an outage for too long, while other entries were stored
     MAX_DELIVERIES = "max_deliveries"  # delivered too often without an end: it may be what kills the process
 

@@ -85,8 +85,8 @@ class PendingList:
         return Ask.one(("XINFO", "CONSUMERS", self._stream, self._group), read)
 
     def acknowledge(self, entries: Sequence[Entry]) -> Ask[Acknowledged]:
-        """Acknowledge the entries."""
-        return self._acknowledger.ask(entries)
+        """Acknowledge the entries; they may be none."""
+        return self._acknowledger.ask(entries) if entries else Ask((), lambda _: Acknowledged())
 
     async def sweep(self, idle_ms: int) -> list[str]:
         """Remove consumers that have nothing pending and have been idle longer; never our own. Return their names."""

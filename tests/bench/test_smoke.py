@@ -31,6 +31,7 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
         "Scale",
         "Slow commands",
         "Large entries",
+        "Requeue and forward",
         "A handler that waits",
         "A slower network",
         "Many targets",

@@ -1,5 +1,6 @@
 """The settings: what they are by default, and what is said about bad ones."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -295,11 +296,56 @@ def test_a_bad_target_is_named_by_its_place(text: str, told: str) -> None:
 # --- handlers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("handler", ["requeue", "forward", "http"])
+@pytest.mark.parametrize("handler", ["http"])
 async def test_a_handler_that_is_not_built_yet_is_refused(handler: str) -> None:
     """It is said before anything is claimed, and not taken for the hash."""
     with pytest.raises(SettingsError, match=f"HANDLER is '{handler}', which is not supported yet"):
         await _app(handler)
+
+
+@pytest.mark.G9
+def test_forwarding_needs_another_stream() -> None:
+    """Not its own, nor one of the keys that are kept beside it."""
+    forward = {"HANDLER": "forward"}
+
+    assert problems(**forward) == [
+        "FORWARD_STREAM is missing, and HANDLER is forward; allowed: the stream to forward to"
+    ]
+    for own in ("s", "{s}:reclaim:g:dead"):
+        assert problems(**forward, FORWARD_STREAM=own) == [
+            f"FORWARD_STREAM is {own!r}, which is the target's own; allowed: another stream"
+        ]
+    assert problems(RECLAIM_TARGETS='[{"stream": "a", "group": "g", "forward_stream": "a"}]', **forward) == [
+        "RECLAIM_TARGETS[0].forward_stream is 'a', which is the target's own; allowed: another stream"
+    ]
+
+
+@pytest.mark.G9
+@pytest.mark.parametrize(
+    ("to", "rings"),
+    [
+        ({"a": "b", "b": "c", "c": "d"}, []),
+        ({"a": "b", "b": "a"}, ["a → b → a"]),
+        ({"x": "c", "c": "a", "a": "b", "b": "c"}, ["a → b → c → a"]),
+        ({"a": "b", "b": "a", "c": "d", "d": "c"}, ["a → b → a", "c → d → c"]),
+    ],
+)
+def test_rings_of_forwarding_are_told(to: dict[str, str], rings: list[str]) -> None:
+    """Each once; entries that nobody finishes there would go round for ever."""
+    listed = [
+        {"stream": one, "group": "g", "handler": "forward", "forward_stream": next_one} for one, next_one in to.items()
+    ]
+    warned = Settings.from_env(LEAST | {"RECLAIM_TARGETS": json.dumps(listed)}).warnings
+
+    assert [what for what, _ in warned] == [f"entries are forwarded in a ring: {ring}" for ring in rings]
+
+
+@pytest.mark.G9
+def test_a_stream_that_nothing_is_forwarded_to_is_told() -> None:
+    """HANDLER=forward may be forgotten: entries would become hashes."""
+    (warned,) = Settings.from_env(LEAST | {"FORWARD_STREAM": "f"}).warnings
+
+    assert warned.what == "FORWARD_STREAM is set, and no target has HANDLER=forward"
 
 
 async def _app(handler: str) -> Any:

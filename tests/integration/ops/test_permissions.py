@@ -65,7 +65,9 @@ def allowed(target: Target, key: str) -> set[str]:
     """What the list has for a key; for none, what needs no key. A script may have any of the keys."""
     if not key:
         return {*TRANSACTIONS, *QUESTIONS, *CONNECTING, *OF_CONNECTIONS, "TIME", "EVAL"}
-    by_key = {known.decode(): {str(command[0]) for command in many} for known, _, many in _uses(target, b"tweet:1")}
+    by_key: dict[str, set[str]] = defaultdict(set)
+    for known, _, many in _uses(target, b"tweet:1"):
+        by_key[known.decode()] |= {str(command[0]) for command in many}
     alerts = target.keys.alerts.decode()
     alike = "tweet:1" if key.startswith("tweet:") else alerts if key.startswith(alerts) else key
     return by_key[alike] | {"EVAL", *QUESTIONS} if alike in by_key else set()
@@ -121,8 +123,10 @@ FAILING = {
         ({}, {"XCLAIM", "XACK", "XGROUP DELCONSUMER", "XDEL", "HSET", "SET", "XREVRANGE"}),
         ({"hash_version_field": "v"}, {"EVALSHA", "HGET"}),
         (FAILING, {"ZADD", "ZCOUNT", "HINCRBY"}),
+        ({"handler": "requeue", "delete_acknowledged": True}, {"XREVRANGE", "XADD", "XDEL"}),
+        ({"handler": "forward", "forward_stream": "elsewhere"}, {"XREVRANGE", "XADD"}),
     ],
-    ids=["hashes", "newer hashes", "failing"],
+    ids=["hashes", "newer hashes", "failing", "requeued", "forwarded"],
 )
 async def test_nothing_is_sent_that_is_not_on_the_list(
     kind: str, changes: dict[str, Any], among_them: set[str]
