@@ -68,6 +68,7 @@ interface RunReport {
   seconds: number;
   claimed?: number;
   stored?: number;
+  moved?: number;
   parked?: number;
   lost?: number;
   duplicate_fields?: number;

@@ -79,7 +79,7 @@ def sentence(report: RunReport) -> str:
 
 def _counts(report: RunReport) -> list[str]:
     """What became of entries. A run without any says ``nothing idle``, but only if it has looked at the whole list."""
-    told = {*MAIN_COUNTS, "given_back", "lost", "duplicate_fields", "not_deleted"}
+    told = {*MAIN_COUNTS, "given_back", "lost", "duplicate_fields", "not_deleted", "moved"}
     counts = [f"{n} {name.replace('_', ' ')}" for name, n in report.numbers().items() if n and name in told]
     if report.lost_at_most:
         counts.append(f"at most {report.lost_at_most} more lost")

@@ -224,7 +224,7 @@ function runRow(run) {
     el("td", started, ago(run.started_at, store.now)),
     el("td", {}, el("span", { class: "nowrap" }, sign(health), ` ${word}`), below),
     number(run.claimed, "num wide"),
-    number(run.stored, "num"),
+    number(words.finished(run), "num"),
     number(words.left(run), "num wide"),
     number(run.parked, "num"),
     number(run.lost, "num wide"),

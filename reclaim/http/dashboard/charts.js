@@ -5,7 +5,7 @@ import { ago, clock, count, hourAndMinute, many, span } from "./format.js";
 import { PENDING_EDGE, pendingChart, RUNS_EDGE, runsChart } from "./geometry.js";
 import { colour, total } from "./history.js";
 import { store } from "./store.js";
-import { outcome } from "./words.js";
+import { finished, outcome } from "./words.js";
 
 const RUNS = 60;
 const CONSUMERS = 6;
@@ -121,11 +121,11 @@ function drawRuns(runs) {
 
 /** @param {RunReport[]} runs */
 function runsLabel(runs) {
-  const stored = runs.reduce((sum, run) => sum + (run.stored ?? 0), 0);
+  const done = runs.reduce((sum, run) => sum + finished(run), 0);
   const parked = runs.reduce((sum, run) => sum + (run.parked ?? 0), 0);
   const failed = runs.filter((run) => outcome(run).health === "fail").length;
   return (
-    `Entries of the last ${many(runs.length, "run")}: ${count(stored)} stored, ${count(parked)} dead letters,` +
+    `Entries of the last ${many(runs.length, "run")}: ${count(done)} stored or moved, ${count(parked)} dead letters,` +
     ` ${many(failed, "run")} failed. The table below has the figures.`
   );
 }

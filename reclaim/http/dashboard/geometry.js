@@ -1,7 +1,7 @@
 /** Owns where the parts of the charts stand: it turns samples and runs into numbers, and touches no element. */
 
 import { total } from "./history.js";
-import { left, outcome } from "./words.js";
+import { finished, left, outcome } from "./words.js";
 
 const MINUTE_MS = 60000;
 const SHORTEST_MS = 2 * MINUTE_MS;
@@ -134,7 +134,7 @@ export function runsChart(runs, { width, height }) {
 
 /** @param {RunReport} run */
 function settled(run) {
-  return (run.stored ?? 0) + left(run) + (run.parked ?? 0);
+  return finished(run) + left(run) + (run.parked ?? 0);
 }
 
 /**
@@ -145,7 +145,7 @@ function settled(run) {
 function barsOf(run, y) {
   /** @type {[number, string][]} */
   const parts = [
-    [run.stored ?? 0, "f-ok"],
+    [finished(run), "f-ok"],
     [left(run), "f-warn"],
     [run.parked ?? 0, "f-fail"],
   ];

@@ -54,6 +54,14 @@ export function outcome(run) {
 }
 
 /**
+ * How many entries a run stored or moved.
+ * @param {RunReport} run
+ */
+export function finished(run) {
+  return (run.stored ?? 0) + (run.moved ?? 0);
+}
+
+/**
  * How many entries a run claimed and left pending.
  * @param {RunReport} run
  */
@@ -206,6 +214,7 @@ function runCounts(report) {
   const counts = [
     [report.claimed, "claimed"],
     [report.stored, "stored"],
+    [report.moved, "moved"],
     [report.parked, "made dead letters"],
     [report.lost, "lost"],
     [report.duplicate_fields, "with a name more than once"],

@@ -77,7 +77,19 @@ async def test_one_run_is_one_request_its_pages_and_its_metrics(server: Endpoint
     common = {"target": "s/g", "consumer": "monitoring_app", "app_version": __version__}
     named = common | {"run_id": run_id}
     zeros = dict.fromkeys(
-        ["superseded", "duplicate_fields", "not_deleted", "retried", "failed", "held", "given_back", "lost", "taken"], 0
+        [
+            "superseded",
+            "duplicate_fields",
+            "not_deleted",
+            "retried",
+            "failed",
+            "held",
+            "given_back",
+            "lost",
+            "taken",
+            "moved",
+        ],
+        0,
     )
     run_counts = zeros | {
         "claimed": 6, "stored": 5, "acknowledged": 5, "parked": 1, "lost_at_most": 0

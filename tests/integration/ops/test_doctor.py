@@ -476,6 +476,41 @@ async def test_other_groups_of_a_queue_that_keep_nothing(server: Endpoint, clien
     assert "XGROUP SETID" in todo
 
 
+async def test_groups_that_would_see_requeued_entries_twice_are_named(server: Endpoint, client: Client) -> None:
+    """With DELETE_ACKNOWLEDGED too; a group that is alone has nothing to fear."""
+    given(client, a_target(), *held(range(3)))
+    alone = await findings(server, HANDLER="requeue")
+    client.execute_command("XGROUP", "CREATE", "s", "other", "0")
+
+    beside = await findings(server, HANDLER="requeue")
+    deleting = await findings(server, HANDLER="requeue", **QUEUE)
+
+    assert wrong(alone) == []
+    ((about, what, _),) = wrong(beside)
+    assert about == "s/g"
+    assert what == "HANDLER=requeue: the stream is also read by another group, and sees requeued entries twice: other"
+    assert what in {told for _, told, _ in wrong(deleting)}
+
+
+async def test_the_stream_to_forward_to(server: Endpoint, client: Client) -> None:
+    """There, not there yet, or no stream at all."""
+    given(client, a_target(), *held(range(3)))
+    forward = {"HANDLER": "forward", "FORWARD_STREAM": "f"}
+
+    missing = await findings(server, **forward)
+    client.execute_command("XADD", "f", "*", "a", "1")
+    there = await findings(server, **forward)
+    client.execute_command("DEL", "f")
+    client.execute_command("SET", "f", "a string")
+    string = await findings(server, **forward)
+
+    ((_, what, _),) = wrong(missing)
+    assert what.startswith("the stream f is not there yet")
+    assert wrong(there) == []
+    assert ("ok", "entries are forwarded to the stream f", "") in of(there, "s/g")
+    assert [what for _, what, _ in wrong(string)] == ["the key f is not a stream"]
+
+
 async def test_names_that_a_hash_would_lose(server: Endpoint, client: Client) -> None:
     """Of the newest entry: a name that occurs twice, and one that HASH_VERSION_FIELD would overwrite."""
     lived_in(client, a_target())

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from dev.server import KINDS, available
 from tests.promises.model.machine import Machine
+from tests.promises.model.moving import MovingMachine
 from tests.promises.model.place import Place
 
 pytestmark = [pytest.mark.G1, pytest.mark.G2, pytest.mark.G3, pytest.mark.G4, pytest.mark.G5, pytest.mark.G8]
@@ -34,13 +35,30 @@ def test_nothing_is_lost_nothing_is_out_of_order(
     kind: str, servers: Any, record_property: Callable[[str, object], None]
 ) -> None:
     """Runs with and without faults among producers, consumers, trimming, deaths and replays: G1 to G5 and G8 hold."""
+    _try_out(Machine, examples(kind), kind, servers, record_property)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", available())
+def test_what_is_moved_is_in_one_place(kind: str, servers: Any, record_property: Callable[[str, object], None]) -> None:
+    """The same where entries are requeued or forwarded: no copy is missing, and there is no second one (G2)."""
+    _try_out(MovingMachine, max(1, examples(kind) // 6), kind, servers, record_property)
+
+
+def _try_out(
+    machine_of: type[RuleBasedStateMachine],
+    most: int,
+    kind: str,
+    servers: Any,
+    record_property: Callable[[str, object], None],
+) -> None:
     with Place(kind, servers.get(kind).server_port) as place:
-        machine = type("Machine", (Machine,), {"place": place})
+        machine = type(machine_of.__name__, (machine_of,), {"place": place})
         try:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=examples(kind),
+                    max_examples=most,
                     stateful_step_count=STEPS,
                     deadline=None,
                     print_blob=True,
@@ -48,4 +66,4 @@ def test_nothing_is_lost_nothing_is_out_of_order(
                 ),
             )
         finally:
-            record_property(f"state machine on {kind}", dict(place.count))
+            record_property(f"state machine ({machine_of.__name__}) on {kind}", dict(place.count))

@@ -89,6 +89,10 @@ def test_a_report_is_a_line_of_json_that_fits_whatever_is_in_it(
             "s/g: completed, 2 claimed, 2 acknowledged, 1 duplicate fields, 2 not deleted, 0.50 s",
         ),
         (
+            a_report(claimed=2, acknowledged=2, moved=2),
+            "s/g: completed, 2 claimed, 2 acknowledged, 2 moved, 0.50 s",
+        ),
+        (
             a_report(claimed=9, failed=9, reasons={"a": 1, "b": 4, "c": 2, "d": 2}),
             "s/g: completed, 9 claimed, 9 failed, 0.50 s: b (4); c (2); d (2); other reasons (1)",
         ),

@@ -97,6 +97,11 @@ const RUNS = [
     "The run: completed, 5 claimed, 5 stored, 1 with a name more than once, 2 not deleted, 0.5 s.",
   ],
   [
+    "that gave entries back to their group",
+    { claimed: 5, stored: 0, moved: 5 },
+    "The run: completed, 5 claimed, 5 moved, 0.5 s.",
+  ],
+  [
     "that found nothing",
     { outcome: "nothing_pending" },
     "The run: nothing pending, nothing was idle, 0.5 s.",
