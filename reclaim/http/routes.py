@@ -15,7 +15,7 @@ import azure.functions as func
 
 from reclaim.app import app_of_loop
 from reclaim.retry import Retries
-from reclaim.state.connection import TIMEOUT_SEC
+from reclaim.state.node import TIMEOUT_SEC
 from reclaim.times import Deadline
 from reclaim.trace import Operation
 

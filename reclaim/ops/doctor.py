@@ -13,8 +13,9 @@ from reclaim import handlers
 from reclaim.entry import readable
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, Unsuitable, describe
 from reclaim.ops.checks import Check, fail, ok, warn
+from reclaim.ops.cluster_checks import examine_cluster
 from reclaim.ops.health import Health
-from reclaim.ops.permissions import whole_rule
+from reclaim.ops.permissions import OF_CLUSTER, whole_rule
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.target_checks import examine
 from reclaim.settings import TABLE, Settings, Target
@@ -81,6 +82,7 @@ async def _look(server: Server, settings: Settings) -> list[Check]:
     try:
         found += await _connection(server, settings)
         found += await _server(server)
+        found += await examine_cluster(server, settings)
         for some in await asyncio.gather(*(examine(server, target) for target in settings.targets)):
             found += some
     except NotTrusted as exc:
@@ -100,7 +102,8 @@ def _todo_for_access(exc: AccessDenied, settings: Settings) -> str:
     """What to ask an administrator for, at once: where a connection cannot even begin, nothing else can be asked."""
     if exc.command is None:
         return "check REDIS_USERNAME and REDIS_PASSWORD"
-    rules = [rule for target in settings.targets for rule in whole_rule(target, b"").split()]
+    rules = [f"+{command.lower()}" for command in OF_CLUSTER] if settings.cluster else []
+    rules += [rule for target in settings.targets for rule in whole_rule(target, b"").split()]
     return f"add to the user's rules: {' '.join(dict.fromkeys([f'+{exc.command.lower()}', *rules]))}"
 
 
@@ -186,7 +189,7 @@ async def _server(server: Server) -> list[Check]:
     if isinstance(facts, Exception):
         found.append(warn("server", f"which server it is cannot be asked: {facts}", "allow the user +info"))
     else:
-        found += [*_version(facts), *_role(facts), _memory(facts)]
+        found += [*_version(facts), *_role(facts, is_cluster=server.cluster is not None), _memory(facts)]
     found.append(_scripts(script, server.address))
     if not isinstance(server_time, Exception):
         found.append(_clock(server_time, before, after))
@@ -220,13 +223,13 @@ def _version(facts: Mapping[str, str]) -> Iterator[Check]:
         yield ok("server", name)
 
 
-def _role(facts: Mapping[str, str]) -> Iterator[Check]:
+def _role(facts: Mapping[str, str], *, is_cluster: bool) -> Iterator[Check]:
     if facts.get("role") == "slave":
         what = f"a replica of {facts.get('master_host')}:{facts.get('master_port')}, which takes no writes"
         yield fail("server", what, "let REDIS_HOST name the primary")
     if facts.get("loading") == "1":
         yield warn("server", "it is still loading its data", "wait; runs try again by themselves")
-    if facts.get("cluster_enabled") == "1":
+    if facts.get("cluster_enabled") == "1" and not is_cluster:
         todo = "see that each target's keys are on this node, or set REDIS_CLUSTER=true"
         yield warn("server", "it is a node of a cluster", todo)
 

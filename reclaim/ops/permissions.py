@@ -51,8 +51,11 @@ _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 _MOVED_TO: Sequence[Command] = (("XADD", "*", "f", "v"), ("XDEL", "0-0"), ("XREVRANGE", "-", "-"), ("EVAL",))
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
-# We send these too, but do not rehearse them, because a rehearsal itself uses them.
+_WAIT: Sequence[Command] = (("WAIT", 0, 0),)  # for replicas, where STORE_REPLICAS asks for it
+
+# We send these too, but do not rehearse them, because a rehearsal itself uses them; CLUSTER SLOTS with REDIS_CLUSTER.
 TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
+OF_CLUSTER = ("CLUSTER", "WAIT")
 # A connection begins with this one if REDIS_DB is not 0. It also sends AUTH, which needs no permission, and CLIENT
 # SETINFO, which the server may refuse.
 CONNECTING = ("SELECT",)
@@ -110,7 +113,10 @@ async def refusals(server: Server, target: Target, hash_key: bytes) -> list[Refu
     Raises:
         redis.exceptions.ResponseError: MULTI is refused; and whatever `Server.batch` raises.
     """
-    needed = [(command, key, pattern) for key, pattern, many in _uses(target, hash_key) for command in many]
+    uses = _uses(target, hash_key)
+    if server.waits:
+        uses.append((target.keys.stream, uses[0][1], _WAIT))
+    needed = [(command, key, pattern) for key, pattern, many in uses for command in many]
     replies = await server.rehearse([_whole(command, key) for command, key, _ in needed])
     return [
         Refusal(str(command[0]), key, pattern, reply)
@@ -169,8 +175,8 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
 def _whole(command: Command, key: bytes) -> Command:
     """The command with its key in its place."""
     name, *arguments = command
-    if name == "TIME":  # the only command that has no key
-        return (name,)
+    if name in {"TIME", "WAIT"}:  # they have no key
+        return command
     if name in {"EVAL", "EVALSHA"}:
         return (name, "return 1", 1, key)
     return (*str(name).split(), key, *arguments)

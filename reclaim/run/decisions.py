@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry
-from reclaim.errors import DeadLettersFull, MissingField, OutOfTime, describe, said
+from reclaim.errors import DeadLettersFull, MissingField, NotReplicated, OutOfTime, describe, said
 from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Keyed, Moved, Stored, Superseded
 from reclaim.run.order import HeldKeys, digest
 from reclaim.run.rules import Rules
@@ -235,13 +235,13 @@ def judge(key: bytes, entry: Entry, error: Exception, rules: Rules) -> Decision:
 
 
 def failures(decisions: Iterable[Decision], rules: Rules) -> list[Decision]:
-    """Those that count for the circuit: what raised, but for bad entries and for what was begun too late."""
+    """Those that count for the circuit: what raised, but for bad entries, what was begun too late or has no replica."""
     raised = (one for one in decisions if one.error is not None and not one.is_unparked)
     return [one for one in raised if _is_failure(one.error, rules)]
 
 
 def _is_failure(error: Exception | None, rules: Rules) -> bool:
-    if error is None or isinstance(error, OutOfTime):
+    if error is None or isinstance(error, OutOfTime | NotReplicated):
         return False
     return rules.verdict(error) in {Verdict.RETRY, Verdict.FAIL}
 

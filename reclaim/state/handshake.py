@@ -26,7 +26,9 @@ PROBE_SEC = 3.0  # for one question of that kind; the batch's own timeout goes o
 Exchange = Callable[[Any, bytes, int], Awaitable[list[Reply]]]
 
 
-def make_pool(settings: Settings, exchange: Exchange, timeout_sec: float) -> ConnectionPool:
+def make_pool(
+    settings: Settings, exchange: Exchange, timeout_sec: float, tls_name: str | None = None
+) -> ConnectionPool:
     """A pool whose connections begin as the settings say. Nothing is sent before the first one is taken.
 
     redis-py's own retry is off, because tenacity is the one layer that retries. Its timeouts are off too, because each
@@ -37,6 +39,7 @@ def make_pool(settings: Settings, exchange: Exchange, timeout_sec: float) -> Con
         settings: where the server is, and as whom.
         exchange: sends commands over a connection and reads their replies.
         timeout_sec: how long connecting may take.
+        tls_name: the name that the server's certificate has to have; None: that of the host.
     """
     place: dict[str, Any] = {"host": settings.host, "port": settings.port}
     cls: type[Any] = Connection
@@ -44,7 +47,7 @@ def make_pool(settings: Settings, exchange: Exchange, timeout_sec: float) -> Con
         place, cls = {"path": settings.socket_path}, UnixDomainSocketConnection
     elif settings.tls:
         cls = _TlsConnection
-        place |= {"ssl_min_version": ssl.TLSVersion.TLSv1_2, "ssl_ca_certs": settings.ca_file}
+        place |= {"ssl_min_version": ssl.TLSVersion.TLSv1_2, "ssl_ca_certs": settings.ca_file, "tls_name": tls_name}
     return ConnectionPool(
         connection_class=cls,
         **place,
@@ -152,6 +155,14 @@ _HANGS_UP = re.compile("DENIED|ERR Protocol error")
 
 class _TlsConnection(SSLConnection):
     """A connection with TLS that says so if the server speaks without it, which else is silence on both sides."""
+
+    def __init__(self, *, tls_name: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls_name = tls_name
+
+    def _connection_arguments(self) -> Any:
+        arguments = super()._connection_arguments()
+        return arguments if self._tls_name is None else {**arguments, "server_hostname": self._tls_name}
 
     async def _connect(self) -> None:
         handshake = asyncio.ensure_future(super()._connect())  # type: ignore[no-untyped-call] # it has no types

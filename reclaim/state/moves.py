@@ -139,10 +139,14 @@ class Moves:
 
     async def _narrow(self, moves: Sequence[Move]) -> Sequence[Reply]:
         """A reply for each of the first entries, as many as the script came to: at least for one."""
-        (reply,) = await self._server.batch([self._command(moves)])
+        (reply,) = await self._send(self._command(moves))
         if self._is_of_two_slots(reply):
-            (reply,) = await self._server.batch([self._command(moves)])
+            (reply,) = await self._send(self._command(moves))
         return reply if isinstance(reply, list) else [reply] * len(moves)
+
+    async def _send(self, command: Command) -> Sequence[Reply]:
+        """At one stroke, copy and acknowledgement reach every replica in their order; else the copy has to be there."""
+        return await self._server.batch([command], stores=not self._at_one_stroke)
 
     def _is_of_two_slots(self, reply: Reply) -> bool:
         """Whether the server refused both keys together; from then on they are not sent together."""
@@ -173,7 +177,7 @@ class Moves:
             except ResponseError as exc:
                 if not self._is_of_two_slots(exc):
                     raise
-        (reply,) = await self._server.batch([add])
+        (reply,) = await self._send(add)
         return [reply if isinstance(reply, Exception) else Answer.ADDED.value]
 
     async def _told_of(self, replies: Sequence[Reply]) -> Sequence[Answer | Exception]:

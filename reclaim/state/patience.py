@@ -8,7 +8,8 @@ from redis import exceptions as redis_errors
 
 from reclaim.errors import Unreachable, said
 from reclaim.retry import Retries
-from reclaim.state.connection import TIMEOUT_SEC, Server
+from reclaim.state.connection import Server
+from reclaim.state.node import TIMEOUT_SEC
 from reclaim.times import Deadline
 
 ATTEMPTS = 3

@@ -13,6 +13,11 @@ def is_unknown_command(error: Exception) -> bool:
     return "unknown command" in str(error).lower()
 
 
+def is_redirection(error: Exception) -> bool:
+    """Whether a cluster's node says that the key is on another node."""
+    return isinstance(error, redis_errors.AskError) or _OTHER_NODE.search(str(error)) is not None  # MOVED is an ASK
+
+
 def why_unsuitable(command: Command, error: Exception, of_server: bytes, address: str) -> Unsuitable | None:
     """What an error means for all that we do there; None where it means nothing more than itself.
 
@@ -22,7 +27,7 @@ def why_unsuitable(command: Command, error: Exception, of_server: bytes, address
         of_server: what INFO says of the server itself, where it was asked.
         address: how messages name the server.
     """
-    if isinstance(error, redis_errors.AskError) or _OTHER_NODE.search(str(error)):  # MOVED is an ASK to redis-py
+    if is_redirection(error):
         todo = "set REDIS_CLUSTER=true, or on Azure Managed Redis choose another cluster policy than OSS"
         what = f"{address} is a node of a cluster, and the key is on another node ({_where(error)})"
         return Unsuitable(what, todo)

@@ -108,10 +108,10 @@ def test_the_context_manager_leaves_neither_process_nor_files() -> None:
 
 
 def test_a_taken_port_is_left_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = dev_server._free_port()
+    free = dev_server.free_port()
     with Server() as first:
         ports = iter([first.port, first.port, free, free, free])
-        monkeypatch.setattr(dev_server, "_free_port", lambda: next(ports))
+        monkeypatch.setattr(dev_server, "free_port", lambda: next(ports))
         with Server() as second:
             assert second.port == free
             assert ping(second.port) == ping(first.port) == b"+PONG\r\n"

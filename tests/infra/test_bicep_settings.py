@@ -29,7 +29,6 @@ OF_CLASSIC = {
 # Settings that infra/ makes and that the table does not have yet.
 TO_COME = {
     "REDIS_ENTRA_CLIENT_ID": "which identity signs in, with REDIS_AUTH=entra",
-    "STORE_REPLICAS": "how many replicas must have a store before it is acknowledged",
 }
 
 INSTEAD = {"REDIS_URL"}  # infra/ makes REDIS_HOST and REDIS_PASSWORD
@@ -93,6 +92,7 @@ def test_reclaim_starts_with_the_settings_that_are_made() -> None:
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"ClientId={'0' * 8}-0000-0000-0000-{'0' * 12};Authorization=AAD",
         "ALERT_WEBHOOK_URL": "https://example.net/alerts",
         "REDIS_HOST": "cache.example.net:10000",
+        "STORE_REPLICAS": "1",
         "RECLAIM_SCHEDULE": Reader(MAIN).value(MAIN.params["schedule"].default),
         "HASH_KEY": Reader(MAIN).value(MAIN.params["hashKey"].default),
     }

@@ -44,7 +44,7 @@ def test_two_deliveries_are_enough() -> None:
     assert target.max_deliveries == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("REDIS_CLUSTER", "true"), ("REDIS_AUTH", "entra")])
+@pytest.mark.parametrize(("name", "value"), [("REDIS_AUTH", "entra")])
 def test_what_is_not_there_yet_is_refused_and_not_passed_over(name: str, value: str) -> None:
     """Nobody shall find out on Azure."""
     (problem,) = problems(**{name: value})
@@ -60,6 +60,36 @@ def test_what_is_not_there_yet_is_refused_and_not_passed_over(name: str, value: 
 def test_what_is_there_may_be_said(name: str, value: str) -> None:
     """The defaults, in words."""
     assert Settings.from_env(LEAST | {name: value}) == Settings.from_env(LEAST)
+
+
+# --- a cluster -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        ({"REDIS_DB": "3"}, "REDIS_DB is database 3, and REDIS_CLUSTER is true; allowed: database 0"),
+        ({"REDIS_HOST": "", "REDIS_URL": "redis://h:1/3"}, "REDIS_URL is database 3, and REDIS_CLUSTER is true"),
+        ({"REDIS_HOST": "/run/redis.sock"}, "REDIS_HOST is a Unix socket, and REDIS_CLUSTER is true"),
+        (
+            {"REDIS_HOST": "", "REDIS_URL": "unix:///run/r.sock"},
+            "REDIS_URL is a Unix socket, and REDIS_CLUSTER is true",
+        ),
+    ],
+)
+def test_what_no_cluster_has_is_refused(env: dict[str, str], problem: str) -> None:
+    """A cluster has one database, and its nodes are reached by TCP."""
+    (told,) = problems(**env, REDIS_CLUSTER="true")
+
+    assert told.startswith(problem)
+
+
+def test_replicas_are_counted_or_left_to_the_cluster() -> None:
+    """A number, or the word."""
+    chosen = [Settings.from_env(LEAST | {"STORE_REPLICAS": text}).store_replicas for text in ("auto", "0", "2")]
+
+    assert chosen == ["auto", 0, 2]
+    assert problems(STORE_REPLICAS="all") == ["STORE_REPLICAS is 'all'; allowed: auto or a whole number from 0 to 5"]
 
 
 # --- values of another type ------------------------------------------------------------------------------------------
@@ -104,7 +134,7 @@ def test_a_number_for_a_target_may_be_a_string_or_not() -> None:
 def test_text_that_cannot_be_encoded_is_one_bad_setting_and_a_secret_is_not_shown() -> None:
     """A byte of the environment that is not UTF-8 becomes half a surrogate pair, which nobody can be sent."""
     for row in TABLE:
-        hidden = row.kind.is_secret or row.name in {"REDIS_HOST", "REDIS_CLUSTER", "REDIS_AUTH"}
+        hidden = row.kind.is_secret or row.name in {"REDIS_HOST", "REDIS_AUTH"}
         shown = "***" if hidden else "s3cret\\udcff"
 
         beside = {"REDIS_HOST": ""} if row.name == "REDIS_URL" else {}

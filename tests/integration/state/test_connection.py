@@ -27,7 +27,8 @@ from reclaim.errors import AccessDenied, NotTrusted, RunFailed, Unreachable, Uns
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
-from reclaim.state.connection import TIMEOUT_SEC, connect, exchange
+from reclaim.state.connection import connect
+from reclaim.state.node import TIMEOUT_SEC, exchange
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
 
 STEPS_OF_A_BATCH = 20  # of the event loop: connecting and sending, and hardly an answer yet
@@ -142,7 +143,7 @@ async def test_a_connection_that_times_out_in_the_system_is_an_error(
 ) -> None:
     """ETIMEDOUT while a reply is read: redis-py makes None of it, and None is what an empty hash looks like."""
     server = connect(settings_for(embedded))
-    async with server._lent() as connection:
+    async with server._link._lent() as connection:
         reader: Any = connection._reader
 
         async def send(_: bytes) -> None:
@@ -311,7 +312,7 @@ async def test_tls_older_than_1_2_is_refused(
     given(client, target)
     with Proxy(embedded.server_port, tls=context) as tls:
         server = connect(settings_for(tls, target, tls=True, ca_file=ca_file))
-        server._client.connection_pool.connection_kwargs["ssl_ciphers"] = anything
+        server._link._pool.connection_kwargs["ssl_ciphers"] = anything
 
         report = await Runner(target, server, handlers.make(server, target)).run(30)
         await server.aclose()
@@ -547,7 +548,7 @@ async def test_another_database_is_worked_in_and_no_other(server: Endpoint, clie
         connection = connect(settings_for(server, target, db=7))
         runner = Runner(target, connection, handlers.make(connection, target))
         await runner.run(30)
-        await connection._pool.disconnect()
+        await connection._link._pool.disconnect()
         given(ours, target, *entries)
         await runner.run(30)
         await connection.aclose()

@@ -9,7 +9,7 @@ from tests.support import Endpoint
 
 
 async def test_redis_py_still_has_the_streams_that_are_asked_for(embedded: Endpoint) -> None:
-    """`reclaim.state.connection` puts the head of an array before replies (docs/why.md, "Replies are read as one")."""
+    """`reclaim.state.node` puts the head of an array before replies (docs/why.md, "Replies are read as one")."""
     connection = Connection(port=embedded.port)
     await connection.connect()
     streams = (connection._reader, connection._writer)

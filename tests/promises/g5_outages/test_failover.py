@@ -130,15 +130,15 @@ async def test_a_failover_in_the_middle_of_a_run_costs_no_delivery(pair: Pair, v
 async def test_an_answer_of_the_wrong_server_ends_all_connections(embedded_proxy: Proxy, answer: str) -> None:
     """Those at rest at once, those at work when they come back."""
     server = connect(settings_for(embedded_proxy))
-    async with server._lent(), server._lent():
+    async with server._link._lent(), server._link._lent():
         pass  # two connections at rest
-    async with server._lent() as at_work:
+    async with server._link._lent() as at_work:
         embedded_proxy.when("SET", ErrorReply(answer))
         try:
             (reply,) = await server.batch([("SET", "k", "v")])
         except Exception as exc:  # noqa: BLE001  # LOADING is raised
             reply = exc
-        at_rest = [one.is_connected for one in server._pool._available_connections]
+        at_rest = [one.is_connected for one in server._link._pool._available_connections]
         assert at_work.is_connected
     (after,) = await server.batch([("SET", "k", "v")])
     await server.aclose()
@@ -156,8 +156,8 @@ async def test_an_answer_inside_a_transaction_ends_all_connections(embedded_prox
     server = connect(settings_for(embedded_proxy))
     fail = "return redis.error_reply('READONLY You can\\'t write against a read only replica.')"
 
-    executed = (await server.batch([("MULTI",), ("EVAL", fail, 0), ("EXEC",)]))[-1]
-    at_rest = [one.is_connected for one in server._pool._available_connections]
+    executed = await server.transaction([("EVAL", fail, 0)])
+    at_rest = [one.is_connected for one in server._link._pool._available_connections]
     await server.aclose()
 
     assert [type(reply).__name__ for reply in executed] == ["ReadOnlyError"]
@@ -169,7 +169,7 @@ async def test_no_batch_is_cut_because_another_one_met_the_wrong_server(embedded
     server = connect(settings_for(embedded))
     await asyncio.gather(*(server.call("PING") for _ in range(3)))
 
-    _, *answers = await asyncio.gather(server._leave(), *(server.call("PING") for _ in range(3)))
+    _, *answers = await asyncio.gather(server._link.leave(), *(server.call("PING") for _ in range(3)))
     await server.aclose()
 
     assert answers == [b"PONG"] * 3
@@ -181,7 +181,7 @@ async def test_an_error_of_an_entry_ends_no_connection(embedded_proxy: Proxy) ->
     embedded_proxy.when("SET", ErrorReply("WRONGTYPE Operation against a key holding the wrong kind of value"))
 
     await server.batch([("SET", "k", "v")])
-    at_rest = [one.is_connected for one in server._pool._available_connections]
+    at_rest = [one.is_connected for one in server._link._pool._available_connections]
     await server.aclose()
 
     assert at_rest == [True]

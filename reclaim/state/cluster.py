@@ -1,0 +1,273 @@
+"""Owns the way to a cluster: which node serves which slot, and what is sent again where a node said it did not run it.
+
+A batch is divided by node: one exchange each, all at the same time. A command is sent again only after an answer that
+says it was not run (MOVED, ASK, TRYAGAIN, NOSCRIPT), never after a lost connection: that is for those who asked.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1
+from itertools import islice
+
+from redis import exceptions as redis_errors
+
+from reclaim.errors import ServerError, Unreachable
+from reclaim.settings import Settings
+from reclaim.state.ask import Command, Reply
+from reclaim.state.node import Node, any_errors, pack
+from reclaim.state.slots import key_of, slot_of
+from reclaim.state.topology import Place, Topology
+
+_ASKING = pack(("ASKING",))
+_NOT_RUN = (redis_errors.AskError, redis_errors.TryAgainError, redis_errors.NoScriptError)  # MOVED is an AskError
+_FIRST_WAIT_SEC, _LONGEST_WAIT_SEC = 0.01, 0.2  # before what was not run is sent again, from the second time on
+
+
+Told = dict[int, tuple[Place, Exception]]  # by the place of a parcel that was not run: which node says so, and why
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What goes to one node in one exchange: which parcels, and which of them behind ASKING."""
+
+    parcels: list[int] = field(default_factory=list)
+    asking: set[int] = field(default_factory=set)
+
+
+Parts = dict[Place | None, _Part]  # None: what is in a slot that no node serves
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcels:
+    """What is sent, in pieces that a node runs or refuses as a whole: a command, or a MULTI with all that is in it.
+
+    Attributes:
+        slots: the slot of each.
+        requests: the bytes of each.
+        size: how many commands each has.
+        commands: what the requests are made of, where each is one command.
+        stores: whether replicas have to have them (STORE_REPLICAS).
+    """
+
+    slots: Sequence[int]
+    requests: list[bytes]
+    size: int = 1
+    commands: Sequence[Command] = ()
+    stores: bool = False
+
+    def as_eval(self, at: int) -> bytes | None:
+        """An EVALSHA as the EVAL of the same script; None where the script's text is not in the batch."""
+        command = self.commands[at]
+        texts = (str(one[1]) for one in self.commands if one[0] == "EVAL")
+        found = (text for text in texts if sha1(text.encode(), usedforsecurity=False).hexdigest() == command[1])
+        text = next(found, None)
+        return None if command[0] != "EVALSHA" or text is None else pack(("EVAL", text, *command[2:]))
+
+
+class Cluster:
+    """The nodes of a cluster, each with connections of its own."""
+
+    def __init__(self, settings: Settings, home: bytes, timeout_sec: float) -> None:
+        """Make it, inside the event loop that uses it; nothing is sent yet.
+
+        Args:
+            settings: where one of the nodes is, and as whom we are there.
+            home: a key; what has no key goes to its node, if nothing else in the batch has a key.
+            timeout_sec: for connecting; then for one exchange with a node, anew whenever bytes move.
+        """
+        self._home = slot_of(home)
+        self._timeout_sec = timeout_sec
+        self._topology = Topology(settings, timeout_sec)
+
+    async def send(self, commands: Sequence[Command], *, stores: bool = False) -> list[Reply]:
+        """One reply for each command. Where some of the nodes fail, their errors stand in the replies' places."""
+        requests = list(map(pack, commands))
+        return await self._delivered(_Parcels(self._slots(commands), requests, 1, commands, stores))
+
+    async def send_each(self, key: bytes, requests: Sequence[bytes]) -> list[Reply]:
+        """One reply for each request of one command, all of which are about this key."""
+        return await self._delivered(_Parcels([slot_of(key)] * len(requests), list(requests)))
+
+    async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send the commands in a MULTI; return what was said of MULTI, of each command when it was queued, and EXEC."""
+        whole = [("MULTI",), *commands, ("EXEC",)]
+        request = b"".join(map(pack, whole))
+        return await self._delivered(_Parcels(self._slots(commands)[:1], [request], len(whole)))
+
+    async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
+        """Queue the commands in a MULTI on each of their nodes; see `Server.rehearse`."""
+        slots = self._slots(commands)
+        replies = await self._rehearsed(commands, slots)
+        if any(isinstance(reply, redis_errors.AskError) for reply in replies):
+            self._topology.doubt()
+            replies = await self._rehearsed(commands, slots)
+        return replies
+
+    async def tls_version(self) -> str | None:
+        """The version of TLS that connections use (``TLSv1.3``); None without TLS."""
+        await self._topology.known()
+        return await self._node(self._topology.places[self._home]).tls_version()
+
+    async def primaries(self) -> dict[Place, int]:
+        """The nodes that serve slots, and how many replicas each has."""
+        self._topology.doubt()
+        await self._topology.known()
+        return dict(self._topology.replicas)
+
+    def served(self) -> int:
+        """How many slots a node serves, as far as is known."""
+        return sum(place is not None for place in self._topology.places)
+
+    async def on_each(self, command: Command) -> dict[Place, Reply]:
+        """What each primary answers to a command, or why it does not."""
+        places = list(await self.primaries())
+        answers = await asyncio.gather(*(self._exchange(place, pack(command), 1) for place in places))
+        return {
+            place: one if isinstance(one, Exception) else one[0] for place, one in zip(places, answers, strict=True)
+        }
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._topology.aclose()
+
+    def _slots(self, commands: Sequence[Command]) -> list[int]:
+        """The slot that each command goes to; one without a key goes to that of the first with a key."""
+        keys = [key_of(command) for command in commands]
+        if None not in keys:
+            return [slot_of(key) for key in keys if key is not None]
+        home = next((slot_of(key) for key in keys if key is not None), self._home)
+        return [home if key is None else slot_of(key) for key in keys]
+
+    async def _rehearsed(self, commands: Sequence[Command], slots: Sequence[int]) -> list[Reply]:
+        await self._topology.known()
+        parts: dict[Place | None, list[int]] = {}
+        for at, slot in enumerate(slots):
+            parts.setdefault(self._topology.places[slot], []).append(at)
+        replies: list[Reply] = [None] * len(commands)
+        for place, part in parts.items():
+            said = await self._node(place).rehearse([commands[at] for at in part])
+            for at, reply in zip(part, said, strict=True):
+                replies[at] = reply
+        return replies
+
+    async def _delivered(self, parcels: _Parcels) -> list[Reply]:
+        """The replies to all commands, in order. What was not run is sent again for as long as a batch may take."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout_sec
+        wait_sec = 0.0
+        replies: list[Sequence[Reply]] = [()] * len(parcels.requests)
+        await self._topology.known()
+        parts = self._by_place(parcels, range(len(parcels.requests)))
+        while not_run := await self._exchanged(parcels, parts, replies):
+            if loop.time() + wait_sec >= until:
+                break
+            await asyncio.sleep(wait_sec)
+            wait_sec = min(_LONGEST_WAIT_SEC, 2 * wait_sec or _FIRST_WAIT_SEC)
+            parts = await self._redirected(parcels, not_run)
+        return [reply for some in replies for reply in some]
+
+    def _by_place(self, parcels: _Parcels, which: Iterable[int]) -> Parts:
+        places, slots = self._topology.places, parcels.slots
+        parts: Parts = {}
+        for at in which:
+            place = places[slots[at]]
+            if place not in parts:
+                parts[place] = _Part()
+            parts[place].parcels.append(at)
+        return parts
+
+    async def _exchanged(self, parcels: _Parcels, parts: Parts, replies: list[Sequence[Reply]]) -> Told:
+        """Exchange each part with its node and fill in the replies; return which parcels were not run.
+
+        Raises:
+            Exception: what a node failed with, where nothing else was answered.
+        """
+        calls = [
+            self._exchange(place, *_request(parcels, part), stores=parcels.stores) for place, part in parts.items()
+        ]
+        answers = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
+        failed = [answer for answer in answers if isinstance(answer, Exception)]
+        if len(failed) == len(answers) and not any(replies):
+            raise failed[0]
+        not_run: Told = {}
+        for (place, part), answer in zip(parts.items(), answers, strict=True):
+            if isinstance(answer, Exception):
+                for at in part.parcels:
+                    replies[at] = [answer] * parcels.size
+                continue
+            for at, said in zip(part.parcels, _by_parcel(parcels, part, answer), strict=True):
+                replies[at] = said
+            if place is not None and any_errors(answer):
+                not_run |= {at: (place, why) for at in part.parcels if (why := _why_not_run(replies[at])) is not None}
+        return not_run
+
+    async def _exchange(
+        self, place: Place | None, request: bytes, count: int, *, stores: bool = False
+    ) -> list[Reply] | Exception:
+        """The replies of one node, or why there are none."""
+        try:
+            replies = await self._node(place).send_packed(request, count, stores=stores)
+        except (redis_errors.RedisError, ServerError, OSError) as exc:
+            hint = "" if place is None else self._topology.hint(place)
+            self._topology.failed(place)
+            if hint and isinstance(exc, Unreachable | redis_errors.TimeoutError):
+                return type(exc)(f"{exc}{hint}")
+            return exc
+        if place is not None:
+            self._topology.met(place)
+        if any_errors(replies) and any(isinstance(reply, redis_errors.ClusterDownError) for reply in replies):
+            self._topology.doubt()
+        return replies
+
+    def _node(self, place: Place | None) -> Node:
+        if place is None:
+            raise redis_errors.ClusterDownError("no node of the cluster serves the key's slot", "CLUSTERDOWN")
+        return self._topology.node(place)
+
+    async def _redirected(self, parcels: _Parcels, not_run: Told) -> Parts:
+        """Where to send what was not run, in its order."""
+        for place, why in not_run.values():
+            if isinstance(why, redis_errors.MovedError):
+                self._topology.moved(why, place)
+        await self._topology.known()  # and how many replicas the new node has
+        parts: Parts = {}
+        for at, (place, why) in not_run.items():
+            to: Place | None = self._topology.places[parcels.slots[at]]
+            if is_asked := isinstance(why, redis_errors.AskError) and not isinstance(why, redis_errors.MovedError):
+                to = self._topology.asked(why, place)
+            part = parts.setdefault(to, _Part())
+            part.parcels.append(at)
+            if is_asked:
+                part.asking.add(at)
+            if isinstance(why, redis_errors.NoScriptError):
+                parcels.requests[at] = parcels.as_eval(at) or parcels.requests[at]
+        return parts
+
+
+def _request(parcels: _Parcels, part: _Part) -> tuple[bytes, int]:
+    """The bytes of a part, and how many commands they are."""
+    requests = parcels.requests
+    words: Iterable[bytes] = (requests[at] for at in part.parcels)
+    if part.asking:
+        words = (_ASKING + requests[at] if at in part.asking else requests[at] for at in part.parcels)
+    return b"".join(words), len(part.parcels) * parcels.size + len(part.asking)
+
+
+def _by_parcel(parcels: _Parcels, part: _Part, replies: Sequence[Reply]) -> Iterator[Sequence[Reply]]:
+    """The replies to each parcel of a part, without those to ASKING."""
+    if parcels.size == 1 and not part.asking:
+        yield from zip(replies)
+        return
+    left = iter(replies)
+    for at in part.parcels:
+        if at in part.asking:
+            next(left)
+        yield tuple(islice(left, parcels.size))
+
+
+def _why_not_run(replies: Sequence[Reply]) -> Exception | None:
+    """Why a parcel was not run, if a node said so; a MULTI is not run if one of its commands was refused."""
+    if not isinstance(replies[-1], Exception):
+        return None
+    return next((reply for reply in replies if isinstance(reply, _NOT_RUN)), None)

@@ -1,0 +1,214 @@
+"""Owns one server's connections: how each is lent for one exchange, when all are given up, and how replies are read."""
+
+import asyncio
+import math
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import hiredis
+from redis import exceptions as redis_errors
+from redis.asyncio import Connection
+
+from reclaim.entry import readable
+from reclaim.errors import AccessDenied, Unreachable, said
+from reclaim.settings import Settings
+from reclaim.state.ask import Command, Reply, raised
+from reclaim.state.handshake import make_pool, why_not_met
+from reclaim.state.progress import while_bytes_move
+from reclaim.state.replicas import if_replicated, wait_for
+from reclaim.verdicts import error_code
+
+TIMEOUT_SEC = 5.0  # for connecting; then for one batch, anew whenever bytes move
+MAX_CONNECTIONS = 24  # a hundred targets are no faster with 64; the smallest Azure cache allows 256 in all
+
+
+class Node:
+    """One server: each exchange takes one of its connections.
+
+    Attributes:
+        replicas: how many of its replicas must have what is stored there.
+    """
+
+    def __init__(self, settings: Settings, timeout_sec: float = TIMEOUT_SEC, tls_name: str | None = None) -> None:
+        """Make it, inside the event loop that uses it; nothing is sent yet.
+
+        Args:
+            settings: where the server is, and as whom we are there.
+            timeout_sec: for connecting; then for one exchange, anew whenever bytes move.
+            tls_name: the name that its certificate has to have; None: that of its host.
+        """
+        self.address = settings.address
+        self.replicas = 0 if isinstance(settings.store_replicas, str) else settings.store_replicas
+        self._settings = settings
+        self._pool: Any = make_pool(settings, exchange, timeout_sec, tls_name)  # its methods have no types
+        self._timeout_sec = timeout_sec
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._left = 0  # how often connections were given up because they led to the wrong server
+
+    async def send(self, commands: Sequence[Command], *, stores: bool = False) -> list[Reply]:
+        """Send all commands on one connection, and return one reply for each; what it raises, `Server.batch` names."""
+        return await self.send_packed(b"".join(map(pack, commands)), len(commands), stores=stores)
+
+    async def send_packed(self, request: bytes, count: int, *, stores: bool = False) -> list[Reply]:
+        """The same for a request of `count` commands. If it `stores`, its replies wait for the replicas."""
+        wanted = self.replicas if stores else 0
+        if wanted:
+            request, count = request + pack(wait_for(wanted)), count + 1
+        async with self._lent() as connection:
+            replies = await exchange(connection, request, count)
+            if _any_lead_elsewhere(replies):
+                await self.leave()
+        return if_replicated(replies, replies.pop(), wanted, self.address) if wanted else replies
+
+    async def send_each(self, key: bytes, requests: Sequence[bytes]) -> list[Reply]:  # noqa: ARG002  # a cluster needs it
+        """One reply for each request of one command, all of which are about this key."""
+        return await self.send_packed(b"".join(requests), len(requests))
+
+    async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send the commands in a MULTI; return what was said of MULTI, of each command when it was queued, and EXEC."""
+        replies = await self.send([("MULTI",), *commands, ("EXEC",)])
+        if isinstance(replies[-1], list) and _any_lead_elsewhere(replies[-1]):
+            await self.leave()
+        return replies
+
+    async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
+        """Queue the commands in a MULTI, discard it, and close the connection; see `Server.rehearse`."""
+        async with self._lent() as connection:
+            try:
+                raised(await exchange(connection, pack(("MULTI",)), 1))
+                request = b"".join(map(pack, [*commands, ("DISCARD",)]))
+                return (await exchange(connection, request, len(commands) + 1))[:-1]
+            finally:
+                await connection.disconnect(nowait=True)
+
+    async def tls_version(self) -> str | None:
+        """The version of TLS that the connection uses (``TLSv1.3``); None without TLS."""
+        async with self._lent() as connection:
+            spoken = connection._writer.get_extra_info("ssl_object")  # type: ignore[union-attr] # noqa: SLF001 # redis-py does not say
+            return None if spoken is None else str(spoken.version())
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    async def leave(self) -> None:
+        """Give up all connections: what is at their other end is the wrong server, or will not be there for long.
+
+        After a failover the old primary often lives on, as a replica that refuses writes. A new connection follows the
+        name to the new one. Connections at work are closed when they come back.
+        """
+        self._left += 1
+        # Not by the pool's own method: meanwhile a connection could be taken, and then closed under a batch.
+        at_rest: list[Connection] = self._pool._available_connections  # noqa: SLF001 # as above
+        taken, at_rest[:] = [*at_rest], []
+        try:
+            for connection in taken:
+                await connection.disconnect(nowait=True)
+        finally:
+            at_rest += taken
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, for as long as one batch may take: while bytes move, and a little longer."""
+        async with self._free:
+            try:
+                async with asyncio.timeout(self._timeout_sec) as limit:
+                    connection = await self._connection()
+                    left = self._left
+                    try:
+                        with while_bytes_move(connection, limit, self._timeout_sec):
+                            yield connection
+                    except redis_errors.ConnectionError:
+                        await self.leave()
+                        raise
+                    finally:
+                        if left != self._left:
+                            await connection.disconnect(nowait=True)
+                        await self._pool.release(connection)
+            except redis_errors.AuthenticationError as exc:
+                raise AccessDenied(f"{self.address} refused the user name or password: {said(exc)}") from exc
+            except TimeoutError as exc:
+                if not limit.expired():
+                    raise
+                await self.leave()  # a server that went without a word answers on none of them
+                raise redis_errors.TimeoutError(
+                    f"{self.address} did not answer within {self._timeout_sec:g} s"
+                ) from exc
+
+    async def _connection(self) -> Connection:
+        try:
+            connection: Connection = await self._pool.get_connection()
+        except redis_errors.AuthenticationError:
+            raise  # it is a ConnectionError too, but a connection could be made
+        except (redis_errors.RedisError, OSError) as exc:
+            known = await why_not_met(exc, self._settings)
+            raise known or Unreachable(f"no connection to {self.address}: {exc}") from exc
+        return connection
+
+
+# hiredis packs three times as fast as redis-py's connection does; its type says that a command is one word.
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # see above
+
+
+async def exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
+    """Send a request of `count` commands and read their replies.
+
+    redis-py reads one reply at a time, which costs more than everything else that is done for an entry. So before any
+    reply arrives, the head of an array of `count` elements is put into redis-py's reader: it then reads all the replies
+    as one array (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
+    """
+    replies_ahead: Any = connection._reader  # noqa: SLF001 # redis-py has no other name for it
+    parser: Any = connection._parser  # noqa: SLF001 # as above
+    if replies_ahead.at_eof():
+        raise redis_errors.ConnectionError("the server has closed the connection")
+    parser.heard = b""
+    replies_ahead.feed_data(b"*%d\r\n" % count)
+    try:
+        await connection.send_packed_command(request)
+        replies: list[Reply] | None = await connection.read_response(timeout=math.inf)
+    except redis_errors.ConnectionError as exc:
+        if type(exc) is not redis_errors.ConnectionError:  # it is a reply: LOADING, NOAUTH, …
+            raise
+        said = _last_words(parser.heard + bytes(replies_ahead._buffer))  # noqa: SLF001 # asyncio has no other name for it
+        if said is None:
+            raise
+        raise redis_errors.ConnectionError(f"the server closed the connection and said: {said}") from exc
+    except redis_errors.ResponseError as exc:  # not in the array: it was said before we said anything
+        await connection.disconnect(nowait=True)
+        raise redis_errors.ConnectionError(f"the server said, before it was asked: {exc}") from exc
+    if replies is None:  # what redis-py makes of ETIMEDOUT, which the system may say of any connection
+        await connection.disconnect(nowait=True)
+        raise redis_errors.ConnectionError("the connection has timed out")
+    for reply in replies if any_errors(replies) else ():
+        if isinstance(reply, redis_errors.ConnectionError):  # LOADING, NOAUTH, …: this connection is of no use
+            await connection.disconnect(nowait=True)
+            raise reply
+    return replies
+
+
+def _last_words(heard: bytes) -> str | None:
+    """The error that a server sent before it closed the connection, such as that it has too many clients."""
+    found = _LAST_ERROR.search(heard)
+    return None if found is None else readable(found[1])
+
+
+_LAST_ERROR = re.compile(rb"(?:^|\n)-([^\r\n]+)\r\n(?:\*\d+\r\n)?$")  # the head of an array may be ours
+
+
+def _any_lead_elsewhere(replies: Sequence[Reply]) -> bool:
+    """Whether any reply says that this is the wrong node, or a server that is going away."""
+    return any_errors(replies) and any(
+        error_code(reply) in _ELSEWHERE for reply in replies if isinstance(reply, Exception)
+    )
+
+
+# A replica refuses writes, and a cluster's node those for slots it cannot serve (https://redis.io/docs/latest/operate/
+# oss_and_stack/reference/cluster-spec/). A server that is loading was just started: perhaps another is the primary now.
+_ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
+
+
+def any_errors(replies: Sequence[Reply]) -> bool:
+    """Whether any reply is an error. Many replies have few types, so the types are looked at, each once."""
+    return any(issubclass(kind, Exception) for kind in set(map(type, replies)))

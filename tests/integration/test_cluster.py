@@ -1,0 +1,220 @@
+"""A cluster is served as a single server is: every path, with targets and hashes on all its nodes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dev.cluster import Cluster
+from dev.server import HOST
+from reclaim.app import App
+from reclaim.entry import Entry
+from reclaim.errors import RejectEntry, Unreachable, Unsuitable
+from reclaim.ops import operations
+from reclaim.ops.doctor import doctor
+from reclaim.ops.health import Health
+from reclaim.run.report import Outcome
+from reclaim.state.connection import connect
+from reclaim.state.slots import key_of, keys_of, slot_of
+from reclaim.state.topology import Place
+from tests.cluster_support import given_on, name_on, pending_on, settings_of, stored_on, targets_on_each
+from tests.support import Endpoint, Held, a_target, env_for, held, lived_in, settings_for, stored, tweet
+
+pytestmark = pytest.mark.anyio
+
+WIDE = [part for at in range(5000) for part in (b"f%d" % at, b"v")]
+
+
+async def failing(entry: Entry) -> None:
+    """A handler that rejects every entry."""
+    raise RejectEntry(entry.id)
+
+
+async def test_targets_on_every_node_are_reclaimed(cluster: Cluster) -> None:
+    """Streams and hashes are on all three."""
+    targets = targets_on_each()
+    for at, target in enumerate(targets):
+        given_on(cluster, target, *held(range(100 * at, 100 * at + 40)))
+    app = App(settings_of(cluster, *targets))
+
+    reports = await app.run()
+    await app.aclose()
+
+    assert [(one.outcome, one.acknowledged) for one in reports] == [(Outcome.COMPLETED, 40)] * 3
+    assert [pending_on(cluster, target) for target in targets] == [0, 0, 0]
+    numbers = [*range(40), *range(100, 140), *range(200, 240)]
+    assert stored_on(cluster) == stored(*(tweet(number) for number in numbers))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"hash_version_field": "v"},
+        {"delete_acknowledged": True},
+        {"handler": "requeue"},
+        {"handler": "forward", "forward_stream": name_on(1, "to")},
+        {"handler": "forward", "forward_stream": name_on(0, "to"), "delete_acknowledged": True},
+        {"handler": f"{__name__}:failing"},
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())).rpartition(":")[2] or "hash",
+)
+async def test_every_path_keeps_to_the_slots(
+    cluster: Cluster, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run over good, bad, lost, spent and wide entries, and all that a person asks for. No key is in a wrong slot."""
+    sent: list[Any] = []
+    refused: list[Exception] = []
+    note_what_is_sent(monkeypatch, sent, refused)
+    target = a_target(stream=name_on(0), consumer_ttl_hours=0.000_001, alert_backlog_sec=1.0, **changes)
+    entries = [
+        *held(range(4)),
+        Held([b"no", b"id"]),
+        Held([*tweet(8), *WIDE]),
+        Held(tweet(9), deliveries=9),
+        Held(tweet(10)),
+    ]
+    ids = given_on(cluster, target, *entries)
+    with cluster.client(cluster.node_of(target.stream)) as client:
+        lived_in(client, target)
+        client.execute_command("XDEL", target.stream, ids[-1])
+    app = App(settings_of(cluster, target))
+
+    reports = [one for _ in range(2) for one in await app.reports()]
+    letters = await operations.list_dead_letters(app)
+    await operations.show_dead_letters(app, [letter.id for letter in letters.letters[:1]])
+    await operations.replay_dead_letters(app, None, even_if_open=True)
+    await operations.discard_dead_letters(app, None)
+    await operations.open_circuit(app, "a test", "me")
+    await app.reports()
+    await operations.close_circuit(app, "a test", "me")
+    await operations.list_runs(app)
+    await operations.list_lost(app)
+    status = await operations.read_status(app)
+    await app.aclose()
+    found = await doctor(
+        env_for(cluster, target, REDIS_CLUSTER="true", HASH_VERSION_FIELD=target.hash_version_field or "")
+    )
+
+    assert [one.outcome for one in reports] != []
+    assert {one.error for one in reports} == {None}
+    assert reports[0].lost == 1
+    assert status.found["error"] is None
+    assert [one for one in found if one.health is Health.FAIL] == []
+    wide = [command[:2] for command in sent if len({slot_of(key) for key in keys_of(command)}) > 1]
+    assert {command[0] for command in wide} <= ({"EVAL"} if "forward_stream" in changes else set())
+    assert [str(error) for error in refused] == []
+
+
+def note_what_is_sent(monkeypatch: pytest.MonkeyPatch, sent: list[Any], refused: list[Exception]) -> None:
+    """Note every command that goes to a cluster, and every answer that it is about several slots."""
+    from reclaim.state import cluster as module  # noqa: PLC0415  # it is patched
+
+    send, transaction = module.Cluster.send, module.Cluster.transaction
+
+    async def noted(self: module.Cluster, commands: Any, **more: Any) -> Any:
+        sent.extend(commands)
+        replies = await send(self, commands, **more)
+        refused.extend(
+            one for one in replies if isinstance(one, Exception) and "CROSSSLOT" in repr(one) and len(commands) > 1
+        )
+        return replies
+
+    async def noted_too(self: module.Cluster, commands: Any) -> Any:
+        sent.extend(commands)
+        assert len({slot_of(key) for command in commands if (key := key_of(command))}) <= 1 or "XADD" in commands[0]
+        return await transaction(self, commands)
+
+    monkeypatch.setattr(module.Cluster, "send", noted)
+    monkeypatch.setattr(module.Cluster, "transaction", noted_too)
+
+
+async def test_a_plain_client_is_told_which_setting_to_set(cluster: Cluster) -> None:
+    """Its stream is on another node."""
+    target = a_target(stream=name_on(1))
+    given_on(cluster, target, Held(tweet(1)))
+    app = App(replace(settings_of(cluster, target), cluster=False))
+
+    (report,) = await app.reports()
+    await app.aclose()
+
+    assert report.outcome is Outcome.FAILED
+    assert isinstance(report.error, Unsuitable)
+    assert "set REDIS_CLUSTER=true" in str(report.error)
+
+
+async def test_a_server_that_is_no_cluster_is_told_with_the_setting(server: Endpoint) -> None:
+    """As it is with the policies EnterpriseCluster and NoCluster."""
+    app = App(settings_for(server, cluster=True))
+
+    (report,) = await app.reports()
+    await app.aclose()
+
+    assert isinstance(report.error, Unsuitable)
+    assert "leave REDIS_CLUSTER out" in str(report.error)
+
+
+async def test_a_script_that_a_node_does_not_know_is_sent_whole(cluster: Cluster) -> None:
+    """As after a failover, or SCRIPT FLUSH."""
+    target = a_target(stream=name_on(0), hash_version_field="v", page_size=20)
+    given_on(cluster, target, *held(range(60)))
+    for node in cluster.nodes:
+        cluster.ask(node, "SCRIPT", "FLUSH")
+    app = App(settings_of(cluster, target))
+
+    (report,) = await app.run()
+    await app.aclose()
+
+    assert (report.acknowledged, report.retried) == (60, 0)
+    assert len(stored_on(cluster)) == 60
+
+
+async def test_a_node_that_cannot_be_reached_is_named_with_what_announces_it(cluster: Cluster) -> None:
+    """As behind a NAT: what is on the other nodes is served."""
+    server = connect(settings_of(cluster))
+    here, away = name_on(0).encode(), name_on(1).encode()
+    await server.call("GET", here)
+    topology = server.cluster._topology  # type: ignore[union-attr]
+    topology.places[slot_of(away)] = Place(HOST, 1)
+
+    answer, error = await server.batch([("GET", here), ("GET", away)])
+    topology.places[slot_of(away)] = Place(HOST, 1)
+    topology._is_doubted = False
+    with pytest.raises(Unreachable) as raised:
+        await server.call("GET", away)
+    await server.aclose()
+
+    assert answer is None
+    assert isinstance(error, Unreachable)
+    assert f"the cluster at {HOST}:{cluster.port} announces this address" in str(raised.value)
+
+
+@pytest.mark.parametrize("endpoint", ["unknown-endpoint", "hostname"])
+async def test_a_node_without_an_address_is_where_the_answer_came_from(cluster: Cluster, endpoint: str) -> None:
+    """What a node announces is a matter of its configuration."""
+    for node in cluster.nodes:
+        cluster.ask(node, "CONFIG", "SET", "cluster-preferred-endpoint-type", endpoint)
+    try:
+        target = a_target(stream=name_on(2))
+        given_on(cluster, target, *held(range(30)))
+        app = App(settings_of(cluster, target))
+        (report,) = await app.run()
+        await app.aclose()
+    finally:
+        for node in cluster.nodes:
+            cluster.ask(node, "CONFIG", "SET", "cluster-preferred-endpoint-type", "ip")
+
+    assert report.acknowledged == 30
+
+
+def test_the_table_knows_every_slot_as_the_server_does(cluster: Cluster) -> None:
+    """Tags, empty tags, braces in any order."""
+    keys = [b"a", b"{a}b", b"b{a}", b"{}a", b"{{a}}", b"a}{b", b"a{b", b"{a}{b}", b"\xff\x00", b""]
+
+    assert [slot_of(key) for key in keys] == [cluster.ask(cluster.nodes[0], "CLUSTER", "KEYSLOT", key) for key in keys]
+
+
+def test_a_command_that_the_table_lacks_is_an_error() -> None:
+    """Nobody knows where it would go."""
+    with pytest.raises(LookupError, match="'LPUSH'"):
+        key_of(("LPUSH", "a", "b"))
