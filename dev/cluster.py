@@ -31,18 +31,22 @@ class Cluster:
     Args:
         kind: the kind of server.
         tls_pem: as with `Server`.
+        ca_file: with TLS, whose certificates the nodes trust among themselves.
         config: directives for every node.
 
     Attributes:
         nodes: the servers: the primaries in the order of their slots, then a replica of each in the same order.
     """
 
-    def __init__(self, kind: str = KINDS[0], *, tls_pem: Path | None = None, **config: str | tuple[str, ...]) -> None:
+    def __init__(
+        self, kind: str = KINDS[0], *, tls_pem: Path | None = None, ca_file: str = "", **config: str | tuple[str, ...]
+    ) -> None:
         self.kind = kind
         self.tls = tls_pem is not None
         self.nodes: list[Server] = []
         self._stack = ExitStack()
         self._tls_pem = tls_pem
+        self._ca_file = ca_file
         self._config = config
         self._buses: dict[int, int] = {}
 
@@ -70,7 +74,10 @@ class Cluster:
 
     def node_of(self, key: bytes | str) -> Server:
         """The primary that serves a key now."""
-        slot = self.ask(self._alive(), "CLUSTER", "KEYSLOT", key)
+        return self.owner_of(self.ask(self._alive(), "CLUSTER", "KEYSLOT", key))
+
+    def owner_of(self, slot: int) -> Server:
+        """The primary that serves a slot now."""
         for first, last, primary, *_ in self.ask(self._alive(), "CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(node for node in self.nodes if node.port == primary[1])
@@ -97,7 +104,7 @@ class Cluster:
                 "repl-ping-replica-period": "1",
             }
             if self._tls_pem:
-                config |= {"tls-cluster": "yes", "tls-replication": "yes", "tls-ca-cert-file": str(self._tls_pem)}
+                config |= {"tls-cluster": "yes", "tls-replication": "yes", "tls-ca-cert-file": self._ca_file}
             server = self._stack.enter_context(Server(self.kind, tls_pem=self._tls_pem, **config | self._config))
             self.nodes.append(server)
             self._buses[server.port] = bus
@@ -107,20 +114,34 @@ class Cluster:
         """Stop the servers."""
         self._stack.close()
 
-    def move_slot(self, slot: int, to: Server, during: Callable[[bytes], None] = lambda _: None) -> int:
-        """Move a slot to another primary, key by key; return how many keys it had. `during` is told each key's name."""
-        source = self._owner(slot)
-        ids = self.id_of(source), self.id_of(to)
-        self.ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
-        self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-        moved = 0
+    def move_slot(self, slot: int, to: Server) -> None:
+        """Move a slot to another primary, key by key."""
+        self.begin_move(slot, to)
+        self.carry(slot, to)
+        self.end_move(slot, to)
+
+    def begin_move(self, slot: int, to: Server) -> None:
+        """From now on new keys of the slot are made at its new node."""
+        source = self.owner_of(slot)
+        self.ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
+        self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(to))
+
+    def carry(self, slot: int, to: Server) -> None:
+        """Carry every key of the slot to its new node, one by one."""
+        source = self.owner_of(slot)
         while keys := self.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
             self.ask(source, "MIGRATE", HOST, to.port, "", 0, 10_000, "KEYS", *keys)
-            moved += len(keys)
-            during(keys[0])
-        for node in (to, source, *self.primaries):
-            self.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", ids[1])
-        return moved
+
+    def end_move(self, slot: int, to: Server) -> None:
+        """Tell every primary that the slot has moved."""
+        new = self.id_of(to)
+        for node in (to, *(one for one in self.primaries if one is not to)):
+            self.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", new)
+
+    def until_served(self, but: Server) -> None:
+        """Wait until every slot is served without this node."""
+        rest = [node for node in self.nodes if node is not but]
+        self._until(lambda: all(self._serves(node, but) for node in rest), "the slots are not served")
 
     def flush(self) -> None:
         """Empty every primary."""
@@ -164,11 +185,9 @@ class Cluster:
         follows = role[3] == b"connected" if role[0] == b"slave" else len(role[2]) == 1
         return has_all and follows and b"cluster_state:ok" in self.ask(node, "CLUSTER", "INFO")
 
-    def _owner(self, slot: int) -> Server:
-        for first, last, primary, *_ in self.ask(self._alive(), "CLUSTER", "SLOTS"):
-            if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == primary[1])
-        raise ServerError(f"no node serves slot {slot}")
+    def _serves(self, node: Server, but: Server) -> bool:
+        owners = {row[2][1] for row in self.ask(node, "CLUSTER", "SLOTS")}
+        return but.port not in owners and b"cluster_state:ok" in self.ask(node, "CLUSTER", "INFO")
 
     def _alive(self) -> Server:
         for node in self.nodes:

@@ -12,7 +12,7 @@ param hashKey string
 var commands = [
   'xpending', 'xclaim', 'xack', 'xrange', 'xinfo', 'set', 'get', 'pttl', 'pexpire', 'del', 'unlink', 'eval', 'evalsha', 'hset'
   'hget', 'hmget', 'hgetall', 'hdel', 'hincrby', 'hlen', 'hscan', 'time', 'zadd', 'zcard', 'zcount', 'zremrangebyscore', 'xadd', 'xlen'
-  'xdel', 'xrevrange', 'type', 'multi', 'exec', 'xgroup', 'discard', 'info', 'acl', 'wait', 'cluster'
+  'xdel', 'xrevrange', 'type', 'multi', 'exec', 'xgroup', 'discard', 'info', 'acl', 'wait', 'cluster', 'asking'
 ]
 
 // The stream, reclaim's own keys (they begin with the stream's name, in braces if it has none), and the hashes.

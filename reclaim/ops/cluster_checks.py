@@ -18,11 +18,9 @@ async def examine_cluster(server: Server, settings: Settings) -> list[Check]:
     if server.cluster is None:
         return []
     primaries = await server.cluster.primaries()
-    answers = await server.cluster.on_each(("PING",))
     found = [
-        fail("cluster", f"a node is not reached: {said(answer)}", "see that the app reaches every node's address")
-        for answer in answers.values()
-        if isinstance(answer, Exception)
+        fail("cluster", f"a node is not reached: {said(error)}", "see that the app reaches every node's address")
+        for error in await server.cluster.unreached()
     ]
     served = server.cluster.served()
     if served < SLOTS:

@@ -102,7 +102,7 @@ def _todo_for_access(exc: AccessDenied, settings: Settings) -> str:
     """What to ask an administrator for, at once: where a connection cannot even begin, nothing else can be asked."""
     if exc.command is None:
         return "check REDIS_USERNAME and REDIS_PASSWORD"
-    rules = [f"+{command.lower()}" for command in OF_CLUSTER] if settings.cluster else []
+    rules = [f"+{command.partition(' ')[0].lower()}" for command in OF_CLUSTER] if settings.cluster else []
     rules += [rule for target in settings.targets for rule in whole_rule(target, b"").split()]
     return f"add to the user's rules: {' '.join(dict.fromkeys([f'+{exc.command.lower()}', *rules]))}"
 

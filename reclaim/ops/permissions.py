@@ -53,9 +53,10 @@ _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
 _WAIT: Sequence[Command] = (("WAIT", 0, 0),)  # for replicas, where STORE_REPLICAS asks for it
 
-# We send these too, but do not rehearse them, because a rehearsal itself uses them; CLUSTER SLOTS with REDIS_CLUSTER.
+# We send these too, but do not rehearse them, because a rehearsal itself uses them.
 TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
-OF_CLUSTER = ("CLUSTER", "WAIT")
+# With REDIS_CLUSTER these too; and WAIT wherever STORE_REPLICAS asks for replicas.
+OF_CLUSTER = ("CLUSTER SLOTS", "ASKING", "WAIT")
 # A connection begins with this one if REDIS_DB is not 0. It also sends AUTH, which needs no permission, and CLIENT
 # SETINFO, which the server may refuse.
 CONNECTING = ("SELECT",)

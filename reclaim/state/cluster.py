@@ -119,13 +119,11 @@ class Cluster:
         """How many slots a node serves, as far as is known."""
         return sum(place is not None for place in self._topology.places)
 
-    async def on_each(self, command: Command) -> dict[Place, Reply]:
-        """What each primary answers to a command, or why it does not."""
+    async def unreached(self) -> list[Exception]:
+        """What each primary failed with that does not answer."""
         places = list(await self.primaries())
-        answers = await asyncio.gather(*(self._exchange(place, pack(command), 1) for place in places))
-        return {
-            place: one if isinstance(one, Exception) else one[0] for place, one in zip(places, answers, strict=True)
-        }
+        answers = await asyncio.gather(*(self._exchange(place, pack(("TIME",)), 1) for place in places))
+        return [answer for answer in answers if isinstance(answer, Exception)]
 
     async def aclose(self) -> None:
         """Close every connection."""

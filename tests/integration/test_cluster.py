@@ -1,15 +1,18 @@
 """A cluster is served as a single server is: every path, with targets and hashes on all its nodes."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from dev.cluster import Cluster
-from dev.server import HOST
+from dev.server import HOST, available
 from reclaim.app import App
 from reclaim.entry import Entry
-from reclaim.errors import RejectEntry, Unreachable, Unsuitable
+from reclaim.errors import AccessDenied, NotTrusted, RejectEntry, Unreachable, Unsuitable
 from reclaim.ops import operations
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
@@ -18,9 +21,12 @@ from reclaim.state.connection import connect
 from reclaim.state.slots import key_of, keys_of, slot_of
 from reclaim.state.topology import Place
 from tests.cluster_support import given_on, name_on, pending_on, settings_of, stored_on, targets_on_each
+from tests.integration.ops.test_doctor import documented
 from tests.support import Endpoint, Held, a_target, env_for, held, lived_in, settings_for, stored, tweet
 
 pytestmark = pytest.mark.anyio
+
+IN_CI = bool(os.environ.get("CI"))
 
 WIDE = [part for at in range(5000) for part in (b"f%d" % at, b"v")]
 
@@ -154,6 +160,61 @@ async def test_a_server_that_is_no_cluster_is_told_with_the_setting(server: Endp
     assert "leave REDIS_CLUSTER out" in str(report.error)
 
 
+async def test_a_user_with_the_documented_permissions_may_do_all(cluster: Cluster) -> None:
+    """A run and the doctor, also where a slot is on its way to another node."""
+    target = a_target(stream=name_on(0), hash_version_field="v")
+    given_on(cluster, target, *held(range(20)))
+    with cluster.client(cluster.nodes[0]) as client:
+        known = {row[0].decode() for row in client.execute_command("COMMAND")}
+    rules = [f"+{one.lower()}" for one in documented() if one.partition("|")[0].lower() in known]
+    keys = (f"~{target.stream}", f"~{{{target.stream}}}:reclaim:g:*", "~tweet:*")
+    for node in cluster.nodes:
+        cluster.ask(node, "ACL", "SETUSER", "app", "reset", "on", ">pw", *rules, *keys)
+    login = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw", "REDIS_CLUSTER": "true", "HASH_VERSION_FIELD": "v"}
+    slot, to = slot_of(b"tweet:3"), cluster.primaries[(slot_of(b"tweet:3") * 3 // 16_384 + 1) % 3]
+    back = cluster.owner_of(slot)
+    app = App(settings_of(cluster, target, username="app", password="pw"))
+    try:
+        await app.server.call("GET", target.keys.lease)
+        cluster.begin_move(slot, to)
+        found = await doctor(env_for(cluster, target, **login))
+        (report,) = await app.run()
+        asked = await app.server.call("HGET", b"tweet:3", b"id")
+    finally:
+        await app.aclose()
+        cluster.carry(slot, to)
+        cluster.end_move(slot, to)
+        cluster.move_slot(slot, back)
+        for node in cluster.nodes:
+            cluster.ask(node, "ACL", "DELUSER", "app")
+
+    assert [(one.about, one.what) for one in found if one.health is Health.FAIL] == []
+    assert (report.acknowledged, asked) == (20, b"3")
+
+
+@pytest.mark.parametrize("without", ["wait", "cluster"])
+async def test_a_user_who_lacks_what_only_a_cluster_needs_is_told(cluster: Cluster, without: str) -> None:
+    """By the run and by the doctor."""
+    target = a_target(stream=name_on(0))
+    given_on(cluster, target, *held(range(3)))
+    for node in cluster.nodes:
+        cluster.ask(node, "ACL", "SETUSER", "app", "reset", "on", ">pw", "~*", "+@all", f"-{without}")
+    app = App(settings_of(cluster, target, username="app", password="pw"))
+    try:
+        (report,) = await app.reports()
+        login = {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "pw", "REDIS_CLUSTER": "true"}
+        found = await doctor(env_for(cluster, target, **login))
+    finally:
+        await app.aclose()
+        for node in cluster.nodes:
+            cluster.ask(node, "ACL", "DELUSER", "app")
+
+    assert isinstance(report.error, AccessDenied)
+    assert report.error.command == without.upper()
+    assert pending_on(cluster, target) == 3
+    assert any(f"+{without}" in one.todo for one in found if one.health is Health.FAIL)
+
+
 async def test_a_script_that_a_node_does_not_know_is_sent_whole(cluster: Cluster) -> None:
     """As after a failover, or SCRIPT FLUSH."""
     target = a_target(stream=name_on(0), hash_version_field="v", page_size=20)
@@ -187,6 +248,28 @@ async def test_a_node_that_cannot_be_reached_is_named_with_what_announces_it(clu
     assert answer is None
     assert isinstance(error, Unreachable)
     assert f"the cluster at {HOST}:{cluster.port} announces this address" in str(raised.value)
+
+
+@pytest.mark.skipif("redis-7.0" not in available() and not IN_CI, reason="only Debian's speaks TLS")
+async def test_certificates_are_checked_against_the_name_that_was_given(tmp_path: Path) -> None:
+    """As on Azure: nodes announce IP addresses, and their certificate has a name only."""
+    authority, pem, ca_file = trustme.CA(), tmp_path / "server.pem", str(tmp_path / "ca.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(ca_file)
+    targets = targets_on_each()
+    with Cluster("redis-7.0", tls_pem=pem, ca_file=ca_file) as cluster:
+        for at, target in enumerate(targets):
+            given_on(cluster, target, *held(range(30 * at, 30 * at + 30)))
+        app = App(settings_of(cluster, *targets, host="localhost", tls=True, ca_file=ca_file))
+        reports = await app.run()
+        await app.aclose()
+        by_ip = App(settings_of(cluster, *targets, tls=True, ca_file=ca_file))
+        (refused, *_) = await by_ip.reports()
+        await by_ip.aclose()
+
+        assert [report.acknowledged for report in reports] == [30, 30, 30]
+        assert len(stored_on(cluster)) == 90
+    assert isinstance(refused.error, NotTrusted)
 
 
 @pytest.mark.parametrize("endpoint", ["unknown-endpoint", "hostname"])
