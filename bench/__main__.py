@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import billing, document
+from bench.cluster import cluster
 from bench.idle import idle
 from bench.large import large
 from bench.many import many
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "idle": idle,
     "version": version_field,
     "moves": moves,
+    "cluster": cluster,
     "lanes": lanes,
     "delay": delay,
     "many": many,

@@ -69,7 +69,11 @@ class Bed:
                 try:
                     yield bed
                 finally:
-                    bed._connection.disconnect()
+                    bed.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()
 
     def env(self, backlog: Backlog, port: int | None = None, **settings: str) -> dict[str, str]:
         """The environment of an app that serves this backlog, at a proxy's port if given: defaults but for these."""

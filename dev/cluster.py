@@ -32,6 +32,7 @@ class Cluster:
         kind: the kind of server.
         tls_pem: as with `Server`.
         ca_file: with TLS, whose certificates the nodes trust among themselves.
+        replicas: how many each primary has.
         config: directives for every node.
 
     Attributes:
@@ -39,7 +40,13 @@ class Cluster:
     """
 
     def __init__(
-        self, kind: str = KINDS[0], *, tls_pem: Path | None = None, ca_file: str = "", **config: str | tuple[str, ...]
+        self,
+        kind: str = KINDS[0],
+        *,
+        tls_pem: Path | None = None,
+        ca_file: str = "",
+        replicas: int = 1,
+        **config: str | tuple[str, ...],
     ) -> None:
         self.kind = kind
         self.tls = tls_pem is not None
@@ -47,6 +54,7 @@ class Cluster:
         self._stack = ExitStack()
         self._tls_pem = tls_pem
         self._ca_file = ca_file
+        self._replicas = replicas
         self._config = config
         self._buses: dict[int, int] = {}
 
@@ -94,7 +102,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the servers, make them one cluster, and wait until every node serves and every replica follows."""
-        for _ in range(2 * PRIMARIES):
+        for _ in range(PRIMARIES * (1 + self._replicas)):
             bus = free_port()
             config: dict[str, str | tuple[str, ...]] = {
                 "cluster-enabled": "yes",
@@ -170,8 +178,8 @@ class Cluster:
         for node in self.nodes[1:]:
             self.ask(self.nodes[0], "CLUSTER", "MEET", HOST, node.port, self._buses[node.port])
         self._until(lambda: all(self._knows_all(node) for node in self.nodes), "the nodes do not know each other")
-        for at in range(PRIMARIES):
-            self.ask(self.nodes[at + PRIMARIES], "CLUSTER", "REPLICATE", self.id_of(self.nodes[at]))
+        for at in range(PRIMARIES, len(self.nodes)):
+            self.ask(self.nodes[at], "CLUSTER", "REPLICATE", self.id_of(self.nodes[at % PRIMARIES]))
         self._until(lambda: all(map(self._is_ready, self.nodes)), "not every node is ready")
 
     def _knows_all(self, node: Server) -> bool:
@@ -180,9 +188,9 @@ class Cluster:
 
     def _is_ready(self, node: Server) -> bool:
         slots = self.ask(node, "CLUSTER", "SLOTS")
-        has_all = len(slots) == PRIMARIES and all(len(row) == 4 for row in slots)  # first, last, primary, replica
+        has_all = len(slots) == PRIMARIES and all(len(row) == 3 + self._replicas for row in slots)
         role = self.ask(node, "ROLE")
-        follows = role[3] == b"connected" if role[0] == b"slave" else len(role[2]) == 1
+        follows = role[3] == b"connected" if role[0] == b"slave" else len(role[2]) == self._replicas
         return has_all and follows and b"cluster_state:ok" in self.ask(node, "CLUSTER", "INFO")
 
     def _serves(self, node: Server, but: Server) -> bool:

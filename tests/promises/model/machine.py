@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
 
     def renew_runner(self) -> None:
         """What a new process begins with."""
-        self.server = connect(settings_for(self.place.proxy, self.target))
+        self.server = connect(settings_for(self.place.proxy, self.target, cluster=self.place.is_cluster))
         self.runner = Runner(
             self.target, self.server, handlers.make(self.server, self.target), sleep=lambda _: asyncio.sleep(0)
         )
@@ -355,7 +355,9 @@ class Machine(RuleBasedStateMachine):
             thread.submit(asyncio.run, self.another_run()).result()
 
     async def another_run(self) -> None:
-        server = connect(Settings(HOST, self.place.server_port, (self.target,), tls=False))
+        server = connect(
+            Settings(HOST, self.place.server_port, (self.target,), tls=False, cluster=self.place.is_cluster)
+        )
         report = await Runner(self.target, server, handlers.make(server, self.target)).run(30)
         await server.aclose()
         assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}, report
@@ -368,7 +370,9 @@ class Machine(RuleBasedStateMachine):
         before, place = self.seen, self.place
         for name, args in STEPS[at]:
             place.deadly.when(name, place.zygote.kill, args=args, skip=skip)
-        ended = place.zygote.run(place.deadly.port, self.target, self.changes)
+        place.announce(place.deadly)
+        ended = place.zygote.run(place.deadly.port, self.target, self.changes, cluster=place.is_cluster)
+        place.announce(place.proxy)
         place.quiet(place.deadly)
         place.deadly.clear()
         place.deadly.forget()

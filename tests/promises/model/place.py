@@ -27,8 +27,9 @@ QUIET_SEC = 5.0
 class Place:
     """A server of a kind and all that stands around it. Used as a context manager."""
 
-    def __init__(self, kind: str, server_port: int) -> None:
+    def __init__(self, kind: str, server_port: int, *, is_cluster: bool = False) -> None:
         self.kind = kind
+        self.is_cluster = is_cluster  # a cluster of one node, which announces the address of a proxy
         self.client = raw_client(server_port)
         self.server_port = server_port
         self.proxy = Proxy(server_port)
@@ -40,6 +41,7 @@ class Place:
     def __enter__(self) -> Self:
         self.proxy.__enter__()
         self.deadly.__enter__()
+        self.announce(self.proxy)
         return self
 
     def __exit__(
@@ -50,6 +52,11 @@ class Place:
         self.deadly.__exit__(kind, error, trace)
         self.proxy.__exit__(kind, error, trace)
         self.client.close()
+
+    def announce(self, proxy: Proxy) -> None:
+        """Let clients of the cluster come through this proxy."""
+        if self.is_cluster:
+            self.client.execute_command("CONFIG", "SET", "cluster-announce-port", proxy.port)
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns."""
@@ -71,14 +78,14 @@ class Zygote:
     _pid: int = 0
     _started: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, port: int, target: Target, changes: dict[str, object]) -> int:
+    def run(self, port: int, target: Target, changes: dict[str, object], *, cluster: bool = False) -> int:
         """Have a run made; return how its process ended: 0, or minus the signal that ended it."""
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         self._started.clear()
         about = {"stream": target.stream, "group": target.group, **changes}
-        process.stdin.write(json.dumps({"port": port, "target": about}) + "\n")
+        process.stdin.write(json.dumps({"port": port, "cluster": cluster, "target": about}) + "\n")
         process.stdin.flush()
         self._pid = int(process.stdout.readline())
         self._started.set()

@@ -6,21 +6,26 @@ how often each thing happened.
 """
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from dev.server import KINDS, available
+from dev.server import KINDS, Server, available, free_port
+from reclaim.state.slots import SLOTS
 from tests.promises.model.machine import Machine
 from tests.promises.model.moving import MovingMachine
 from tests.promises.model.place import Place
+from tests.support import raw_client
 
 pytestmark = [pytest.mark.G1, pytest.mark.G2, pytest.mark.G3, pytest.mark.G4, pytest.mark.G5, pytest.mark.G8]
 
 EXAMPLES, EXAMPLES_ELSEWHERE = 150, 30
+CLUSTER = "a cluster"
 STEPS = int(os.environ.get("MODEL_STEPS", "25"))
 
 
@@ -29,8 +34,19 @@ def examples(kind: str) -> int:
     return int(os.environ.get("MODEL_EXAMPLES", EXAMPLES if kind == KINDS[0] else EXAMPLES_ELSEWHERE))
 
 
+@contextmanager
+def a_cluster_of_one() -> Iterator[Server]:
+    """A node that serves every slot: as in any cluster, it takes no script and no MULTI with keys of several slots."""
+    with Server(KINDS[0], cluster_enabled="yes", cluster_port=str(free_port())) as server:
+        with raw_client(server.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+                time.sleep(0.01)
+        yield server
+
+
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("kind", available())
+@pytest.mark.parametrize("kind", [*available(), CLUSTER])
 def test_nothing_is_lost_nothing_is_out_of_order(
     kind: str, servers: Any, record_property: Callable[[str, object], None]
 ) -> None:
@@ -52,7 +68,10 @@ def _try_out(
     servers: Any,
     record_property: Callable[[str, object], None],
 ) -> None:
-    with Place(kind, servers.get(kind).server_port) as place:
+    with ExitStack() as stack:
+        is_cluster = kind == CLUSTER
+        port = stack.enter_context(a_cluster_of_one()).port if is_cluster else servers.get(kind).server_port
+        place = stack.enter_context(Place(kind, port, is_cluster=is_cluster))
         machine = type(machine_of.__name__, (machine_of,), {"place": place})
         try:
             run_state_machine_as_test(

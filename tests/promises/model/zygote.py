@@ -16,10 +16,10 @@ from reclaim.settings import Settings, Target
 from reclaim.state.connection import connect
 
 
-async def run(port: int, changes: dict[str, Any]) -> None:
+async def run(port: int, changes: dict[str, Any], *, cluster: bool) -> None:
     """One run, on connections of its own."""
     target = Target(**changes)
-    server = connect(Settings(host="127.0.0.1", port=port, targets=(target,), tls=False))
+    server = connect(Settings(host="127.0.0.1", port=port, targets=(target,), tls=False, cluster=cluster))
     await Runner(target, server, handlers.make(server, target)).run(30)
     await server.aclose()
 
@@ -30,7 +30,7 @@ def main() -> None:
         asked = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            asyncio.run(run(asked["port"], asked["target"]))
+            asyncio.run(run(asked["port"], asked["target"], cluster=asked["cluster"]))
             os._exit(0)
         print(pid, flush=True)  # noqa: T201  # its output is its answer
         _, status = os.waitpid(pid, 0)
