@@ -81,7 +81,7 @@ async def _look(server: Server, settings: Settings) -> list[Check]:
     found: list[Check] = []
     try:
         found += await _connection(server, settings)
-        found += await _server(server)
+        found += await _server(server, settings.store_replicas)
         found += await examine_cluster(server, settings)
         for some in await asyncio.gather(*(examine(server, target) for target in settings.targets)):
             found += some
@@ -172,7 +172,7 @@ async def _connection(server: Server, settings: Settings) -> list[Check]:
     return found
 
 
-async def _server(server: Server) -> list[Check]:
+async def _server(server: Server, wanted: int | str) -> list[Check]:
     before = time.time()
     facts, script, server_time = await patiently(
         server,
@@ -190,6 +190,7 @@ async def _server(server: Server) -> list[Check]:
         found.append(warn("server", f"which server it is cannot be asked: {facts}", "allow the user +info"))
     else:
         found += [*_version(facts), *_role(facts, is_cluster=server.cluster is not None), _memory(facts)]
+        found += [] if server.cluster else _replicas(facts, wanted)
     found.append(_scripts(script, server.address))
     if not isinstance(server_time, Exception):
         found.append(_clock(server_time, before, after))
@@ -232,6 +233,14 @@ def _role(facts: Mapping[str, str], *, is_cluster: bool) -> Iterator[Check]:
     if facts.get("cluster_enabled") == "1" and not is_cluster:
         todo = "see that each target's keys are on this node, or set REDIS_CLUSTER=true"
         yield warn("server", "it is a node of a cluster", todo)
+
+
+def _replicas(facts: Mapping[str, str], wanted: int | str) -> Iterator[Check]:
+    """Whether there are as many replicas as STORE_REPLICAS asks for; a provider's proxy may not tell of them."""
+    there = facts.get("connected_slaves", "")
+    if isinstance(wanted, int) and there.isdecimal() and int(there) < wanted:
+        what = f"STORE_REPLICAS={wanted}, and the server tells of {there} replicas: nothing may be acknowledged"
+        yield warn("replicas", what, "add replicas, or set STORE_REPLICAS=0")
 
 
 def _memory(facts: Mapping[str, str]) -> Check:

@@ -96,13 +96,16 @@ class Cluster:
         return await self._delivered(_Parcels(self._slots(commands)[:1], [request], len(whole)))
 
     async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
-        """Queue the commands in a MULTI on each of their nodes; see `Server.rehearse`."""
+        """Queue the commands in a MULTI on each of their nodes; see `Server.rehearse`.
+
+        A node checks the permission before it says that the key is elsewhere: what it redirects, it would not refuse.
+        """
         slots = self._slots(commands)
         replies = await self._rehearsed(commands, slots)
-        if any(isinstance(reply, redis_errors.AskError) for reply in replies):
+        if any(isinstance(reply, redis_errors.MovedError) for reply in replies):
             self._topology.doubt()
             replies = await self._rehearsed(commands, slots)
-        return replies
+        return [b"QUEUED" if isinstance(reply, redis_errors.AskError) else reply for reply in replies]
 
     async def tls_version(self) -> str | None:
         """The version of TLS that connections use (``TLSv1.3``); None without TLS."""

@@ -75,6 +75,7 @@ class Topology:
             return
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask_any())
+            self._asking.add_done_callback(lambda over: over.cancelled() or over.exception())  # who waited may be gone
         await asyncio.shield(self._asking)
 
     def doubt(self) -> None:

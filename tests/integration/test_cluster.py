@@ -16,6 +16,7 @@ from reclaim.errors import AccessDenied, NotTrusted, RejectEntry, Unreachable, U
 from reclaim.ops import operations
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
+from reclaim.ops.permissions import _uses, _whole
 from reclaim.run.report import Outcome
 from reclaim.state.connection import connect
 from reclaim.state.slots import key_of, keys_of, slot_of
@@ -26,6 +27,7 @@ from tests.support import Endpoint, Held, a_target, env_for, held, lived_in, set
 
 pytestmark = pytest.mark.anyio
 
+KIND = "redis-7.0" if "redis-7.0" in available() else "valkey-9"
 IN_CI = bool(os.environ.get("CI"))
 
 WIDE = [part for at in range(5000) for part in (b"f%d" % at, b"v")]
@@ -295,6 +297,27 @@ def test_the_table_knows_every_slot_as_the_server_does(cluster: Cluster) -> None
     keys = [b"a", b"{a}b", b"b{a}", b"{}a", b"{{a}}", b"a}{b", b"a{b", b"{a}{b}", b"\xff\x00", b""]
 
     assert [slot_of(key) for key in keys] == [cluster.ask(cluster.nodes[0], "CLUSTER", "KEYSLOT", key) for key in keys]
+
+
+def test_the_table_has_every_command_of_the_list_of_permissions() -> None:
+    """Each key is found where the list puts it."""
+    target = a_target(hash_version_field="v", delete_acknowledged=True, handler="forward", forward_stream="to")
+    for key, _, many in _uses(target, b"tweet:1"):
+        assert {key_of(_whole(command, key)) for command in many} <= {key, None}
+
+
+async def test_the_doctor_tells_of_a_cluster_what_is_wrong_with_it() -> None:
+    """A primary without a replica, and one that is away."""
+    target = a_target(stream=name_on(0))
+    with Cluster(KIND, replicas=0, cluster_require_full_coverage="no") as cluster:
+        given_on(cluster, target)
+        found = await doctor(env_for(cluster, target, REDIS_CLUSTER="true"))
+        cluster.primaries[2].kill()
+        after = await doctor(env_for(cluster, target, REDIS_CLUSTER="true"))
+
+    assert any("3 primaries, 0 replicas" in one.what for one in found if one.health is Health.WARN)
+    assert [one for one in found if one.health is Health.FAIL] == []
+    assert any(f"{HOST}:{cluster.primaries[2].port}" in one.what for one in after if one.health is Health.FAIL)
 
 
 def test_a_command_that_the_table_lacks_is_an_error() -> None:

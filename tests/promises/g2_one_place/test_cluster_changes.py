@@ -89,6 +89,27 @@ def stored_ones(cluster: Cluster, targets: list[Target]) -> set[bytes]:
     return keys
 
 
+@pytest.mark.G4
+async def test_a_dead_primary_stops_no_entry_of_the_others(own_cluster: Cluster) -> None:
+    """In the same run, before any replica takes its place."""
+    target = a_target(stream=name_on(0), retry_attempts=1, circuit_failures=2000)
+    given_on(own_cluster, target, *held(range(60)))
+    app = App(settings_of(own_cluster, target))
+    await app.server.call("GET", target.keys.lease)
+    dead = own_cluster.primaries[2]
+    there = {
+        b"tweet:%d" % number for number in range(60) if own_cluster.owner_of(slot_of(b"tweet:%d" % number)) is dead
+    }
+    dead.kill()
+
+    (report,) = await app.reports()
+    await app.aclose()
+
+    assert 0 < len(there) < 60
+    assert (report.acknowledged, report.retried) == (60 - len(there), len(there))
+    assert stored_on(own_cluster, own_cluster.primaries[:2]).keys() == {b"tweet:%d" % at for at in range(60)} - there
+
+
 @pytest.mark.parametrize("version", [None, "v"])
 async def test_slots_that_move_in_the_middle_of_a_run_cost_no_entry_and_no_delivery(
     own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, version: str | None
