@@ -1,14 +1,23 @@
 """Owns the entry: one stream entry as Redis delivered it, its bytes untouched; and the arithmetic of entry IDs."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
+from reclaim.errors import RejectEntry
+from reclaim.names import written
+
 Named = TypeVar("Named", bound=tuple[Any, ...])
+Texts = dict[str, str]  # by this name, because `dict` is a method of an entry
+Part = str | bytes | int | float  # a name or a value, as it is given to `Entry.of`
 
 
 class Entry(NamedTuple):
     """One claimed stream entry.
+
+    `fields` and `get` give bytes, as Redis has them. `text`, `json`, `dict` and `items` decode them as UTF-8. If that
+    cannot be done, or the field is not there, they raise `RejectEntry`: nobody can ever handle such an entry.
 
     Attributes:
         id: the entry ID as Redis writes it, ``b"1700000000000-0"``.
@@ -17,6 +26,9 @@ class Entry(NamedTuple):
         idle_ms: milliseconds between its last delivery to that consumer and our claim.
         deliveries: how many times it was delivered, this claim included
             (https://redis.io/docs/latest/commands/xpending/).
+        stream: the stream's name, as STREAM_NAME writes it.
+        group: the name of its consumer group, as STREAM_CONSUMER_GROUP_NAME writes it.
+        is_last_delivery: whether the entry becomes a dead letter if it fails now.
     """
 
     id: bytes
@@ -24,6 +36,30 @@ class Entry(NamedTuple):
     consumer: bytes = b""
     idle_ms: int = 0
     deliveries: int = 1
+    stream: str = ""
+    group: str = ""
+    is_last_delivery: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        fields: Mapping[Part, Part] | Mapping[str, Part] | Mapping[bytes, Part] | Iterable[tuple[Part, Part]],
+        *,
+        id: str | bytes = b"1-0",  # noqa: A002  # it is what the attribute is called
+        consumer: str | bytes = b"",
+        idle_ms: int = 0,
+        deliveries: int = 1,
+        stream: str = "stream",
+        group: str = "group",
+        is_last_delivery: bool = False,
+    ) -> "Entry":
+        """An entry with these fields, for a handler's own tests: ``Entry.of({"text": "hi"})``.
+
+        Pairs instead of a mapping may have the same name twice. Text and numbers become what Redis would keep of them.
+        """
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        flat = tuple(_as_bytes(part) for pair in pairs for part in pair)
+        return cls(_as_bytes(id), flat, _as_bytes(consumer), idle_ms, deliveries, stream, group, is_last_delivery)
 
     def get(self, name: str | bytes) -> bytes | None:
         """The value of a field; None if the entry has no such field.
@@ -36,10 +72,68 @@ class Entry(NamedTuple):
         except ValueError:
             return None
 
+    def text(self, name: str | bytes) -> str:
+        """The value of a field as text; the last one, if the name occurs twice.
+
+        Raises:
+            RejectEntry: there is no such field, or it is not UTF-8.
+        """
+        return _decoded(self._value(name), name)
+
+    def json(self, name: str | bytes) -> Any:
+        """What the JSON in a field stands for; the last one, if the name occurs twice.
+
+        Raises:
+            RejectEntry: there is no such field, or it is no JSON.
+        """
+        try:
+            return json.loads(self._value(name))
+        except (ValueError, RecursionError) as exc:
+            raise RejectEntry(f"the field {_shown(name)} is no JSON: {exc}") from exc
+
+    def items(self) -> list[tuple[str, str]]:
+        """All names and values as text, in their order; a name that occurs twice is there twice.
+
+        Raises:
+            RejectEntry: a name or a value is not UTF-8.
+        """
+        names, values = self.fields[::2], self.fields[1::2]
+        return [(_decoded(name, name), _decoded(value, name)) for name, value in zip(names, values, strict=True)]
+
     def duplicate_name(self) -> bytes | None:
         """A name that occurs more than once; None if none does."""
         names = self.fields[::2]
         return None if len(set(names)) == len(names) else next(name for name in names if names.count(name) > 1)
+
+    def _value(self, name: str | bytes) -> bytes:
+        value = self.get(name)
+        if value is None:
+            raise RejectEntry(f"there is no field {_shown(name)}")
+        return value
+
+    def dict(self) -> Texts:
+        """All names and values as text; the last value of a name that occurs twice.
+
+        Raises:
+            RejectEntry: a name or a value is not UTF-8.
+        """
+        return Texts(self.items())
+
+
+def _as_bytes(part: Part) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()
+
+
+def _decoded(value: bytes, name: str | bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as exc:
+        raise RejectEntry(f"the field {_shown(name)} is not UTF-8: {exc}") from exc
+
+
+def _shown(name: str | bytes) -> str:
+    """A field's name as messages show it."""
+    return f"'{written(name.encode() if isinstance(name, str) else name)}'"
 
 
 def made(of: type[Named], values: Iterable[Iterable[Any]]) -> list[Named]:

@@ -15,6 +15,7 @@ ReclaimError
 ├── CircuitOpen            the target's circuit is open, so the app refuses what a person asked for
 ├── HandlerTimeout         a handler took longer than it may, and was stopped
 ├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
+├── BadAnswer              a handler function returned what it may not
 ├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
 ├── NotEntered             the resource that a handler works with could not be opened
 ├── FitsNothing            a setting fits none of the entries that a run looked at
@@ -28,7 +29,8 @@ ReclaimError
 ├── RejectEntry            raised by a handler: nobody can ever handle this entry, park it
 └── RetryEntry             raised by a handler: the entry is not to blame, try again later
     ├── OutOfTime          the run's time was up before the entry was stored
-    └── NotReplicated      the entry is stored, and too few replicas have it (STORE_REPLICAS)
+    ├── NotReplicated      the entry is stored, and too few replicas have it (STORE_REPLICAS)
+    └── TooManyHang        so many calls of a handler still run in threads that no more are begun
 """
 
 import json
@@ -141,6 +143,10 @@ class HandlerExited(ReclaimError):
     """A handler raised SystemExit or the like. The process does not end because of it: the entry is charged."""
 
 
+class BadAnswer(ReclaimError):
+    """A handler function returned what it may not, so that nobody knows what became of the entries."""
+
+
 class NotEntered(ReclaimError):
     """The resource that a handler works with could not be entered. No entry is to blame, and none was claimed."""
 
@@ -192,6 +198,10 @@ class RetryEntry(ReclaimError):
     def __init__(self, *args: object, after_sec: float | None = None) -> None:
         super().__init__(*args)
         self.after_sec = after_sec
+
+
+class TooManyHang(RetryEntry):
+    """So many calls of a handler that is not async were given up and still run that no more are begun."""
 
 
 class OutOfTime(RetryEntry):

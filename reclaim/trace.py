@@ -7,10 +7,11 @@ also shortens lines that are too long.
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from reclaim.bounded import LINE_BYTES, cut
 from reclaim.tracebacks import whole
@@ -70,6 +71,19 @@ def run_under_way(target: str, run_id: str) -> Iterator[None]:
         _run.reset(token)
 
 
+_entry: ContextVar[bytes] = ContextVar("reclaim_entry", default=b"")
+
+
+@contextmanager
+def entry_under_way(entry_id: bytes) -> Iterator[None]:
+    """Have log lines name this entry, in the block, and in the tasks and the thread that are made in it."""
+    token = _entry.set(entry_id)
+    try:
+        yield
+    finally:
+        _entry.reset(token)
+
+
 def span_id(run_id: str, page: int = 0) -> str:
     """The ID of a run's span, or of one of its pages': 16 hexadecimal digits that begin with the run's ID."""
     return f"{run_id}{page:04x}"
@@ -83,6 +97,21 @@ RUN_LINE = "reclaim run %s"  # the line with a run's report. We add no names to 
 def name_in_log_lines() -> None:
     """Let every log line of this package name its run, target and operation. A second call changes nothing."""
     logging.getLogger("reclaim").addFilter(_add_names)
+    if not isinstance(logging.getLogRecordFactory(), _NamingRun):
+        logging.setLogRecordFactory(_NamingRun(logging.getLogRecordFactory()))
+
+
+class _NamingRun:
+    """Makes log records that have the run and the entry as attributes: those of a handler's own loggers too."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(*args, **kwargs)
+        record.reclaim_target, record.reclaim_run = _run.get() or ("", "")
+        record.reclaim_entry = _entry.get().decode(errors="replace")
+        return record
 
 
 def _add_names(record: logging.LogRecord) -> bool:

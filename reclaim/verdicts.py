@@ -66,6 +66,7 @@ _BY_CLASS = {
     "reclaim.HandlerTimeout": Verdict.FAIL,
     "reclaim.HandlerCancelled": Verdict.FAIL,
     "reclaim.HandlerExited": Verdict.FAIL,
+    "reclaim.BadAnswer": Verdict.FAIL,
     "reclaim.AccessDenied": Verdict.STOP,
     "reclaim.Unsuitable": Verdict.STOP,
     "reclaim.ServerError": Verdict.RETRY,

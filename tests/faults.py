@@ -7,8 +7,9 @@ from typing import Any
 from dev.proxy import Command, Proxy
 from dev.server import Server, available
 from reclaim.entry import Entry
-from reclaim.handlers.function import FunctionHandler, HandlerFunction
+from reclaim.handlers.function import FunctionHandler
 from reclaim.handlers.hash import _STORE_NEWER
+from reclaim.handlers.loading import examined
 from reclaim.keys import Template
 from reclaim.state.claim import _CLAIM
 from reclaim.state.dead_letters import _PARK
@@ -59,9 +60,9 @@ def before_claim(proxy: Proxy, action: Callable[[], object]) -> None:
     proxy.when(name, action, args=args)
 
 
-def by_function(function: HandlerFunction, order_key: str = "{user}") -> FunctionHandler:
+def by_function(function: Callable[[Entry], Any], order_key: str = "{user}") -> FunctionHandler:
     """The handler that the app would make of this function with HANDLER and ORDER_KEY."""
-    return FunctionHandler(function, Template(order_key))
+    return FunctionHandler(examined(function), Template(order_key))
 
 
 class Recorder:

@@ -4,8 +4,9 @@ from functools import partial
 
 from reclaim.errors import SettingsError
 from reclaim.handlers.forward import forwarded
-from reclaim.handlers.function import FunctionHandler, load
+from reclaim.handlers.function import FunctionHandler
 from reclaim.handlers.hash import HashHandler, Versions
+from reclaim.handlers.loading import load
 from reclaim.handlers.moving import Fields, MovingHandler
 from reclaim.handlers.outcomes import Handler
 from reclaim.handlers.own_errors import own_errors as own_errors
@@ -32,7 +33,7 @@ def make(server: Server, target: Target) -> Handler:
         case "http":
             raise SettingsError([f"HANDLER is {target.handler!r}, which is not supported yet"])
         case name:
-            return FunctionHandler(load(name), _order_key(target))
+            return FunctionHandler(load(name), _order_key(target), name, target.name)
 
 
 def _order_key(target: Target) -> Template:

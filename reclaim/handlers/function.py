@@ -1,24 +1,49 @@
 """Owns the function handler, which gives each entry to a function of the user's."""
 
 import asyncio
-import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from reclaim.entry import Entry
-from reclaim.errors import HandlerCancelled, HandlerExited, MissingField, SettingsError, describe
+from reclaim.errors import BadAnswer, HandlerCancelled, HandlerExited, MissingField, NotEntered, describe
+from reclaim.handlers.given_up import GivenUp
+from reclaim.handlers.loading import Function, Manager
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed
+from reclaim.handlers.resource import Resource
+from reclaim.handlers.threads import Threads
 from reclaim.keys import Template
+from reclaim.trace import entry_under_way
 
-HandlerFunction = Callable[[Entry], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The function, and the threads in which it is called if it is not async."""
+
+    function: Function
+    threads: Threads
 
 
 class FunctionHandler(Handler):
     """Calls the user's function for each entry."""
 
-    def __init__(self, function: HandlerFunction, key: Template) -> None:
-        self._function = function
+    def __init__(self, named: Function | Manager, key: Template, name: str = "function", target: str = "") -> None:
+        """Make it; nothing is opened yet.
+
+        Args:
+            named: the function, or what makes a context manager that yields it.
+            key: makes the order key.
+            name: what HANDLER names.
+            target: the target's name.
+        """
+        self._named = named
         self._key = key
+        self._name = f"HANDLER {name}"
+        self._given_up = GivenUp.of(target) if target else GivenUp()
+        self.resource: Resource[_Opened] | None = None
+        if not (isinstance(named, Function) and named.is_async):
+            self.resource = Resource(self._name, self._open)
 
     def order_key(self, entry: Entry) -> bytes:
         """The key that the template makes. An entry without the template's fields is not ordered: its ID is its key."""
@@ -27,12 +52,17 @@ class FunctionHandler(Handler):
         except MissingField:
             return entry.id
 
+    def at_work(self) -> Sequence[tuple[bytes, bytes]]:
+        """The order keys and IDs of the entries whose calls were given up and still run in a thread."""
+        return self._given_up.at_work()
+
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Call the function for each entry in turn; what it raises is the outcome."""
         outcomes: list[Handled] = []
-        for _, entry in entries:
+        for key, entry in entries:
             try:
-                await self._function(entry)
+                with entry_under_way(entry.id):
+                    await self._call(key, entry)
                 outcomes.append(STORED)
             except asyncio.CancelledError as exc:
                 task = asyncio.current_task()
@@ -49,46 +79,39 @@ class FunctionHandler(Handler):
                 outcomes.append(Failed(exited.with_traceback(exc.__traceback__)))
         return outcomes
 
+    async def _call(self, key: bytes, entry: Entry) -> None:
+        """Call the function, in a thread if it is not async, and see to it that all of it was done.
 
-def load(name: str) -> HandlerFunction:
-    """The function that HANDLER names, as ``module:function``.
+        Raises:
+            BaseException: what the function raises.
+        """
+        if self.resource is None:
+            await self._function.call(entry)
+            return
+        opened = self.resource.value
+        if opened.function.is_async:
+            await opened.function.call(entry)
+            return
+        with opened.threads.calling(opened.function.call, entry) as call:
+            try:
+                answer = await call.result()
+            except asyncio.CancelledError:
+                self._given_up.add(call, key, entry)
+                raise
+        if inspect.isawaitable(answer):  # of a wrapper that is not async, around a function that is
+            await answer
+        elif inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+            raise BadAnswer("the handler returned a generator, so that none of its code was run")
 
-    Raises:
-        SettingsError: the module cannot be imported, has no such function, or the function is not async or does not
-            take exactly one entry.
-    """
-    module_name, _, function_name = name.partition(":")
-    allowed = "module:function, an async function of one Entry"
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as exc:  # a module of the user's can raise anything while it is imported
-        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({describe(exc)})"]) from exc
-    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
-        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({function_name} is not async)"])
-    if not _takes_an_entry(function):
-        why = f"{function_name}{_parameters(function)} cannot be called with one Entry"
-        raise SettingsError([f"HANDLER is {name!r}; allowed: {allowed} ({why})"])
-    return function  # type: ignore[no-any-return]  # it is what the user's module holds; its form was just checked
+    @property
+    def _function(self) -> Function:
+        if isinstance(self._named, Function):
+            return self._named
+        raise NotEntered(f"{self._name} has not been entered")
 
-
-def _takes_an_entry(function: Callable[..., object]) -> bool:
-    """Whether it can be called with one entry and nothing else; True where Python cannot tell.
-
-    A wrapper made with functools.wraps is asked itself, not what it wraps: it may add arguments of its own.
-    """
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):  # of a function that is not written in Python
-        return True
-    try:
-        signature.bind(None)
-    except TypeError:
-        return False
-    return True
-
-
-def _parameters(function: Callable[..., object]) -> inspect.Signature:
-    """The function's parameters without their types, as an error shows them."""
-    signature = inspect.signature(function, follow_wrapped=False)
-    bare = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
-    return signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    @asynccontextmanager
+    async def _open(self) -> "AsyncIterator[_Opened]":
+        async with AsyncExitStack() as stack:
+            named = self._named
+            function = named if isinstance(named, Function) else await stack.enter_async_context(named())
+            yield _Opened(function, stack.enter_context(Threads(self._name)))

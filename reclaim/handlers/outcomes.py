@@ -88,6 +88,10 @@ class Handler(Protocol):
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Store the entries, and say for each what came of it, in the same order."""
 
+    def at_work(self) -> Sequence[tuple[bytes, bytes]]:
+        """The order keys and IDs of entries whose handling was given up and still goes on: they wait for its end."""
+        return ()
+
     def for_letters(self, letter_id: Callable[[Entry], bytes]) -> "Handler":  # noqa: ARG002  # for those that move them
         """The handler for a replay, whose entries come from the dead letters; itself, where that makes no difference.
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime, describe
 from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
 from reclaim.retry import Retries
@@ -45,6 +46,7 @@ class Storing:
         hangs_sec: float,
         blocking: Blocking,
         stop_sec: float = STOP_SEC,
+        of: tuple[str, str] = ("", ""),
     ) -> None:
         """Make it.
 
@@ -56,6 +58,7 @@ class Storing:
             hangs_sec: a function that has taken so long hangs; what is sent to Redis has a time limit of its own.
             blocking: is told where it blocks the event loop.
             stop_sec: how long it may take to be cancelled.
+            of: the stream and the group that the entries are of.
         """
         self._handler = handler
         self._retries = replace(retries, own=rules.own)
@@ -64,6 +67,7 @@ class Storing:
         self._hangs_sec = math.inf if handler.at_once else hangs_sec
         self._blocking = blocking
         self._stop_sec = stop_sec
+        self._of = of
 
     async def store(self, lane: Sequence[Keyed], taken: Taken = _none) -> list[Handled]:
         """What came of each entry, after as many attempts as are allowed.
@@ -117,7 +121,12 @@ class Storing:
         """The handler's work. What is sent to Redis at once does not block the loop, and is not worth a watch."""
         if self._handler.at_once or not entries:
             return self._handler.store(entries)
+        entries = [(key, self._as_given(entry)) for key, entry in entries]
         return self._blocking.watched(partial(self._handler.store, entries), entries[0][1])
+
+    def _as_given(self, entry: Entry) -> Entry:
+        """The entry as a handler of the user's gets it."""
+        return Entry(*entry[:5], *self._of, self._rules.is_last(entry))
 
 
 async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:

@@ -27,7 +27,7 @@ from reclaim.run.decisions import Decision, Judged, decide, judge, plan
 from reclaim.run.duplicates import Duplicates
 from reclaim.run.entering import enter
 from reclaim.run.lanes import Lanes
-from reclaim.run.order import HeldKeys, rounds
+from reclaim.run.order import HeldKeys, digest, rounds
 from reclaim.run.rules import Rules
 from reclaim.run.turn import Turn
 from reclaim.settings import Target
@@ -148,6 +148,8 @@ class Replay:
         async with self._lease(deadline) as lease:
             await enter(self._handler, self._retries, deadline)
             held = HeldKeys() if upto is None else await self._held_after(upto)
+            for key, entry_id in self._handler.at_work():
+                held.hold_digest(digest(key), entry_id)
             return await self._replay(chosen, report, held, lease, deadline, per_second, progress)
 
     async def _choose(
@@ -226,7 +228,8 @@ class Replay:
         blocking = Blocking(self._target.name, self._target.handler)
 
         def storing(handler: Handler) -> Storing:
-            return Storing(handler, self._retries, self._rules, deadline, self._hangs_sec, blocking)
+            of = (self._target.stream, self._target.group)
+            return Storing(handler, self._retries, self._rules, deadline, self._hangs_sec, blocking, of=of)
 
         pages = _Pages(self._letters, self._handler, storing, self._rules, held, self._target)
         most = PAGE if per_second is None else max(1, min(PAGE, int(per_second)))

@@ -28,7 +28,7 @@ from reclaim.run.fit import Fit, FitCheck
 from reclaim.run.group_watch import GroupWatch
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import Ending, Halt, Limits
-from reclaim.run.order import HeldKeys
+from reclaim.run.order import HeldKeys, digest
 from reclaim.run.page_loop import PageLoop
 from reclaim.run.pages import Pages
 from reclaim.run.report import Outcome, RunReport
@@ -238,6 +238,8 @@ class _Run:
                 await self._retries.call(self._limits.settle, self._hold_waiting)
             if self._has_tries:
                 await self._retries.call(self._limits.settle, partial(self._tries.remove_stale, self._not_due))
+            for key, entry_id in self._runner.handler.at_work():
+                self._held.hold_digest(digest(key), entry_id)
             await enter(self._runner.handler, self._retries, self._limits.begin)
             return await self._loop().work_through(before.count)
         finally:
@@ -303,6 +305,7 @@ class _Run:
                 runner.hangs_sec,
                 self._tally.blocking,
                 limits.stop_sec,
+                (self._target.stream, self._target.group),
             ),
             settler=self._settler(),
             halt=self._halt,

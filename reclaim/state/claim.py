@@ -8,6 +8,7 @@ Bodies do not pass through the script: they are read before (`Bodies`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -126,7 +127,11 @@ def _entries(rows: Sequence[Row], bodies: Sequence[Body], taken: set[bytes] | No
     if not all(bodies):
         there_now = readable(ids[list(bodies).index(None)])
         raise RedisConnectionError(f"{there_now} is in the stream, and was not when it was read")
-    return made(Entry, zip(ids, bodies, consumers, idle_ms, map((1).__add__, deliveries), strict=True))
+    by_target = (repeat(default, len(ids)) for default in _BY_TARGET)
+    return made(Entry, zip(ids, bodies, consumers, idle_ms, map((1).__add__, deliveries), *by_target, strict=True))
+
+
+_BY_TARGET = [Entry._field_defaults[name] for name in Entry._fields[5:]]  # which an entry gets when a handler gets it
 
 
 def _grouped(rows: Sequence[Row], bodies: Sequence[Body]) -> Sequence[bytes | int]:

@@ -1,7 +1,8 @@
 """Handlers that can, and that cannot, be called with one entry."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from reclaim import Entry
@@ -48,3 +49,39 @@ class _Handler:
 instance = _Handler()
 bound = instance.handle
 bound_two = instance.handle_two
+
+
+def sync(entry: Entry) -> None: ...
+
+
+def generator(_: Entry) -> Iterator[None]:
+    yield
+
+
+async def async_generator(_: Entry) -> AsyncIterator[None]:
+    yield
+
+
+@contextmanager
+def sync_resource() -> Iterator[Callable[[Entry], None]]:
+    yield sync
+
+
+@asynccontextmanager
+async def resource() -> AsyncIterator[Callable[[Entry], None]]:
+    yield sync
+
+
+@asynccontextmanager
+async def resource_of(name: str) -> AsyncIterator[Callable[[Entry], None]]:  # noqa: ARG001  # it is what is wrong
+    yield sync
+
+
+class Resource:
+    async def __aenter__(self) -> Callable[[Entry], None]:
+        return sync
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+number = 7

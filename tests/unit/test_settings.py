@@ -358,11 +358,16 @@ async def _app(handler: str) -> Any:
     [
         ("no_such_module:handle", "No module named 'no_such_module'"),
         ("json:no_such_function", "no_such_function"),
-        ("json:dumps", "dumps is not async"),
+        ("tests.unit.taking:generator", "generator has a yield in it"),
+        ("tests.unit.taking:async_generator", "async_generator has a yield in it"),
+        ("tests.unit.taking:sync_resource", "sync_resource has a yield in it"),
+        ("tests.unit.taking:Entry", "Entry is a class"),
+        ("tests.unit.taking:number", "int is not a function"),
+        ("tests.unit.taking:resource_of", "resource_of(name) cannot be called without arguments"),
         ("tests.unit.taking:two", "two(entry, context) cannot be called with one Entry"),
         ("tests.unit.taking:none", "none() cannot be called with one Entry"),
         ("tests.unit.taking:by_name", "by_name(*, entry) cannot be called with one Entry"),
-        ("tests.unit.taking:bound_two", "bound_two(entry, context) cannot be called with one Entry"),
+        ("tests.unit.taking:bound_two", "handle_two(entry, context) cannot be called with one Entry"),
     ],
 )
 async def test_a_handler_that_cannot_be_used_is_a_bad_setting(handler: str, told: str) -> None:
@@ -375,7 +380,10 @@ async def test_a_handler_that_cannot_be_used_is_a_bad_setting(handler: str, told
     assert told in problem
 
 
-@pytest.mark.parametrize("name", ["one", "with_default", "with_any", "wrapped", "partly", "instance", "bound"])
+@pytest.mark.parametrize(
+    "name",
+    ["one", "with_default", "with_any", "wrapped", "partly", "instance", "bound", "sync", "resource", "Resource"],
+)
 async def test_whatever_can_be_called_with_one_entry_is_a_handler(name: str) -> None:
     app = await _app(f"tests.unit.taking:{name}")
 

@@ -9,6 +9,7 @@ import pytest
 from reclaim.entry import Entry, check_id
 from reclaim.errors import describe, said
 from reclaim.handlers.function import FunctionHandler
+from reclaim.handlers.loading import examined
 from reclaim.handlers.outcomes import Failed
 from reclaim.keys import Template
 from reclaim.tracebacks import last_frames, whole
@@ -27,7 +28,7 @@ def raised_by(call: Callable[..., object], *args: object) -> Exception:
     async def handle(_: Entry) -> None:
         call(*args)
 
-    (outcome,) = asyncio.run(FunctionHandler(handle, Template("{id}")).store([(b"", Entry(b"1-0", ()))]))
+    (outcome,) = asyncio.run(FunctionHandler(examined(handle), Template("{id}")).store([(b"", Entry(b"1-0", ()))]))
     assert isinstance(outcome, Failed)
     return outcome.error
 

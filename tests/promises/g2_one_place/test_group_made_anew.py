@@ -8,6 +8,7 @@ import pytest
 from dev.proxy import ErrorReply, Proxy
 from reclaim.entry import Entry
 from reclaim.handlers.function import FunctionHandler
+from reclaim.handlers.loading import examined
 from reclaim.keys import Template
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
@@ -117,7 +118,7 @@ async def test_what_we_have_tried_is_lost_by_id(
     async def fail(_: Entry) -> None:
         raise ValueError("no")
 
-    failing = FunctionHandler(fail, Template("{id}"))
+    failing = FunctionHandler(examined(fail), Template("{id}"))
     given(client, target, *held(range(1, 3)), *held(range(3, 6), idle_ms=0))
     await run(server, target, failing)
     vanish(client, target)
@@ -222,7 +223,7 @@ async def run_while(place: HasPort, client: Client, target: Target, act: Act) ->
             done.append(act(client, target))
         raise ConnectionError("the store is down")
 
-    return await run(place, target, FunctionHandler(handle, Template("{id}")))
+    return await run(place, target, FunctionHandler(examined(handle), Template("{id}")))
 
 
 @pytest.mark.parametrize("vanish", [delete_stream, destroy_group, make_both_anew, make_group_anew])

@@ -7,6 +7,7 @@ import pytest
 from dev.proxy import Command, ErrorReply, Fault, Proxy
 from reclaim.entry import Entry
 from reclaim.handlers.function import FunctionHandler
+from reclaim.handlers.loading import examined
 from reclaim.keys import Template
 from reclaim.run.report import Outcome
 from reclaim.state.refunds import _KEEP
@@ -266,7 +267,7 @@ async def test_a_run_ends_inside_its_budget_though_what_it_notes_gets_no_answer(
     embedded_proxy.when(command, Fault.HANG, times=None, args=is_meant, skip=0 if command == "HDEL" else 1)
     began = time.monotonic()
 
-    await run(embedded_proxy, target, FunctionHandler(handle, Template("{id}")), budget_sec=2.0)
+    await run(embedded_proxy, target, FunctionHandler(examined(handle), Template("{id}")), budget_sec=2.0)
 
     assert time.monotonic() - began < 2.5
 
