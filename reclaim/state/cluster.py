@@ -5,10 +5,7 @@ says it was not run (MOVED, ASK, TRYAGAIN, NOSCRIPT), never after a lost connect
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha1
-from itertools import islice
+from collections.abc import Iterable, Sequence
 
 from redis import exceptions as redis_errors
 
@@ -16,53 +13,14 @@ from reclaim.errors import ServerError, Unreachable
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply
 from reclaim.state.node import Node, any_errors, pack
+from reclaim.state.parcels import Parcels, Part, Parts, by_parcel, request_of, why_not_run
 from reclaim.state.slots import key_of, slot_of
 from reclaim.state.topology import Place, Topology
 
-_ASKING = pack(("ASKING",))
-_NOT_RUN = (redis_errors.AskError, redis_errors.TryAgainError, redis_errors.NoScriptError)  # MOVED is an AskError
 _FIRST_WAIT_SEC, _LONGEST_WAIT_SEC = 0.01, 0.2  # before what was not run is sent again, from the second time on
 
 
 Told = dict[int, tuple[Place, Exception]]  # by the place of a parcel that was not run: which node says so, and why
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What goes to one node in one exchange: which parcels, and which of them behind ASKING."""
-
-    parcels: list[int] = field(default_factory=list)
-    asking: set[int] = field(default_factory=set)
-
-
-Parts = dict[Place | None, _Part]  # None: what is in a slot that no node serves
-
-
-@dataclass(frozen=True, slots=True)
-class _Parcels:
-    """What is sent, in pieces that a node runs or refuses as a whole: a command, or a MULTI with all that is in it.
-
-    Attributes:
-        slots: the slot of each.
-        requests: the bytes of each.
-        size: how many commands each has.
-        commands: what the requests are made of, where each is one command.
-        stores: whether replicas have to have them (STORE_REPLICAS).
-    """
-
-    slots: Sequence[int]
-    requests: list[bytes]
-    size: int = 1
-    commands: Sequence[Command] = ()
-    stores: bool = False
-
-    def as_eval(self, at: int) -> bytes | None:
-        """An EVALSHA as the EVAL of the same script; None where the script's text is not in the batch."""
-        command = self.commands[at]
-        texts = (str(one[1]) for one in self.commands if one[0] == "EVAL")
-        found = (text for text in texts if sha1(text.encode(), usedforsecurity=False).hexdigest() == command[1])
-        text = next(found, None)
-        return None if command[0] != "EVALSHA" or text is None else pack(("EVAL", text, *command[2:]))
 
 
 class Cluster:
@@ -83,17 +41,17 @@ class Cluster:
     async def send(self, commands: Sequence[Command], *, stores: bool = False) -> list[Reply]:
         """One reply for each command. Where some of the nodes fail, their errors stand in the replies' places."""
         requests = list(map(pack, commands))
-        return await self._delivered(_Parcels(self._slots(commands), requests, 1, commands, stores))
+        return await self._delivered(Parcels(self._slots(commands), requests, 1, commands, stores))
 
     async def send_each(self, key: bytes, requests: Sequence[bytes]) -> list[Reply]:
         """One reply for each request of one command, all of which are about this key."""
-        return await self._delivered(_Parcels([slot_of(key)] * len(requests), list(requests)))
+        return await self._delivered(Parcels([slot_of(key)] * len(requests), list(requests)))
 
     async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in a MULTI; return what was said of MULTI, of each command when it was queued, and EXEC."""
         whole = [("MULTI",), *commands, ("EXEC",)]
         request = b"".join(map(pack, whole))
-        return await self._delivered(_Parcels(self._slots(commands)[:1], [request], len(whole)))
+        return await self._delivered(Parcels(self._slots(commands)[:1], [request], len(whole)))
 
     async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:
         """Queue the commands in a MULTI on each of their nodes; see `Server.rehearse`.
@@ -152,7 +110,7 @@ class Cluster:
                 replies[at] = reply
         return replies
 
-    async def _delivered(self, parcels: _Parcels) -> list[Reply]:
+    async def _delivered(self, parcels: Parcels) -> list[Reply]:
         """The replies to all commands, in order. What was not run is sent again for as long as a batch may take."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._timeout_sec
@@ -168,24 +126,24 @@ class Cluster:
             parts = await self._redirected(parcels, not_run)
         return [reply for some in replies for reply in some]
 
-    def _by_place(self, parcels: _Parcels, which: Iterable[int]) -> Parts:
+    def _by_place(self, parcels: Parcels, which: Iterable[int]) -> Parts:
         places, slots = self._topology.places, parcels.slots
         parts: Parts = {}
         for at in which:
             place = places[slots[at]]
             if place not in parts:
-                parts[place] = _Part()
+                parts[place] = Part()
             parts[place].parcels.append(at)
         return parts
 
-    async def _exchanged(self, parcels: _Parcels, parts: Parts, replies: list[Sequence[Reply]]) -> Told:
+    async def _exchanged(self, parcels: Parcels, parts: Parts, replies: list[Sequence[Reply]]) -> Told:
         """Exchange each part with its node and fill in the replies; return which parcels were not run.
 
         Raises:
             Exception: what a node failed with, where nothing else was answered.
         """
         calls = [
-            self._exchange(place, *_request(parcels, part), stores=parcels.stores) for place, part in parts.items()
+            self._exchange(place, *request_of(parcels, part), stores=parcels.stores) for place, part in parts.items()
         ]
         answers = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         failed = [answer for answer in answers if isinstance(answer, Exception)]
@@ -197,10 +155,10 @@ class Cluster:
                 for at in part.parcels:
                     replies[at] = [answer] * parcels.size
                 continue
-            for at, said in zip(part.parcels, _by_parcel(parcels, part, answer), strict=True):
+            for at, said in zip(part.parcels, by_parcel(parcels, part, answer), strict=True):
                 replies[at] = said
             if place is not None and any_errors(answer):
-                not_run |= {at: (place, why) for at in part.parcels if (why := _why_not_run(replies[at])) is not None}
+                not_run |= {at: (place, why) for at in part.parcels if (why := why_not_run(replies[at])) is not None}
         return not_run
 
     async def _exchange(
@@ -226,7 +184,7 @@ class Cluster:
             raise redis_errors.ClusterDownError("no node of the cluster serves the key's slot", "CLUSTERDOWN")
         return self._topology.node(place)
 
-    async def _redirected(self, parcels: _Parcels, not_run: Told) -> Parts:
+    async def _redirected(self, parcels: Parcels, not_run: Told) -> Parts:
         """Where to send what was not run, in its order."""
         for place, why in not_run.values():
             if isinstance(why, redis_errors.MovedError):
@@ -237,38 +195,10 @@ class Cluster:
             to: Place | None = self._topology.places[parcels.slots[at]]
             if is_asked := isinstance(why, redis_errors.AskError) and not isinstance(why, redis_errors.MovedError):
                 to = self._topology.asked(why, place)
-            part = parts.setdefault(to, _Part())
+            part = parts.setdefault(to, Part())
             part.parcels.append(at)
             if is_asked:
                 part.asking.add(at)
             if isinstance(why, redis_errors.NoScriptError):
                 parcels.requests[at] = parcels.as_eval(at) or parcels.requests[at]
         return parts
-
-
-def _request(parcels: _Parcels, part: _Part) -> tuple[bytes, int]:
-    """The bytes of a part, and how many commands they are."""
-    requests = parcels.requests
-    words: Iterable[bytes] = (requests[at] for at in part.parcels)
-    if part.asking:
-        words = (_ASKING + requests[at] if at in part.asking else requests[at] for at in part.parcels)
-    return b"".join(words), len(part.parcels) * parcels.size + len(part.asking)
-
-
-def _by_parcel(parcels: _Parcels, part: _Part, replies: Sequence[Reply]) -> Iterator[Sequence[Reply]]:
-    """The replies to each parcel of a part, without those to ASKING."""
-    if parcels.size == 1 and not part.asking:
-        yield from zip(replies)
-        return
-    left = iter(replies)
-    for at in part.parcels:
-        if at in part.asking:
-            next(left)
-        yield tuple(islice(left, parcels.size))
-
-
-def _why_not_run(replies: Sequence[Reply]) -> Exception | None:
-    """Why a parcel was not run, if a node said so; a MULTI is not run if one of its commands was refused."""
-    if not isinstance(replies[-1], Exception):
-        return None
-    return next((reply for reply in replies if isinstance(reply, _NOT_RUN)), None)

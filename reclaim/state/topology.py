@@ -183,9 +183,12 @@ class Topology:
 
 
 def _place(about: Sequence[Any], by: Place) -> Place:
-    """Where a node is: without an address of its own at the IP that is said beside, else where the question went."""
+    """Where a node is: without an address, where the question went; without a host name, at the IP that is said beside.
+
+    See https://redis.io/docs/latest/commands/cluster-slots/.
+    """
     host, port, *more = about
-    if host in _SAME_HOST:
+    if host == b"?":
         host = next((value for name, value in _facts(more) if name == b"ip" and value not in _SAME_HOST), None)
     return Place(by.host if host in _SAME_HOST else readable(host), port)
 
