@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from redis import exceptions as redis_errors
 
@@ -12,9 +12,11 @@ from reclaim.entry import readable
 from reclaim.errors import AccessDenied, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Ask, Command, Reply, checked, raised
-from reclaim.state.cluster import Cluster
 from reclaim.state.node import TIMEOUT_SEC, Node, any_errors, pack
 from reclaim.state.unsuitable import is_redirection, is_unknown_command, why_unsuitable
+
+if TYPE_CHECKING:
+    from reclaim.state.cluster import Cluster
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -27,7 +29,10 @@ F = TypeVar("F")
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
     """Make a server to talk to, inside the event loop that uses it; nothing is sent before the first batch."""
     if settings.cluster:
-        return Server(settings, Cluster(settings, settings.targets[0].keys.stream, timeout_sec))
+        from reclaim.state.cluster import Cluster  # noqa: PLC0415  # every cold start would pay for it
+
+        cluster = Cluster(settings, settings.targets[0].keys.stream, timeout_sec)
+        return Server(settings, cluster, cluster)
     return Server(settings, Node(settings, timeout_sec))
 
 
@@ -39,10 +44,10 @@ class Server:
         waits: whether stores may have to wait for replicas.
     """
 
-    def __init__(self, settings: Settings, link: Node | Cluster) -> None:
+    def __init__(self, settings: Settings, link: "Node | Cluster", cluster: "Cluster | None" = None) -> None:
         """Use `connect`."""
         self.address = settings.address
-        self.cluster = link if isinstance(link, Cluster) else None
+        self.cluster = cluster
         self.waits = settings.cluster if isinstance(settings.store_replicas, str) else settings.store_replicas > 0
         self._link = link
 

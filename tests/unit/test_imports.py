@@ -191,5 +191,6 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "requests", "msgspec"} == set()
     late = {"reclaim.ops.status", "reclaim.ops.health", "reclaim.ops.facts", "reclaim.schedule", "reclaim.run.replay"}
+    late |= {"reclaim.state.cluster", "reclaim.state.topology"}
     late |= {"reclaim.state.patience", "reclaim.observe.export", "reclaim.ops.operations", "reclaim.http.requests"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"
