@@ -72,7 +72,7 @@ class Target:
         "hash",
         kinds.HANDLER,
         "what finishes an entry: `hash`; `requeue` (back to its group); `forward` (to another stream); or "
-        "`module:function`, a function that takes one `Entry`, async or not, or a context manager that yields one",
+        "`module:function`, a function of your own, or a context manager that yields one (docs/handlers.md)",
     )
     max_requeues: int = setting(
         "MAX_REQUEUES",

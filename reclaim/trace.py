@@ -71,13 +71,13 @@ def run_under_way(target: str, run_id: str) -> Iterator[None]:
         _run.reset(token)
 
 
-_entry: ContextVar[bytes] = ContextVar("reclaim_entry", default=b"")
+_entry: ContextVar[str] = ContextVar("reclaim_entry", default="")
 
 
 @contextmanager
-def entry_under_way(entry_id: bytes) -> Iterator[None]:
-    """Have log lines name this entry, in the block, and in the tasks and the thread that are made in it."""
-    token = _entry.set(entry_id)
+def entry_under_way(name: str) -> Iterator[None]:
+    """Have log records name this entry, or these, in the block, and in tasks and threads that are begun in it."""
+    token = _entry.set(name)
     try:
         yield
     finally:
@@ -110,7 +110,7 @@ class _NamingRun:
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self._make(*args, **kwargs)
         record.reclaim_target, record.reclaim_run = _run.get() or ("", "")
-        record.reclaim_entry = _entry.get().decode(errors="replace")
+        record.reclaim_entry = _entry.get()
         return record
 
 

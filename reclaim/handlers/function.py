@@ -1,11 +1,12 @@
-"""Owns the function handler, which gives each entry to a function of the user's."""
+"""Owns the function handler, which gives entries to a function of the user's, one by one or in batches."""
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from reclaim.bounded import shortened
 from reclaim.entry import Entry
 from reclaim.errors import BadAnswer, HandlerCancelled, HandlerExited, MissingField, NotEntered, describe
 from reclaim.handlers.given_up import GivenUp
@@ -56,58 +57,74 @@ class FunctionHandler(Handler):
         """The order keys and IDs of the entries whose calls were given up and still run in a thread."""
         return self._given_up.at_work()
 
-    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
-        """Call the function for each entry in turn; what it raises is the outcome."""
-        outcomes: list[Handled] = []
-        for key, entry in entries:
-            try:
-                with entry_under_way(entry.id):
-                    await self._call(key, entry)
-                outcomes.append(STORED)
-            except asyncio.CancelledError as exc:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                cancelled = HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}")
-                outcomes.append(Failed(cancelled.with_traceback(exc.__traceback__)))
-            except Exception as exc:  # noqa: BLE001  # a user's function may raise anything: classify() gives the verdict
-                outcomes.append(Failed(exc))
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
-            except BaseException as exc:  # noqa: BLE001  # SystemExit and the like end one entry, not the process
-                exited = HandlerExited(f"the handler raised {describe(exc)}")
-                outcomes.append(Failed(exited.with_traceback(exc.__traceback__)))
-        return outcomes
+    @property
+    def most(self) -> int:
+        """How many entries a batch may have."""
+        return self._function.most or 1
 
-    async def _call(self, key: bytes, entry: Entry) -> None:
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
+        """Call the function: for each entry in turn, or once for all; what it raises is the outcome."""
+        if self._function.most is None:
+            return [outcome for one in entries for outcome in await self._store([one])]
+        return await self._store(entries)
+
+    async def _store(self, entries: Sequence[Keyed]) -> list[Handled]:
+        """One call."""
+        try:
+            with entry_under_way(_named(entries)):
+                return await self._call(entries)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            cancelled = HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}")
+            error: Exception = cancelled.with_traceback(exc.__traceback__)
+        except Exception as exc:  # noqa: BLE001  # a user's function may raise anything: classify() gives the verdict
+            error = exc
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:  # noqa: BLE001  # SystemExit and the like end one entry, not the process
+            exited = HandlerExited(f"the handler raised {describe(exc)}")
+            error = exited.with_traceback(exc.__traceback__)
+        return [Failed(error, is_shared=len(entries) > 1)] * len(entries)
+
+    async def _call(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Call the function, in a thread if it is not async, and see to it that all of it was done.
 
         Raises:
+            BadAnswer: the function returned what it may not.
             BaseException: what the function raises.
         """
-        if self.resource is None:
-            await self._function.call(entry)
-            return
-        opened = self.resource.value
-        if opened.function.is_async:
-            await opened.function.call(entry)
-            return
-        with opened.threads.calling(opened.function.call, entry) as call:
-            try:
-                answer = await call.result()
-            except asyncio.CancelledError:
-                self._given_up.add(call, key, entry)
-                raise
+        function, some = self._function, [entry for _, entry in entries]
+        argument = some[0] if function.most is None else some
+        answer = await (function.call(argument) if function.is_async else self._in_thread(function, argument, entries))
         if inspect.isawaitable(answer):  # of a wrapper that is not async, around a function that is
-            await answer
-        elif inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+            answer = await answer
+        if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
             raise BadAnswer("the handler returned a generator, so that none of its code was run")
+        if function.most is None:
+            return [STORED]
+        failures = _failures(answer, some)
+        return [Failed(failures[one.id]) if one.id in failures else STORED for one in some]
+
+    async def _in_thread(self, function: Function, argument: object, entries: Sequence[Keyed]) -> object:
+        """The function's answer. If this is cancelled, an entry given to it alone waits until the call ends."""
+        assert self.resource is not None  # noqa: S101  # it has the threads
+        with self.resource.value.threads.calling(function.call, argument) as call:
+            try:
+                return await call.result()
+            except asyncio.CancelledError:
+                if len(entries) == 1:  # those of a batch are tried alone at once: nobody knows which of them it was
+                    self._given_up.add(call, *entries[0])
+                raise
 
     @property
     def _function(self) -> Function:
         if isinstance(self._named, Function):
             return self._named
-        raise NotEntered(f"{self._name} has not been entered")
+        if self.resource is None:
+            raise NotEntered(f"{self._name} has not been entered")
+        return self.resource.value.function
 
     @asynccontextmanager
     async def _open(self) -> "AsyncIterator[_Opened]":
@@ -115,3 +132,30 @@ class FunctionHandler(Handler):
             named = self._named
             function = named if isinstance(named, Function) else await stack.enter_async_context(named())
             yield _Opened(function, stack.enter_context(Threads(self._name)))
+
+
+def _named(entries: Sequence[Keyed]) -> str:
+    """The entries as log records name them."""
+    first = entries[0][1].id.decode(errors="replace")
+    return first if len(entries) == 1 else f"{first} and {len(entries) - 1} more"
+
+
+def _failures(answer: object, entries: Sequence[Entry]) -> Mapping[bytes, Exception]:
+    """Which entries of a batch failed, and why.
+
+    Raises:
+        BadAnswer: the answer is something else, or names an entry that is not of the batch.
+    """
+    if answer is None:
+        return {}
+    if not isinstance(answer, Mapping):
+        raise BadAnswer(f"the handler returned {type(answer).__name__}; allowed: None, or entry IDs with their errors")
+    ids = {entry.id for entry in entries}
+    for entry_id, error in answer.items():
+        if entry_id not in ids:
+            raise BadAnswer(
+                f"the handler says that {shortened(repr(entry_id), 60)} failed, which is no ID of the batch"
+            )
+        if not isinstance(error, Exception):
+            raise BadAnswer(f"the handler gives {type(error).__name__} as an error; allowed: an exception")
+    return answer

@@ -7,13 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reclaim.entry import Entry
+from reclaim.batches import most_of
 from reclaim.errors import SettingsError, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ALLOWED = "module:function, a function of one Entry, or an async context manager that yields one"
+ALLOWED = (
+    "module:function, a function of one Entry (with @batch: of a sequence), or an async context manager that yields one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,12 @@ class Function:
     Attributes:
         call: the function itself.
         is_async: whether calling it gives what is to be awaited. If not, it is called in a thread.
+        most: how many entries a call may get, as a sequence; None if it takes one entry, and no sequence.
     """
 
-    call: Callable[[Entry], Any]
+    call: Callable[[Any], Any]
     is_async: bool
+    most: int | None = None
 
 
 Manager = Callable[[], AbstractAsyncContextManager[Function]]
@@ -69,7 +73,7 @@ def examined(function: Any) -> Function:
         )
     if not _takes_one(function):
         raise Unfit(f"{name}{_without_types(_own_signature(function))} cannot be called with one Entry")
-    return Function(function, _is_async(function))
+    return Function(function, _is_async(function), most_of(function))
 
 
 def _makes_a_manager(found: Any) -> bool:

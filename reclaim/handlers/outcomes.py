@@ -42,9 +42,14 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The entry is not stored, because of this error."""
+    """The entry is not stored, because of this error.
+
+    Attributes:
+        is_shared: whether other entries were given to the handler with it, so that the error may be due to one of them.
+    """
 
     error: Exception
+    is_shared: bool = False
 
 
 STORED: Final = Stored()
@@ -77,6 +82,14 @@ class Handler(Protocol):
     at_once: bool = False
     resource: Resource[Any] | None = None
     moves: bool = False
+
+    @property
+    def most(self) -> int:
+        """How many entries, each of another order key, one call of `store` may get where `at_once` is false.
+
+        It may be asked only when the resource has been entered.
+        """
+        return 1
 
     def order_key(self, entry: Entry) -> bytes:
         """Entries with the same order key are stored in ID order.

@@ -17,6 +17,7 @@ from reclaim.run.blocking import Blocking
 from reclaim.run.decisions import again
 from reclaim.run.rules import Rules
 from reclaim.times import Deadline
+from reclaim.verdicts import Verdict
 
 logger = logging.getLogger("reclaim")
 
@@ -76,14 +77,14 @@ class Storing:
         have been stored before it, and must be again (G3). None is made once somebody else has `taken` any of them: it
         could store an old entry over a new one.
         """
-        stored = list(await self._attempt(lane))
+        stored = await self._tried(lane, taken)
         left = again(lane, stored, self._rules)
 
         async def attempt() -> None:
             nonlocal left
             if not (await taken()).isdisjoint(lane[at][1].id for at in left):
                 raise _TakenMeanwhile
-            outcomes = await self._attempt([lane[at] for at in left])
+            outcomes = await self._tried([lane[at] for at in left], taken)
             for at, outcome in zip(left, outcomes, strict=True):
                 stored[at] = outcome
             left = again(lane, stored, self._rules)
@@ -97,24 +98,42 @@ class Storing:
                 logger.debug("reclaim: gave up on %d entries: %s", len(left), describe(exc))
         return stored
 
+    async def _tried(self, entries: Sequence[Keyed], taken: Taken) -> list[Handled]:
+        """One attempt. If a batch fails as a whole, and not for an outage, each of its entries is tried alone (G4)."""
+        outcomes = list(await self._attempt(entries))
+        for at, outcome in enumerate(outcomes):
+            if self._is_shared(outcome) and entries[at][1].id not in await taken():
+                (outcomes[at],) = await self._attempt([entries[at]])
+        return outcomes
+
+    def _is_shared(self, outcome: Handled) -> bool:
+        if not isinstance(outcome, Failed) or not outcome.is_shared:
+            return False
+        return self._rules.verdict(outcome.error) in {Verdict.FAIL, Verdict.PARK}
+
     async def _attempt(self, entries: Sequence[Keyed]) -> Sequence[Handled]:
         """Call the handler once. If it does not end in time, either it hangs, or it was begun too late."""
         left_sec = self._until.remaining_sec()
+        is_shared = len(entries) > 1 and not self._handler.at_once
+        hangs_sec = (
+            self._hangs_sec / 2 if is_shared else self._hangs_sec
+        )  # then there is time to try each of them alone
         if left_sec <= 0:
             return [Failed(OutOfTime("the run's time was up before the entry was begun"))] * len(entries)
         task = asyncio.ensure_future(self._storing(entries))
         try:
-            if await _ends_within(min(left_sec, self._hangs_sec), task):
+            if await _ends_within(min(left_sec, hangs_sec), task):
                 if task.cancelled():  # not by us
-                    return [Failed(HandlerCancelled("the handler cancelled its own task"))] * len(entries)
+                    return [Failed(HandlerCancelled("the handler cancelled its own task"), is_shared)] * len(entries)
                 return task.result()
         except Exception as exc:  # noqa: BLE001  # a handler may raise anything; classify() gives the verdict
             return [Failed(exc)] * len(entries)
         finally:
             if not task.done():
                 await _stop(task, self._stop_sec)
-        if self._hangs_sec <= left_sec:
-            return [Failed(HandlerTimeout(f"the handler had not finished after {self._hangs_sec:g} s"))] * len(entries)
+        if hangs_sec <= left_sec:
+            hung = HandlerTimeout(f"the handler had not finished after {hangs_sec:g} s")
+            return [Failed(hung, is_shared)] * len(entries)
         return [Failed(OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun"))] * len(entries)
 
     def _storing(self, entries: Sequence[Keyed]) -> Awaitable[Sequence[Handled]]:

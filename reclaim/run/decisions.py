@@ -83,6 +83,11 @@ class Judged:
         return [*self.done, *self.moved, *self.gone] if self.moved or self.gone else self.done
 
     @property
+    def settled_keys(self) -> AbstractSet[bytes]:
+        """The order keys of the entries that are settled, where there is one entry of each."""
+        return {key for key, _ in self.done} | {one.key for one in self.decisions if one.verdict.settles}
+
+    @property
     def all_settled(self) -> bool:
         """Whether no entry stays pending, so that the later ones of its order key may go on (G3)."""
         return all(decision.verdict.settles for decision in self.decisions)

@@ -95,3 +95,9 @@ def rounds(work: Sequence[Keyed]) -> Iterator[list[Keyed]]:
     chains = by_key(work)
     for at in range(max(map(len, chains), default=0)):
         yield [chain[at] for chain in chains if at < len(chain)]
+
+
+def in_batches(some: Sequence[Keyed], most: int) -> list[list[Keyed]]:
+    """Entries in ID order, in lists of so many at most."""
+    in_order = sorted(some, key=lambda keyed: id_number(keyed[1].id))
+    return [in_order[at : at + most] for at in range(0, len(in_order), most)]

@@ -268,7 +268,7 @@ class _Pages:
         self._of_entry: Mapping[int, DeadLetter] = {}  # of the page; two of them may be of the same entry ID
         self._rules = rules
         self._held = held
-        self._lanes = Lanes(target.lanes, at_once=handler.at_once)
+        self._lanes = Lanes(target.lanes, at_once=handler.at_once, most=handler.most)
         self._duplicates = Duplicates(target.name)
 
     async def handle(self, letters: Sequence[DeadLetter]) -> ReplayReport:

@@ -143,8 +143,7 @@ class _Run:
         self._rules = Rules.of(target, runner.own, self._tries.known)
         self._has_tries = False
         self._not_due: set[bytes] = set()
-        first, growth = (FIRST_PAGE, GROWTH) if runner.handler.at_once else (target.lanes, 1)
-        self._page_size = PageSize(target.page_size, first, target.min_idle_ms, growth)
+        self._page_size = PageSize(target.page_size, FIRST_PAGE, target.min_idle_ms, GROWTH)
         self._gate = CircuitGate(
             circuit=runner.circuit,
             server=runner.server,
@@ -247,7 +246,10 @@ class _Run:
             await asyncio.gather(keeper, return_exceptions=True)
 
     def _loop(self) -> PageLoop:
-        at_once = self._runner.handler.at_once
+        at_once, target = self._runner.handler.at_once, self._target
+        if not at_once:  # nothing is claimed only to wait for a free lane
+            first = target.lanes * self._runner.handler.most
+            self._page_size = PageSize(target.page_size, first, target.min_idle_ms)
         return PageLoop(self._source(), self._pages(), self._halt, self._runner.pages_at_once - 1 if at_once else 1)
 
     async def _hold_waiting(self) -> None:
@@ -296,7 +298,12 @@ class _Run:
         runner, limits = self._runner, self._limits
         return Pages(
             claims=self._claims,
-            lanes=Lanes(self._target.lanes, at_once=runner.handler.at_once, undivided=runner.handler.moves),
+            lanes=Lanes(
+                self._target.lanes,
+                at_once=runner.handler.at_once,
+                undivided=runner.handler.moves,
+                most=runner.handler.most,
+            ),
             storing=Storing(
                 runner.handler,
                 self._retries,

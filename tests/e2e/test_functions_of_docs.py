@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "handlers.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["store", "dispatch"])
+@pytest.mark.parametrize("name", ["store", "handle_many", "dispatch"])
 def test_a_function_works_as_it_is_shown(name: str, embedded: Endpoint, client: Client, tmp_path: Path) -> None:
     (code,) = (block for block in BLOCKS if f"async def {name}(" in block)
     target = a_target()
