@@ -282,7 +282,7 @@ async def test_a_claim_that_hangs_does_not_keep_a_run_from_stopping(client: Clie
         report = await runner.run(30, stop)
 
     assert (report.outcome, report.acknowledged) == (Outcome.STOPPED, 4)
-    assert report.seconds < runner.server._timeout_sec
+    assert report.seconds < runner.server._link._timeout_sec
 
 
 async def test_among_many_targets_each_has_one_page_at_a_time(client: Client, embedded_proxy: Proxy) -> None:
