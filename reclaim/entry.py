@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     @classmethod
     def of(
         cls,
-        fields: Mapping[Part, Part] | Mapping[str, Part] | Mapping[bytes, Part] | Iterable[tuple[Part, Part]],
+        fields: Mapping[Any, Any] | Iterable[tuple[Part, Part]],
         *,
         id: str | bytes = b"1-0",  # noqa: A002  # it is what the attribute is called
         consumer: str | bytes = b"",
@@ -56,6 +56,9 @@ class Entry(NamedTuple):
         """An entry with these fields, for a handler's own tests: ``Entry.of({"text": "hi"})``.
 
         Pairs instead of a mapping may have the same name twice. Text and numbers become what Redis would keep of them.
+
+        Raises:
+            TypeError: a name or a value is none of these.
         """
         pairs = fields.items() if isinstance(fields, Mapping) else fields
         flat = tuple(_as_bytes(part) for pair in pairs for part in pair)
@@ -121,6 +124,8 @@ class Entry(NamedTuple):
 
 
 def _as_bytes(part: Part) -> bytes:
+    if not isinstance(part, str | bytes | int | float):
+        raise TypeError(f"{part!r} is no part of an entry; allowed: text, bytes, numbers")
     return part if isinstance(part, bytes) else str(part).encode()
 
 

@@ -49,3 +49,8 @@ def test_what_cannot_be_decoded_is_a_bad_entry(ask: object, told: str) -> None:
 
     with pytest.raises(RejectEntry, match=told):
         ask(entry)  # type: ignore[operator]  # the lambdas above
+
+
+def test_what_redis_would_not_take_is_refused() -> None:
+    with pytest.raises(TypeError, match="None is no part of an entry"):
+        Entry.of({"text": None})
