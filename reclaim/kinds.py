@@ -127,8 +127,22 @@ def _matching(pattern: str) -> Callable[[str], str]:
 
 
 def _template(text: str) -> str:
-    Template(text)
+    if not _made(text).names_one_entry:
+        raise BadValue("it names no field and not {@id}, so that every entry would have the same key")
     return text
+
+
+def _order_template(text: str) -> str:
+    _made(text)
+    return text
+
+
+def _made(text: str) -> Template:
+    """The template; its errors show nothing of the text."""
+    try:
+        return Template(text)
+    except ValueError as exc:
+        raise BadValue(*exc.args) from exc
 
 
 def _name(text: str) -> str:
@@ -181,7 +195,8 @@ TEXT = Kind(str, "text")
 NAME = Kind(_name, r"a name; \xNN stands for any byte, and \\ for a backslash")
 SECRET = secret(Kind(str, "text", strips=False))
 BOOLEAN = Kind(_one_of(_BOOLEANS), "true or false", takes_json=True)
-TEMPLATE = Kind(_template, "text with fields in braces, as in tweet:{id}")
+TEMPLATE = Kind(_template, "text with fields, paths or {@id} in braces, as in tweet:{id} or order:{data->order.id}")
+ORDER_TEMPLATE = Kind(_order_template, "text with something in braces, as in {user}, {data->user.id} or {@stream}")
 FUNCTION = Kind(_matching(r"[\w.]+:\w+"), "module:function, as in my_handlers:handle")
 HANDLER = either("hash", "requeue", "forward", "http", other=FUNCTION)
 NAMES = Kind(_names, "dotted names with commas between them, as in asyncpg.CannotConnectNowError")

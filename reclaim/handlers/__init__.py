@@ -11,7 +11,6 @@ from reclaim.handlers.moving import Fields, MovingHandler
 from reclaim.handlers.outcomes import Handler
 from reclaim.handlers.own_errors import own_errors as own_errors
 from reclaim.handlers.requeue import requeued, requeued_anew
-from reclaim.keys import Template
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.moves import Moves
@@ -33,16 +32,11 @@ def make(server: Server, target: Target) -> Handler:
         case "http":
             raise SettingsError([f"HANDLER is {target.handler!r}, which is not supported yet"])
         case name:
-            return FunctionHandler(load(name), _order_key(target), name, target.name)
-
-
-def _order_key(target: Target) -> Template:
-    """The template for the order key, where the handler itself needs none."""
-    return Template(target.order_key or target.hash_key)
+            return FunctionHandler(load(name), target.order_template, name, target.name)
 
 
 def _hash(server: Server, target: Target) -> HashHandler:
-    field, key = target.version_field_bytes, Template(target.hash_key)
+    field, key = target.version_field_bytes, target.hash_template
     versions = None if field is None else Versions(field, target.keys.stream, target.group_bytes)
     return HashHandler(server, key, versions)
 
@@ -61,4 +55,4 @@ def _moving(
     server: Server, target: Target, to: bytes, most: int, fields: Fields, letter_fields: Fields
 ) -> MovingHandler:
     moves, of_letters = Moves.from_group(server, target, to, most), Moves.from_letters(server, target, to, most)
-    return MovingHandler(moves, of_letters, _order_key(target), fields, letter_fields)
+    return MovingHandler(moves, of_letters, target.order_template, fields, letter_fields)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 
 from reclaim.entry import Entry, by_name, id_number, readable
-from reclaim.errors import IdsBeganAgain, NameTaken
+from reclaim.errors import IdsBeganAgain, MissingField, NameTaken
 from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Handler, Keyed, Needs, Stored
-from reclaim.keys import Template
+from reclaim.keys import Template, is_ours
 from reclaim.names import written
 from reclaim.state.ask import Ask, Command, Reply
 from reclaim.state.connection import Server
@@ -47,7 +47,10 @@ class HashHandler(Handler):
         """
         if self._versions is not None and self._versions.field in entry.fields[::2]:
             raise NameTaken(f"it has a field called {written(self._versions.field)}, like HASH_VERSION_FIELD")
-        return self._key.render(entry)
+        key = self._key.render(entry)
+        if is_ours(key):
+            raise MissingField(f"its key would be {written(key)}, which is one of reclaim's own")
+        return key
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """One pipeline: HSET for each entry, or with a version field a script for each."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reclaim.keys import Template, glob_of
+from reclaim.keys import glob_of
 from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.ask import Command
@@ -168,7 +168,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         to = keys.stream if target.handler == "requeue" else target.forward_stream_bytes
         uses.append((to, written(glob_of(to)), _MOVED_TO))
     if target.handler == "hash":
-        pattern = written(Template(target.hash_key).pattern)
+        pattern = written(target.hash_template.pattern)
         uses.append((hash_key, pattern, _VERSIONED if target.hash_version_field else _HASH))
     return uses
 

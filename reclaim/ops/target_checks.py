@@ -8,7 +8,6 @@ from redis.exceptions import RedisError, ResponseError
 from reclaim import handlers
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField, ServerError, said
-from reclaim.keys import Template
 from reclaim.names import written
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.group_checks import examine_groups
@@ -121,7 +120,7 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
         yield from _order_key(target, newest)
         return
     try:
-        key = Template(target.hash_key).render(Entry(*newest))
+        key = target.hash_template.render(Entry(*newest))
     except MissingField as exc:
         todo = "correct HASH_KEY: entries that it does not fit become dead letters"
         yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {exc}", todo)
@@ -163,9 +162,9 @@ def _names(target: Target, newest: Reply) -> Iterator[Check]:
 
 def _order_key(target: Target, newest: Reply) -> Iterator[Check]:
     """A handler's entries without the order key's fields are handled in no order."""
-    setting, text = ("ORDER_KEY", target.order_key) if target.order_key else ("HASH_KEY", target.hash_key)
+    setting = "ORDER_KEY" if target.order_key else "HASH_KEY"
     try:
-        Template(text).render(Entry(*newest))
+        target.order_template.render(Entry(*newest))
     except MissingField as exc:
         todo = "set ORDER_KEY to a field that entries of one order share, if their order matters"
         yield warn(
@@ -212,9 +211,8 @@ def _named(refused: Refusal) -> str:
 
 def _a_hash_key(target: Target, newest: Reply) -> bytes:
     """A key like those of the hashes that entries are stored in: the newest entry's, or that of a made-up entry."""
-    template = Template(target.hash_key)
-    made_up = Entry(b"0-0", [part for name in template.fields for part in (name, b"doctor")])
+    template = target.hash_template
     try:
-        return template.render(Entry(*newest) if newest else made_up)
+        return template.render(Entry(*newest)) if newest else template.example
     except MissingField:
-        return template.render(made_up)
+        return template.example
