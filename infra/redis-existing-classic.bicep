@@ -10,7 +10,7 @@ param hashKey string
 // A test compares the list with the one in docs/operate.md. Subcommands are left out: this service's Redis is 6.0, where
 // a command's subcommands are allowed with it.
 var commands = [
-  'xpending', 'xclaim', 'xack', 'xrange', 'xinfo', 'set', 'get', 'pttl', 'pexpire', 'del', 'unlink', 'eval', 'evalsha', 'hset'
+  'xpending', 'xclaim', 'xack', 'xrange', 'xinfo', 'set', 'get', 'pttl', 'pexpire', 'expire', 'del', 'unlink', 'eval', 'evalsha', 'hset'
   'hget', 'hmget', 'hgetall', 'hdel', 'hincrby', 'hlen', 'hscan', 'time', 'zadd', 'zcard', 'zcount', 'zremrangebyscore', 'xadd', 'xlen'
   'xdel', 'xrevrange', 'type', 'multi', 'exec', 'xgroup', 'discard', 'info', 'acl', 'wait', 'cluster', 'asking'
 ]

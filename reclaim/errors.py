@@ -179,6 +179,10 @@ class MissingField(ReclaimError):
     """A key template names a field that the entry does not have, or that is empty."""
 
 
+class NoObject(MissingField):
+    """The field that HASH_FROM names holds no JSON object."""
+
+
 class NameTaken(MissingField):
     """The entry does not fit the settings: a field of its own has the name of HASH_VERSION_FIELD, and would be lost."""
 

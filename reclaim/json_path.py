@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reclaim.entry import Entry
-from reclaim.errors import MissingField
+from reclaim.errors import MissingField, NoObject
 from reclaim.names import name_bytes, written
 
 ARROW = "->"  # between the field and the members
@@ -87,18 +87,21 @@ def members(entry: Entry, field: bytes) -> list[bytes]:
     """Names and values in turn of the JSON object in a field: nested values as compact JSON, without what is null.
 
     Raises:
-        MissingField: the field holds no JSON object, or one of which nothing would be left.
+        NoObject: the field holds no JSON object, or one of which nothing would be left.
     """
-    found = document(entry, field)
     name = written(field)
-    if not isinstance(found, dict):
-        raise MissingField(f"{_kind(found)} in the field '{name}', where HASH_FROM needs an object")
-    flat: list[bytes] = []
-    for member, value in found.items():
-        if value is not None:
-            flat += (_encoded(member, name), _scalar(value, name))
+    try:
+        found = document(entry, field)
+        if not isinstance(found, dict):
+            raise NoObject(f"{_kind(found)} in the field '{name}', where HASH_FROM needs a JSON object")
+        values = [(member, value) for member, value in found.items() if value is not None]
+        flat = [part for member, value in values for part in (_encoded(member, name), _scalar(value, name))]
+    except NoObject:
+        raise
+    except MissingField as exc:
+        raise NoObject(f"{exc}, where HASH_FROM needs a JSON object") from exc
     if not flat:
-        raise MissingField(f"an object without values in the field '{name}'")
+        raise NoObject(f"an object without values in the field '{name}', where HASH_FROM needs some")
     return flat
 
 

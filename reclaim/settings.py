@@ -67,6 +67,15 @@ class Target:
         kinds.NAME,
         "a hash field that keeps the ID of the entry stored, so that an older entry does not overwrite it",
     )
+    hash_from: str | None = setting(
+        "HASH_FROM",
+        None,
+        kinds.NAME,
+        "a field whose JSON object's members become the hash, instead of the entry's fields",
+    )
+    hash_ttl_sec: int = setting(
+        "HASH_TTL_SEC", 0, kinds.whole(0, 315_360_000), "how long a hash is kept after it was stored; 0: for ever"
+    )
     handler: str = setting(
         "HANDLER",
         "hash",
@@ -224,6 +233,11 @@ class Target:
     def order_template(self) -> Template:
         """What makes the order key of an entry, where the handler itself needs none."""
         return Template(self.order_key or self.hash_key, self.keys.stream, self.group_bytes)
+
+    @property
+    def hash_from_bytes(self) -> bytes | None:
+        """The name of the field whose JSON becomes the hash; None if the entry's fields do."""
+        return None if self.hash_from is None else name_bytes(self.hash_from)
 
     @property
     def version_field_bytes(self) -> bytes | None:

@@ -38,7 +38,7 @@ def make(server: Server, target: Target) -> Handler:
 def _hash(server: Server, target: Target) -> HashHandler:
     field, key = target.version_field_bytes, target.hash_template
     versions = None if field is None else Versions(field, target.keys.stream, target.group_bytes)
-    return HashHandler(server, key, versions)
+    return HashHandler(server, key, versions, target.hash_from_bytes, target.hash_ttl_sec)
 
 
 def _requeue(server: Server, target: Target) -> MovingHandler:

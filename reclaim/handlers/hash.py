@@ -1,4 +1,4 @@
-"""Owns the hash handler: each entry becomes a Redis hash, its fields untouched."""
+"""Owns the hash handler: each entry becomes a Redis hash, its fields untouched, or what a JSON object of it holds."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from itertools import chain, repeat
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import IdsBeganAgain, MissingField, NameTaken
 from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Handler, Keyed, Needs, Stored
+from reclaim.json_path import members
 from reclaim.keys import Template, is_ours
 from reclaim.names import written
 from reclaim.state.ask import Ask, Command, Reply
@@ -28,12 +29,30 @@ class Versions:
 
 
 class HashHandler(Handler):
-    """Stores each entry as a Redis hash, its fields untouched (https://redis.io/docs/latest/commands/hset/)."""
+    """Stores each entry as a Redis hash (https://redis.io/docs/latest/commands/hset/)."""
 
     at_once = True
 
-    def __init__(self, server: Server, key: Template, versions: Versions | None = None) -> None:
-        self.needs = Needs("HASH_KEY", key.text)
+    def __init__(
+        self,
+        server: Server,
+        key: Template,
+        versions: Versions | None = None,
+        json_field: bytes | None = None,
+        ttl_sec: int = 0,
+    ) -> None:
+        """Make it.
+
+        Args:
+            server: where the hashes are.
+            key: makes the hash's key.
+            versions: how hashes keep the ID of their entry; None: they do not.
+            json_field: the field whose JSON object becomes the hash; None: the entry's fields do.
+            ttl_sec: for how long a hash is kept; 0: for ever.
+        """
+        self.needs = Needs("HASH_KEY", key.text if json_field is None else f"{key.text} of {written(json_field)}")
+        self._json_field = json_field
+        self._ttl_sec = ttl_sec
         self._server = server
         self._key = key
         self._versions = versions
@@ -42,10 +61,12 @@ class HashHandler(Handler):
         """The hash's key: what goes to the same hash is stored in order.
 
         Raises:
-            MissingField: the entry lacks a field that the key needs.
-            NameTaken: the entry has a field with the name of the version field, whose value the ID would overwrite.
+            MissingField: the entry lacks a field that the key needs, or its key would be one of ours.
+            NoObject: the field that is to become the hash holds no JSON object.
+            NameTaken: the hash would have a field called as the version field is, whose value the ID would overwrite.
         """
-        if self._versions is not None and self._versions.field in entry.fields[::2]:
+        fields = entry.fields if self._json_field is None else members(entry, self._json_field)
+        if self._versions is not None and self._versions.field in fields[::2]:
             raise NameTaken(f"it has a field called {written(self._versions.field)}, like HASH_VERSION_FIELD")
         key = self._key.render(entry)
         if is_ours(key):
@@ -54,15 +75,29 @@ class HashHandler(Handler):
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """One pipeline: HSET for each entry, or with a version field a script for each."""
+        to_store = entries if self._json_field is None else _of_json(entries, self._json_field)
         if self._versions is None:
-            commands: list[Command] = [("HSET", key, *entry.fields) for key, entry in entries]
-            replies = await self._server.batch(commands, stores=True)
-            if set(map(type, replies)) == {int} and not _any_duplicates(entries, commands, replies):
-                return [STORED] * len(replies)  # no reply is an error
-            return [_of_reply(reply, entry) for reply, (_, entry) in zip(replies, entries, strict=True)]
-        replies = await self._server.batch(self._versioned(entries, self._versions.field), stores=True)
+            return await self._overwrite(to_store)
+        return await self._store_newer(to_store, self._versions)
+
+    async def _overwrite(self, entries: Sequence[Keyed]) -> list[Handled]:
+        commands: list[Command] = [("HSET", key, *entry.fields) for key, entry in entries]
+        expiries: list[Command] = [("EXPIRE", key, self._ttl_sec) for key, _ in entries] if self._ttl_sec else []
+        replies = await self._server.batch([*commands, *expiries], stores=True)
+        stored, expire = replies[: len(commands)], replies[len(commands) :]
+        if set(map(type, replies)) == {int} and not _any_duplicates(entries, commands, stored):
+            return [STORED] * len(stored)  # no reply is an error
+        failed = zip(stored, expire or repeat(None), strict=False)
+        whole = [
+            late if isinstance(late, Exception) and not isinstance(first, Exception) else first
+            for first, late in failed
+        ]
+        return [_of_reply(reply, entry) for reply, (_, entry) in zip(whole, entries, strict=True)]
+
+    async def _store_newer(self, entries: Sequence[Keyed], versions: Versions) -> list[Handled]:
+        replies = await self._server.batch(self._versioned(entries, versions.field), stores=True)
         newer = {reply for reply in replies if isinstance(reply, bytes)}
-        beyond = await self._beyond(self._versions, newer, entries[-1][1].id) if newer else newer
+        beyond = await self._beyond(versions, newer, entries[-1][1].id) if newer else newer
         return [
             _of_newer(reply, beyond) if isinstance(reply, bytes) else _of_reply(reply, entry)
             for reply, (_, entry) in zip(replies, entries, strict=True)
@@ -84,14 +119,18 @@ class HashHandler(Handler):
         replies = await self._server.batch(asks) if asks else []
         return {version for version, entries in zip(order, replies, strict=True) if entries == []}
 
-    @staticmethod
-    def _versioned(entries: Sequence[Keyed], version_field: bytes) -> list[Command]:
+    def _versioned(self, entries: Sequence[Keyed], version_field: bytes) -> list[Command]:
         """The first command is an EVAL: it loads the script, so that the others find it, also after a SCRIPT FLUSH."""
         scripts = chain((("EVAL", _STORE_NEWER),), repeat(("EVALSHA", _STORE_NEWER_SHA)))
         return [
-            (*call, 1, key, version_field, entry.id, *entry.fields)
+            (*call, 1, key, version_field, entry.id, self._ttl_sec, *entry.fields)
             for call, (key, entry) in zip(scripts, entries, strict=False)
         ]
+
+
+def _of_json(entries: Sequence[Keyed], field: bytes) -> list[Keyed]:
+    """The entries as if the members of their JSON object were their fields."""
+    return [(key, entry._replace(fields=members(entry, field))) for key, entry in entries]
 
 
 def _any_duplicates(entries: Sequence[Keyed], commands: Sequence[Command], replies: Sequence[int]) -> bool:

@@ -49,6 +49,7 @@ _ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 # XREVRANGE is for an entry with more fields than a script can pass on; XDEL takes back what was added in vain.
 _MOVED_TO: Sequence[Command] = (("XADD", "*", "f", "v"), ("XDEL", "0-0"), ("XREVRANGE", "-", "-"), ("EVAL",))
+_EXPIRY: Sequence[Command] = (("EXPIRE", 1),)
 _VERSIONED: Sequence[Command] = (*_HASH, ("HGET", "f"), ("EVAL",), ("EVALSHA",))
 
 _WAIT: Sequence[Command] = (("WAIT", 0, 0),)  # for replicas, where STORE_REPLICAS asks for it
@@ -169,7 +170,8 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         uses.append((to, written(glob_of(to)), _MOVED_TO))
     if target.handler == "hash":
         pattern = written(target.hash_template.pattern)
-        uses.append((hash_key, pattern, _VERSIONED if target.hash_version_field else _HASH))
+        stored = _VERSIONED if target.hash_version_field else _HASH
+        uses.append((hash_key, pattern, (*stored, *(_EXPIRY if target.hash_ttl_sec else ()))))
     return uses
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reclaim.entry import Entry, readable
-from reclaim.errors import FitsNothing, MissingField, NameTaken
+from reclaim.errors import FitsNothing, MissingField, NameTaken, NoObject
 from reclaim.handlers.outcomes import Handler, Needs
 from reclaim.names import written
 from reclaim.state.ask import Ask, Reply
@@ -94,7 +94,13 @@ class Fit:
 
 
 def _setting(needs: Needs, why: MissingField) -> str:
-    return "HASH_VERSION_FIELD" if isinstance(why, NameTaken) else needs.setting
+    match why:
+        case NameTaken():
+            return "HASH_VERSION_FIELD"
+        case NoObject():
+            return "HASH_FROM"
+        case _:
+            return needs.setting
 
 
 class FitCheck:

@@ -5,7 +5,8 @@
 --
 -- ARGV[1]  the field that holds the entry's ID
 -- ARGV[2]  the entry's ID
--- ARGV[3]… the entry's names and values in turn
+-- ARGV[3]  for how many seconds the hash is kept; 0: for ever
+-- ARGV[4]… the entry's names and values in turn
 --
 -- Returns 1 if it was stored; else the ID that the hash holds, which is greater.
 
@@ -18,10 +19,14 @@ if held_ms then
   if held_ms == ms then held_ms, ms = held_seq, seq end
   if #held_ms > #ms or (#held_ms == #ms and held_ms > ms) then return version end
 end
-for first = 3, #ARGV, 2000 do
+for first = 4, #ARGV, 2000 do
   local stored = redis.pcall('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 1999, #ARGV)))
   if type(stored) == 'table' then return stored end
 end
 local stored = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
 if type(stored) == 'table' then return stored end
+if ARGV[3] ~= '0' then
+  local expires = redis.pcall('EXPIRE', KEYS[1], ARGV[3])
+  if type(expires) == 'table' then return expires end
+end
 return 1

@@ -69,3 +69,34 @@ async def test_an_entry_cannot_write_over_a_key_of_ours(embedded: Endpoint, clie
     assert ended == (Outcome.COMPLETED, 1, 1)
     assert client.execute_command("HGETALL", "{orders}:reclaim:g:tries") == []
     assert client.execute_command("HGETALL", "fine") == [b"id", b"fine"]
+
+
+@pytest.mark.parametrize("version", ["", "entry_id"])
+async def test_a_json_object_becomes_the_hash_and_expires(server: Endpoint, client: Client, version: str) -> None:
+    """With and without a version field; an entry that holds no object is a bad one."""
+    good, _ = abandoned(
+        client, [b"data", b'{"id": 7, "total": 1.50, "to": {"zip": "x"}, "no": null}'], [b"data", b'{"id": 8}x']
+    )
+
+    ended = await a_run(
+        server, HASH_KEY="order:{data->id}", HASH_FROM="data", HASH_TTL_SEC="3600", HASH_VERSION_FIELD=version
+    )
+
+    assert ended == (Outcome.COMPLETED, 1, 1)
+    kept = [b"id", b"7", b"total", b"1.50", b"to", b'{"zip":"x"}'] + ([b"entry_id", good] if version else [])
+    assert client.execute_command("HGETALL", "order:7") == kept
+    assert 3590 < client.execute_command("TTL", "order:7") <= 3600
+    assert client.execute_command("EXISTS", "order:8") == 0
+
+
+async def test_a_json_field_that_no_entry_has_is_a_wrong_setting(embedded: Endpoint, client: Client) -> None:
+    """The error names it."""
+    abandoned(client, [b"id", b"7", b"data", b"[1]"], [b"id", b"8", b"data", b'{"a": null}'])
+    app = App(Settings.from_env(env_for(embedded) | ENV | {"HASH_KEY": "order:{id}", "HASH_FROM": "data"}))
+    try:
+        (report,) = await app.reports()
+    finally:
+        await app.aclose()
+
+    assert (report.outcome, report.parked) == (Outcome.FAILED, 0)
+    assert "HASH_FROM fits no entry that was looked at (2 were): a list in the field 'data'" in report.reason
