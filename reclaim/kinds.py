@@ -195,8 +195,10 @@ TEXT = Kind(str, "text")
 NAME = Kind(_name, r"a name; \xNN stands for any byte, and \\ for a backslash")
 SECRET = secret(Kind(str, "text", strips=False))
 BOOLEAN = Kind(_one_of(_BOOLEANS), "true or false", takes_json=True)
-TEMPLATE = Kind(_template, "text with fields, paths or {@id} in braces, as in tweet:{id} or order:{data->order.id}")
-ORDER_TEMPLATE = Kind(_order_template, "text with something in braces, as in {user}, {data->user.id} or {@stream}")
+TEMPLATE = Kind(
+    _template, "text with fields in braces, as in tweet:{id} or order:{data->order.id}; {@id} is the entry's ID"
+)
+ORDER_TEMPLATE = Kind(_order_template, "text with fields in braces, as in {user} or {data->user.id}; or {@stream}")
 FUNCTION = Kind(_matching(r"[\w.]+:\w+"), "module:function, as in my_handlers:handle")
 HANDLER = either("hash", "requeue", "forward", "http", other=FUNCTION)
 NAMES = Kind(_names, "dotted names with commas between them, as in asyncpg.CannotConnectNowError")
