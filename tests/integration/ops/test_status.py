@@ -418,7 +418,7 @@ async def test_a_server_that_hangs_is_given_up_in_time(client: Client, embedded_
     """The sentence says that it has not answered."""
     given(client, a_target())
     async with an_app(embedded_proxy) as app:
-        app.server._timeout_sec = 0.2
+        app.server._link._timeout_sec = 0.2
         embedded_proxy.when("XPENDING", Fault.HANG, times=None)
         found = (await status(app)).found
 

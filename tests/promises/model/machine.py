@@ -25,7 +25,7 @@ from reclaim.state.dead_letters import DeadLetters
 from reclaim.state.pending import Row
 from reclaim.state.tries import Try
 from tests.promises.model.judge import Judge
-from tests.promises.model.place import Place
+from tests.promises.model.place import Place, wait_at_most
 from tests.promises.model.steps import (
     ERROR,
     FAULT_NAMES,
@@ -455,7 +455,7 @@ class Machine(RuleBasedStateMachine):
             fault = (
                 "cut after"  # a server that refuses EXEC discards the transaction; the proxy could not make it do so
             )
-        self.server._timeout_sec = SILENCE_SEC if fault in SILENT else 5.0
+        wait_at_most(self.server, SILENCE_SEC if fault in SILENT else 5.0)
         self.armed = [
             self.place.proxy.when(name, FAULTS[fault], args=self.noting(act, at, fault, args), skip=skip, times=times)
             for name, args in step
@@ -485,7 +485,7 @@ class Machine(RuleBasedStateMachine):
             self.place.count["faults that happened"] += 1
         self.place.proxy.clear()
         self.place.proxy.forget()
-        self.server._timeout_sec = 5.0
+        wait_at_most(self.server, 5.0)
         self.disconnect()
         self.call("DEL", self.target.keys.lease)
 

@@ -28,7 +28,7 @@ from reclaim.settings import Settings
 from reclaim.state.connection import connect
 from reclaim.state.moves import _MOVE
 from tests.promises.model.machine import MISTAKES, SHARED, SILENCE_SEC
-from tests.promises.model.place import Place
+from tests.promises.model.place import Place, wait_at_most
 from tests.promises.model.steps import FAULT_NAMES, FAULTS, SILENT, STEPS
 from tests.promises.model.world import OURS
 from tests.support import LONG_MS, a_target, as_dict, settings_for
@@ -272,7 +272,7 @@ class MovingMachine(RuleBasedStateMachine):
     def arm(self, step: list[tuple[str, Callable[[Command], bool]]], fault: str, skip: int, times: int | None) -> None:
         """Prepare a fault for the next run."""
         action = FAULTS[fault]
-        self.server._timeout_sec = SILENCE_SEC if fault in SILENT else 5.0
+        wait_at_most(self.server, SILENCE_SEC if fault in SILENT else 5.0)
         for name, args in step:
             if name == "EXEC" and isinstance(action, ErrorReply):
                 continue  # a server that refuses EXEC discards the transaction; the proxy could not make it do so
@@ -282,7 +282,7 @@ class MovingMachine(RuleBasedStateMachine):
         """No more faults; wait until what was under way is over."""
         self.place.proxy.clear()
         self.place.proxy.forget()
-        self.server._timeout_sec = 5.0
+        wait_at_most(self.server, 5.0)
         self.disconnect()
         self.call("DEL", self.target.keys.lease)
 

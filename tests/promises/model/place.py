@@ -17,11 +17,21 @@ from typing import Any, Self, TypeVar
 
 from dev.proxy import Proxy
 from reclaim.settings import Target
+from reclaim.state.connection import Server
 from tests.support import raw_client
 
 T = TypeVar("T")
 
 QUIET_SEC = 5.0
+
+
+def wait_at_most(server: Server, seconds: float) -> None:
+    """How long a server may be silent from now on, each node of a cluster too."""
+    links: list[Any] = [server._link]
+    if server.cluster is not None:
+        links += server.cluster._topology._nodes.values()
+    for link in links:
+        link._timeout_sec = seconds
 
 
 class Place:
