@@ -10,6 +10,7 @@ from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField, ServerError, said
 from reclaim.names import written
 from reclaim.ops.checks import Check, fail, ok, warn
+from reclaim.ops.format_checks import examine_formats
 from reclaim.ops.group_checks import examine_groups
 from reclaim.ops.permissions import Refusal, refusals, rule, whole_rule
 from reclaim.run.fit import FIRST, Fit
@@ -50,6 +51,7 @@ async def examine(server: Server, target: Target) -> list[Check]:
         *_names(target, newest),
         *await examine_groups(server, target),
         *await _destination(server, target),
+        *await examine_formats(server, target),
         *await _permissions(server, target, newest),
     ]
 

@@ -63,7 +63,12 @@ class GroupWatch:
     async def begin(self, look: Look, before: Summary) -> None:
         """Compare what the run finds with what the last run saw, and record what is lost with a group that is gone."""
         self._look, self._seen = look, look.seen
-        if self._seen.sight is None and self._remembered is not None:
+        if self._seen.is_foreign:
+            logger.warning(
+                "reclaim %s: what the last run saw is in the format of a newer release, and is left as it is",
+                self._target.name,
+            )
+        elif self._seen.sight is None and self._remembered is not None:
             self._seen = replace(self._remembered, stored_under=look.seen.stored_under)
         self._compare_clocks(look.now_ms)
         was, now = self._seen.sight, self._group.sight(look, before)

@@ -11,6 +11,7 @@ from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
 from reclaim.state.ask import Command
 from reclaim.state.connection import Server
+from reclaim.state.formats import FIELD, FORMAT
 
 RUNS_MAXLEN = 2_000
 # How often the report of a run that found nothing is kept. A report every 20 s would soon push out all other reports.
@@ -50,14 +51,22 @@ class History:
 
     @staticmethod
     def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        """The reports among stream entries, with their IDs; what somebody else has put among them is passed over."""
+        """The reports among stream entries, with their IDs; what somebody else has put among them is passed over.
+
+        So are those in the format of a newer release: the doctor tells of them.
+        """
         for entry_id, flat in found:
             try:
                 report = json.loads(flat[1], parse_constant=_refused, parse_float=_finite)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(report, dict):
+            if isinstance(report, dict) and _is_ours(report):
                 yield entry_id, report
+
+
+def _is_ours(report: dict[str, Any]) -> bool:
+    """Whether it is in the format of this release; one that says nothing is."""
+    return str(report.get(FIELD.decode(), FORMAT.decode())) == FORMAT.decode()
 
 
 def _refused(constant: str) -> None:

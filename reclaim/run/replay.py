@@ -49,6 +49,7 @@ PAGE = 100
 FIRST = 1  # nothing is known of their weight
 PATIENCE_MS = 10_000
 WAIT_FOR_LEASE_SEC = 0.5
+OF_NEWER_RELEASE = "written by a newer release of reclaim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,9 @@ class _Pages:
 
     async def handle(self, letters: Sequence[DeadLetter]) -> ReplayReport:
         """Replay these dead letters, at most one of each order key at a time; each round is settled before the next."""
-        report = ReplayReport()
+        foreign = sum(letter.is_foreign for letter in letters)
+        report = ReplayReport(retried=foreign, reasons={OF_NEWER_RELEASE: foreign} if foreign else {})
+        letters = [letter for letter in letters if not letter.is_foreign]
         self._of_entry = {id(letter.entry): letter for letter in letters}
         keyed: list[Keyed] = []
         for letter in letters:

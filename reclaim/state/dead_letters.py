@@ -20,6 +20,7 @@ from reclaim.settings import Target
 from reclaim.state.ask import Command, Reply, checked, raised
 from reclaim.state.bodies import Bodies
 from reclaim.state.connection import Server
+from reclaim.state.formats import FIELD, FORMAT, of_newer_release
 from reclaim.state.scripts import script
 from reclaim.times import Deadline
 from reclaim.tracebacks import LETTER_BYTES
@@ -44,6 +45,9 @@ _PARK_WIDE_AND_DELETE = script("park_wide", prelude="delete_prelude")
 _AMEND = script("amend")
 _IDS = script("dead_letter_ids")
 _DISCARD = script("discard")
+
+
+_WORDS = (b"reason", b"error", b"at", b"traceback")
 
 
 class Reason(Enum):
@@ -91,6 +95,8 @@ class DeadLetter:
         error: what was wrong, in words.
         at: when it became a dead letter or was last replayed; ISO 8601, UTC.
         traceback: the end of the error's traceback, if it was raised by a function of the user's.
+        is_foreign: whether a newer release has written it, so that it is shown as far as it can be read, and not
+            replayed; `error` says so.
     """
 
     id: bytes
@@ -99,6 +105,7 @@ class DeadLetter:
     error: str
     at: str
     traceback: str = ""
+    is_foreign: bool = False
 
     @classmethod
     def read(cls, letter_id: bytes, flat: Sequence[bytes]) -> "DeadLetter":
@@ -113,8 +120,11 @@ class DeadLetter:
         entry_id, deliveries = _entry_id(about.get(b"id"), letter_id), about.get(b"deliveries", b"0")
         deliveries = deliveries if deliveries.isdigit() else b"0"
         entry = Entry(entry_id, fields, about.get(b"consumer", b""), 0, int(deliveries))
-        words = (readable(about.get(name)) for name in (b"reason", b"error", b"at", b"traceback"))
-        return cls(letter_id, entry, *words)
+        reason, error, at, traceback = (readable(about.get(name)) for name in _WORDS)
+        version = about.get(FIELD, FORMAT)
+        if version != FORMAT:
+            error = ": ".join(part for part in (of_newer_release("this dead letter", version), error) if part)
+        return cls(letter_id, entry, reason, error, at, traceback, version != FORMAT)
 
     def to_dict(self, shown: Callable[[bytes], str]) -> dict[str, Any]:
         """The dead letter ready for JSON: bytes as base64, and as the text that they are shown as."""

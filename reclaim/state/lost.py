@@ -15,6 +15,7 @@ from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.ask import Command
 from reclaim.state.connection import Server
+from reclaim.state.formats import FIELD, FORMAT, of_newer_release
 from reclaim.state.pending import Row
 from reclaim.times import moment
 
@@ -43,9 +44,11 @@ class LostEntry:
         """The lost entry that the names and values of the ledger's entry tell of.
 
         Raises:
-            KeyError, ValueError, OverflowError: somebody else has written it.
+            KeyError, ValueError, OverflowError: somebody else has written it, or a newer release in another format.
         """
         facts = by_name(flat)
+        if facts.get(FIELD, FORMAT) != FORMAT:
+            raise ValueError(of_newer_release("a lost entry", facts[FIELD]))
         return cls(
             id=readable(check_id(facts[b"id"])),
             consumer=shortened(written(facts[b"consumer"]), NAME_CHARS),

@@ -20,10 +20,10 @@ from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.connection import Server
+from reclaim.state.formats import FIELD, FORMAT
 from reclaim.state.pending import Summary
 from reclaim.verdicts import error_code
 
-FORMAT = b"1"
 CLOCK_STEP_MS = 1000  # a clock that went back by less was set right, which happens every day
 STORED_UNDER = b"stored under:"  # and a template's text: something was stored under it
 GROUP_SETTING = "STREAM_CONSUMER_GROUP_NAME"
@@ -81,7 +81,7 @@ class Seen:
     def read(cls, facts: Mapping[bytes, bytes]) -> "Seen":
         """What the hash says; what somebody else has put there is passed over."""
         stored = frozenset(readable(name[len(STORED_UNDER) :]) for name in facts if name.startswith(STORED_UNDER))
-        if facts.get(b"format", FORMAT) != FORMAT:
+        if facts.get(FIELD, FORMAT) != FORMAT:
             return cls(stored_under=stored, is_foreign=True)
         try:
             sight = Sight(
@@ -213,7 +213,7 @@ class SeenGroup:
         """The command that keeps it."""
         sight = seen.sight or Sight(0)
         return (
-            *("HSET", self._key, "format", FORMAT, "server_ms", sight.at_ms, "last_delivered", sight.last_delivered),
+            *("HSET", self._key, FIELD, FORMAT, "server_ms", sight.at_ms, "last_delivered", sight.last_delivered),
             *("consumers", sight.consumers, "pending", sight.pending, "first_pending", sight.first_pending or b""),
             *("ours", int(seen.is_ours), "clock_until_ms", seen.clock_until_ms),
         )

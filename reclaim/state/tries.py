@@ -28,6 +28,7 @@ from reclaim.errors import ServerError
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, plain, raised
 from reclaim.state.connection import Server
+from reclaim.state.formats import FORMAT
 
 logger = logging.getLogger("reclaim")
 
@@ -36,7 +37,6 @@ MAX_REASON = 200
 READ_AT_ONCE = 1000  # about; 1 to 2 ms
 STALE_AT_ONCE = 500  # records that are compared with the pending list in one round trip
 STALE_IN_A_RUN = 2000
-VERSION = b"1"
 _NO_DIGEST = b"-"
 
 
@@ -56,14 +56,14 @@ class Try(NamedTuple):
         numbers = b"%d %d %d %d" % (self.charged, self.first_ms, self.last_ms, self.deliveries)
         digest = self.digest.hex().encode() or _NO_DIGEST
         reason = self.reason[:MAX_REASON].encode(errors="backslashreplace")
-        return b" ".join((VERSION, numbers, self.verdict.encode(), digest, reason))
+        return b" ".join((FORMAT, numbers, self.verdict.encode(), digest, reason))
 
     @classmethod
     def from_bytes(cls, record: bytes) -> "Try | None":
         """The record, without its reason; None if it is of another version, or no record at all."""
         try:
             version, charged, first, last, deliveries, verdict, digest, _ = record.split(b" ", 7)
-            if version != VERSION:
+            if version != FORMAT:
                 return None
             known = b"" if digest == _NO_DIGEST else bytes.fromhex(digest.decode())
             return cls(int(charged), int(first), int(last), int(deliveries), verdict.decode(), known)

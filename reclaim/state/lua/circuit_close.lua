@@ -11,7 +11,9 @@
 --
 -- Returns {'closed', 'is_closed' (it was before) or 'not_probing', facts}.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
+-- Where the circuit is in a newer format: an error.
 
+if foreign then return foreign end
 if state == 'closed' then
   return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'closed' or 'is_closed', facts()}
 end

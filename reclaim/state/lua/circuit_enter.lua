@@ -11,6 +11,8 @@
 -- streak: {the class of error, in how many runs in a row}, of runs that settled nothing; see circuit_unsettled.lua.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
 
+if foreign and state == 'closed' then return {'go', {false, false}} end
+if foreign then return {'open', -1, {false, false, false, 'a newer release of reclaim', 'see there', false, false}} end
 local function streak() return redis.call('HMGET', KEYS[1], 'unsettled_error', 'unsettled_runs') end
 local asked = redis.call('HMGET', KEYS[1], 'wait_until_ms', 'wait_reason')
 local wait_ms = (tonumber(asked[1]) or 0) - now

@@ -10,7 +10,9 @@
 -- Returns {'opened', 'held' (it was open: from now on only a person closes it) or 'is_open' (a person had opened it
 -- already), facts}.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
+-- Where the circuit is in a newer format: an error.
 
+if foreign then return foreign end
 if state == 'closed' then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'change', ARGV[1], 'since_ms', now, 'failures', 0, 'failed_probes', 0, 'cooldown_ms', 0)

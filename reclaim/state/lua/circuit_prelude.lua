@@ -1,6 +1,10 @@
 -- What every script of the circuit begins with: `now` is the server's time in Unix ms, `state` is closed, open or
--- half_open, `facts()` tells what the last opening or closing was, and `open` opens it for failures. Before Redis 5 a script that asks for the time
--- may write only after replicate_commands (https://redis.io/docs/latest/commands/time/).
+-- half_open, `facts()` tells what the last opening or closing was, and `open` opens it for failures. Before Redis 5 a
+-- script that asks for the time may write only after replicate_commands
+-- (https://redis.io/docs/latest/commands/time/).
+--
+-- Every format has the field `state`. If a newer release has written the circuit in another format, `foreign` is an error
+-- that says so, else nil: a script that would change the circuit returns it.
 --
 -- KEYS[1]  the circuit               {<stream>}:reclaim:<group>:circuit
 
@@ -16,5 +20,8 @@ local function open(change, who, reason, failures, cooldown_ms)
     'by', 'failures', 'who', who, 'reason', reason, 'failures', failures, 'failed_probes', 0,
     'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0, 'cooldown_ms', cooldown_ms)
 end
-local state = redis.call('HGET', KEYS[1], 'state')
+local kept = redis.call('HMGET', KEYS[1], 'state', 'format')
+local foreign = kept[2] and kept[2] ~= '1' and redis.error_reply('FOREIGN the circuit is in format '
+  .. string.sub(kept[2], 1, 20) .. ', of a newer release of reclaim; this release leaves it as it is') or nil
+local state = kept[1]
 if state ~= 'open' and state ~= 'half_open' then state = 'closed' end

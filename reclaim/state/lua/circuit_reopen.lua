@@ -9,7 +9,9 @@
 --
 -- Returns {ARGV[2] or 'not_probing', facts}.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
+-- Where the circuit is in a newer format: an error.
 
+if foreign then return foreign end
 if state ~= 'half_open' or redis.call('HGET', KEYS[1], 'probe') ~= ARGV[1] then return {'not_probing', facts()} end
 redis.call('HSET', KEYS[1], 'state', 'open')
 redis.call('HDEL', KEYS[1], 'probe', 'probe_until_ms')

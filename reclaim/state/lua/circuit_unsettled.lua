@@ -19,7 +19,9 @@
 -- Returns {'opened', 'is_open' or 'is_closed', facts, when the run before began by its own clock or -1 if this is the
 -- first in a row}.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
+-- Where the circuit is in a newer format: an error.
 
+if foreign then return foreign end
 local was = redis.call('HMGET', KEYS[1], 'unsettled_run', 'unsettled_error', 'unsettled_runs', 'unsettled_since_ms')
 if was[1] ~= ARGV[2] then
   local again = was[2] == ARGV[4]
