@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,13 +47,15 @@ class Release:
 
     def __init__(self, code: Path) -> None:
         self.code = code
+        # A pipe that nobody reads would fill, and stop the driver.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  # it is closed with the driver
         self._driver = subprocess.Popen(
             [sys.executable, str(HERE / "driver.py")],
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(code), str(HERE)])},
             cwd=HERE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
         )
 
@@ -61,6 +64,7 @@ class Release:
 
     def __exit__(self, *_: object) -> None:
         self._driver.communicate()
+        self._said.close()
 
     def begin(self, env: dict[str, str]) -> None:
         """Make its app anew, with these settings; its code is the one that is meant."""
@@ -81,6 +85,8 @@ class Release:
         """What came of what it was told to do."""
         assert self._driver.stdout is not None
         line = self._driver.stdout.readline()
-        assert line, self._driver.stderr.read() if self._driver.stderr else ""
+        if not line:
+            self._said.seek(0)
+            pytest.fail(self._said.read())
         told = json.loads(line)
         return told["answer"] if "answer" in told else pytest.fail(told["error"])
