@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.backlog import Backlog
@@ -12,6 +12,7 @@ from bench.measuring import measure, turns
 from bench.section import Goal, Say, Section, Sizes, Table
 from dev.proxy import ErrorReply, Proxy
 from dev.server import HOST, available
+from reclaim import handlers
 from reclaim.handlers.hash import HashHandler
 from reclaim.keys import Template
 from reclaim.run.replay import Replay
@@ -31,7 +32,7 @@ NOTED_US = 500
 ALLOWED_MS = {1: 10.0, 10: 50.0}  # G7: 10 ms up to 1 MB; then at most 5 ms for each MB
 TARGET = Target(stream="tweets_stream", group=GROUP, retry_attempts=1, retry_max_delay_sec=0.01)
 OTHER = "number"  # a field that the target's template does not name: the entry is parked
-STEPS = ("claim and store", "keep", "refund", "park", "look", "replay")
+STEPS = ("claim and store", "keep", "refund", "park", "look", "replay", "requeue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ TEXT = f"""\
 What the server is kept from its other work by entries of 1 and of 10 MB, as SLOWLOG shows it: the slowest command of
 each step, and the least of {LOOKS} looks, because SLOWLOG goes by the clock. The steps: a run claims and stores {COUNT}
 entries; it keeps its claims fresh; it gives them back, because HSET is refused; it makes dead letters of them; a person
-lists them; they are replayed. Then one run, by default settings, over a link that carries so many bytes a second each
-way."""
+lists them; they are replayed; a run requeues them. Then one run, by default settings, over a link that carries so many
+bytes a second each way."""
 
 Slowest = dict[str, tuple[float, str]]  # by step: milliseconds, and the command's name
 
@@ -188,8 +189,19 @@ async def _replay(bed: Bed, megabytes: int) -> tuple[float, str]:
     return _noted(bed)
 
 
+async def _requeue(bed: Bed, megabytes: int) -> tuple[float, str]:
+    _fill(bed, COUNT, megabytes * MB)
+    target = replace(TARGET, handler="requeue")
+    async with _connected(bed.server.port) as server:
+        report = await Runner(target, server, handlers.make(server, target)).run(60)
+    if report.moved != COUNT:
+        raise CheckFailed(f"{report.moved} were requeued: {report.reason}")
+    _check(bed, pending=0, dead=0)
+    return _noted(bed)
+
+
 _STEPS: dict[str, Callable[[Bed, int], Coroutine[None, None, tuple[float, str]]]] = dict(
-    zip(STEPS, (_claim_and_store, _keep, _refund, _park, _look, _replay), strict=True)
+    zip(STEPS, (_claim_and_store, _keep, _refund, _park, _look, _replay, _requeue), strict=True)
 )
 
 

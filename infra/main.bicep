@@ -204,6 +204,7 @@ module classicRedis 'redis-existing-classic.bicep' = if (redis == 'existingClass
     principalId: withEntra ? identity.outputs.principalId : ''
     streamName: streamName
     hashKey: hashKey
+    forwardStream: settings.?FORWARD_STREAM ?? ''
   }
 }
 

@@ -7,6 +7,9 @@ param principalId string
 param streamName string
 param hashKey string
 
+@description('FORWARD_STREAM: the stream that entries are forwarded to. Empty: none.')
+param forwardStream string = ''
+
 // A test compares the list with the one in docs/operate.md. Subcommands are left out: this service's Redis is 6.0, where
 // a command's subcommands are allowed with it.
 var commands = [
@@ -15,8 +18,12 @@ var commands = [
   'xdel', 'xrevrange', 'type', 'multi', 'exec', 'xgroup', 'discard', 'info', 'acl', 'wait', 'cluster', 'asking'
 ]
 
-// The stream, reclaim's own keys (they begin with the stream's name, in braces if it has none), and the hashes.
-var keys = ['~${streamName}*', '~{${streamName}}:reclaim:*', '~${first(split(hashKey, '{'))}*']
+// The stream, reclaim's own keys (they begin with the stream's name, in braces if it has none), the hashes, and the stream
+// that entries are forwarded to.
+var keys = concat(
+  ['~${streamName}*', '~{${streamName}}:reclaim:*', '~${first(split(hashKey, '{'))}*'],
+  empty(forwardStream) ? [] : ['~${forwardStream}']
+)
 
 resource cache 'Microsoft.Cache/redis@2024-11-01' existing = {
   name: name

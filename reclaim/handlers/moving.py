@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from reclaim.entry import Entry
-from reclaim.errors import MissingField, NotMoved, TooManyRequeues
+from reclaim.errors import MissingField, TooManyRequeues
 from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Handler, Keyed, Moved
 from reclaim.keys import Template
 from reclaim.state.moves import Answer, Move, Moves
@@ -58,22 +58,14 @@ class MovingHandler(Handler):
             return entry.id
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
-        """Move the entries, but for those that may not be moved again, and those behind them in their order key.
-
-        These wait until there is a dead letter: then they may be moved (G3).
-        """
+        """Move the entries, but for those that may not be requeued again: they hold back none, as order ends there."""
         moves: list[Move] = []
         refused: dict[int, Handled] = {}
-        stuck: set[bytes] = set()
         for at, (key, entry) in enumerate(entries):
-            if key in stuck:
-                refused[at] = Failed(NotMoved("held: an earlier entry of its order key becomes a dead letter first"))
-                continue
             try:
                 moves.append(Move(self._id(entry), entry.deliveries, key, self._fields(entry)))
             except TooManyRequeues as exc:
                 refused[at] = Failed(exc)
-                stuck.add(key)
         answers = await self._moves.move(moves)
         if answers.count(Answer.MOVED) == len(entries):  # nearly always
             return [MOVED] * len(answers)

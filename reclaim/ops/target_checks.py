@@ -118,6 +118,8 @@ async def _misfit(server: Server, target: Target, summary: Reply) -> list[Check]
 def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
     if not newest:
         return
+    if target.handler == "requeue":  # order ends there anyway
+        return
     if target.handler != "hash":
         yield from _order_key(target, newest)
         return

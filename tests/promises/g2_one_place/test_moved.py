@@ -12,6 +12,7 @@ import pytest
 from dev.proxy import ErrorReply, Fault, Proxy, Rule
 from dev.server import Server
 from reclaim import handlers
+from reclaim.app import App
 from reclaim.entry import Entry
 from reclaim.handlers.outcomes import MOVED, Handled, Handler, Keyed
 from reclaim.handlers.requeue import REQUEUES
@@ -48,6 +49,7 @@ WIDE = [part for at in range(4_000) for part in (b"f%d" % at, b"")]  # more than
 TWICE = [b"name", b"1", b"name", b"2", b"\xff", b"\x00"]
 SPENT = "TooManyRequeues: it was requeued 3 times; MAX_REQUEUES is 3"
 BOTH = pytest.mark.parametrize("handler", ["requeue", "forward"])
+NARROW_AND_WIDE = pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
 move = is_script(_PENDING + _MOVE)
 
 
@@ -216,12 +218,26 @@ async def test_a_move_that_deletes_and_is_sent_again_counts_once_what_stays(
 
 
 @BOTH
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.DROP_REPLY])
+@NARROW_AND_WIDE
 async def test_a_lost_reply_makes_no_second_copy(
-    client: Client, proxy: Proxy, handler: str, fields: list[bytes], fault: Fault
+    client: Client, proxy: Proxy, handler: str, fields: list[bytes]
 ) -> None:
     """The entry is pending no more when it is sent again: it was moved, or its consumer has acknowledged it."""
+    await moved_once(client, proxy, handler, fields, Fault.CUT_AFTER)
+
+
+@BOTH
+@NARROW_AND_WIDE
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.DROP_REPLY])
+async def test_whatever_is_lost_there_is_one_copy(
+    client: Client, embedded_proxy: Proxy, handler: str, fields: list[bytes], fault: Fault
+) -> None:
+    """The call itself, or its reply and the connection with it."""
+    await moved_once(client, embedded_proxy, handler, fields, fault)
+
+
+async def moved_once(client: Client, proxy: Proxy, handler: str, fields: list[bytes], fault: Fault) -> None:
+    """A run with a fault at the first move: each entry has one copy after it."""
     target = moving(handler)
     given(client, target, Held(fields), Held(tweet(2)))
     rule = proxy.when("EXEC" if fields is WIDE else "EVAL", fault, args=lambda args: fields is WIDE or move(args))
@@ -236,7 +252,7 @@ async def test_a_lost_reply_makes_no_second_copy(
 
 @BOTH
 @pytest.mark.G3
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
+@NARROW_AND_WIDE
 async def test_what_somebody_else_has_taken_is_left_to_it_and_holds_back_its_key(
     client: Client, proxy: Proxy, handler: str, fields: list[bytes]
 ) -> None:
@@ -257,7 +273,7 @@ async def test_what_somebody_else_has_taken_is_left_to_it_and_holds_back_its_key
 
 
 @BOTH
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
+@NARROW_AND_WIDE
 async def test_what_its_consumer_acknowledged_meanwhile_is_not_copied(
     client: Client, proxy: Proxy, handler: str, fields: list[bytes]
 ) -> None:
@@ -346,9 +362,9 @@ async def test_an_outage_costs_nothing_and_keeps_the_order(client: Client, proxy
 async def test_nothing_overtakes_an_entry_that_cannot_become_a_dead_letter(
     embedded: Endpoint, client: Client, handler: str
 ) -> None:
-    """It has used up its tries, or its requeues; what is before it in its order is moved, what is behind it waits."""
+    """It has used up its tries; what is before it in its order is moved, what is behind it waits."""
     target = moving(handler, order_key="{user}", dead_letter_maxlen=1, max_deliveries=3)
-    last = Held([*tweet(2, user=b"a"), REQUEUES, b"3"], deliveries=3, consumer="monitoring_app")
+    last = Held(tweet(2, user=b"a"), deliveries=3, consumer="monitoring_app")
     given(client, target, of_user(1, "a"), last, of_user(3, "a"), of_user(4, "b"))
     parked(client, target, (9, tweet(9)))
 
@@ -362,8 +378,20 @@ async def test_nothing_overtakes_an_entry_that_cannot_become_a_dead_letter(
     assert [fields[1] for fields in copies(client, handler, behind=4)] == [b"1", b"4", b"3"]
 
 
+async def test_failures_open_the_circuit_and_nothing_is_moved_then(client: Client, embedded_proxy: Proxy) -> None:
+    target = moving("forward", circuit_failures=2, retry_attempts=1)
+    given(client, target, *held(range(1, 4)))
+    rule = embedded_proxy.when("EVAL", ErrorReply(OOM), args=move, times=None)
+
+    reports = [await run(embedded_proxy, target) for _ in range(2)]
+
+    assert [report.outcome for report in reports] == [Outcome.CIRCUIT_OPEN] * 2
+    assert (rule.hits, reports[0].retried, reports[1].claimed) == (1, 3, 0)
+    assert state(client, target).pending == pending(1, 2, 3, consumer="monitoring_app", deliveries=1)
+
+
 @pytest.mark.G5
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
+@NARROW_AND_WIDE
 async def test_a_server_out_of_memory_costs_no_entry_a_delivery(fields: list[bytes]) -> None:
     """It says so inside of the script; nothing is copied, nothing acknowledged."""
     with a_server("redis-7.0", maxmemory_policy="noeviction") as own, raw_client(own.port) as client:
@@ -388,7 +416,7 @@ async def test_a_server_out_of_memory_costs_no_entry_a_delivery(fields: list[byt
 
 
 @pytest.mark.G9
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
+@NARROW_AND_WIDE
 async def test_a_key_that_is_no_stream_fails_the_run_and_makes_no_dead_letter(
     server: Endpoint, client: Client, fields: list[bytes]
 ) -> None:
@@ -425,7 +453,7 @@ async def test_a_stream_whose_ids_are_used_up_fails_the_run(embedded: Endpoint, 
 
 
 @pytest.mark.G9
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
+@NARROW_AND_WIDE
 async def test_without_permission_for_the_other_stream_nothing_is_acknowledged(
     own: Server, direct: Client, fields: list[bytes]
 ) -> None:
@@ -443,15 +471,48 @@ async def test_without_permission_for_the_other_stream_nothing_is_acknowledged(
     assert (len(after.pending), after.dead, after.other_keys) == (2, [], [])
 
 
+async def test_each_target_has_a_handler_of_its_own(embedded: Endpoint, client: Client) -> None:
+    """One app requeues entries of one stream, forwards those of another, and stores those of a third."""
+    handlers_of = {"a": {"handler": "requeue"}, "b": {"handler": "forward", "forward_stream": "a"}, "c": {}}
+    targets = [a_target(stream=stream, **changes) for stream, changes in handlers_of.items()]
+    for target in targets:
+        given(client, target, *held(range(1, 3)))
+    app = App(settings_for(embedded, *targets))
+    try:
+        reports = await app.run()
+    finally:
+        await app.aclose()
+
+    assert [(report.moved, report.stored) for report in reports] == [(2, 0), (2, 0), (0, 2)]
+    added = [fields[10:12] for _, fields in client.execute_command("XRANGE", "a", "(2-0", "+")]
+    assert sorted(added) == [[b"reclaim:requeues", b"1"]] * 2 + [[b"reclaim:stream", b"b"]] * 2
+    assert client.execute_command("XLEN", "c") == 2
+    assert client.execute_command("EXISTS", "tweet:1", "tweet:2") == 2
+
+
 # --- from the dead letters -------------------------------------------------------------------------------------------
 
 
 @BOTH
-@pytest.mark.parametrize("fault", [None, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.DROP_REPLY])
+@pytest.mark.parametrize("fault", [None, Fault.CUT_AFTER])
 async def test_a_replay_moves_dead_letters_once(
     client: Client, proxy: Proxy, handler: str, fault: Fault | None
 ) -> None:
     """Each is added to the stream and is no dead letter any more, at one stroke; the count of requeues begins again."""
+    await replayed_once(client, proxy, handler, fault)
+
+
+@BOTH
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.DROP_REPLY])
+async def test_whatever_is_lost_a_replay_moves_dead_letters_once(
+    client: Client, embedded_proxy: Proxy, handler: str, fault: Fault
+) -> None:
+    """The call itself, or its reply and the connection with it."""
+    await replayed_once(client, embedded_proxy, handler, fault)
+
+
+async def replayed_once(client: Client, proxy: Proxy, handler: str, fault: Fault | None) -> None:
+    """A replay, perhaps with a fault at the first move: each dead letter has become one copy."""
     target = moving(handler)
     spent = [b"a", b"1", REQUEUES, b"3"]
     bodies = [tweet(1), spent, WIDE]
@@ -471,7 +532,7 @@ async def test_a_replay_moves_dead_letters_once(
 
 
 @BOTH
-@pytest.mark.parametrize("fields", [tweet(1), WIDE], ids=["narrow", "wide"])
+@NARROW_AND_WIDE
 async def test_a_dead_letter_that_was_discarded_meanwhile_is_not_moved(
     client: Client, proxy: Proxy, handler: str, fields: list[bytes]
 ) -> None:
