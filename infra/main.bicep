@@ -96,6 +96,14 @@ param alertWebhookUrl string = ''
 @secure()
 param alertWebhookKey string = ''
 
+@description('With HANDLER=http: where each entry is POSTed.')
+@secure()
+param httpUrl string = ''
+
+@description('With HANDLER=http: headers of each request, as a JSON object.')
+@secure()
+param httpHeaders string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var appName = 'func-reclaim-${token}'
@@ -145,6 +153,8 @@ module vault 'vault.bicep' = {
     // The topic's own, if there is one.
     alertWebhookUrl: eventGrid ? '' : alertWebhookUrl
     alertWebhookKey: eventGrid ? '' : alertWebhookKey
+    httpUrl: httpUrl
+    httpHeaders: httpHeaders
   }
 }
 
@@ -250,6 +260,8 @@ var appSettings = union(
   empty(targets) ? {} : { RECLAIM_TARGETS: '${secret}reclaim-targets)' },
   withWebhook ? { ALERT_WEBHOOK_URL: '${secret}alert-webhook-url)' } : {},
   withWebhookKey ? { ALERT_WEBHOOK_KEY: '${secret}alert-webhook-key)' } : {},
+  empty(httpUrl) ? {} : { HTTP_URL: '${secret}http-url)' },
+  empty(httpHeaders) ? {} : { HTTP_HEADERS: '${secret}http-headers)' },
   settings
 )
 

@@ -12,6 +12,10 @@ param redisPassword string
 param alertWebhookUrl string
 @secure()
 param alertWebhookKey string
+@secure()
+param httpUrl string
+@secure()
+param httpHeaders string
 
 var keyVaultSecretsUser = '4633458b-17de-408a-b874-0445c86b69e6'
 
@@ -51,6 +55,18 @@ resource webhookKey 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(
   parent: vault
   name: 'alert-webhook-key'
   properties: { value: alertWebhookKey }
+}
+
+resource entriesUrl 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(httpUrl)) {
+  parent: vault
+  name: 'http-url'
+  properties: { value: httpUrl }
+}
+
+resource entriesHeaders 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(httpHeaders)) {
+  parent: vault
+  name: 'http-headers'
+  properties: { value: httpHeaders }
 }
 
 resource user 'Microsoft.Authorization/roleAssignments@2022-04-01' = {

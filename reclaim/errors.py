@@ -17,6 +17,8 @@ ReclaimError
 ├── HandlerCancelled       a handler ended with CancelledError although the run had not cancelled it
 ├── BadAnswer              a handler function returned what it may not
 ├── HandlerExited          a handler raised SystemExit, or another BaseException that is no Exception
+├── Answered               HTTP_URL's service answered that the entry is not done, and not that it is bad
+├── NotAccepted            HTTP_URL's service takes nothing from us: the address or the key is wrong
 ├── NotEntered             the resource that a handler works with could not be opened
 ├── FitsNothing            a setting fits none of the entries that a run looked at
 ├── DeadLettersFull        there are as many dead letters as DEAD_LETTER_MAXLEN allows
@@ -34,7 +36,7 @@ ReclaimError
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reclaim.bounded import ERROR_CHARS, NAME_CHARS, cut, shortened
 
@@ -202,6 +204,24 @@ class RetryEntry(ReclaimError):
     def __init__(self, *args: object, after_sec: float | None = None) -> None:
         super().__init__(*args)
         self.after_sec = after_sec
+
+
+class Answered(ReclaimError):
+    """The service of HTTP_URL gave an answer that means neither that the entry is done nor that it is bad.
+
+    Attributes:
+        status: the answer's HTTP status.
+        headers: its headers.
+    """
+
+    def __init__(self, message: str, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+class NotAccepted(ReclaimError):
+    """The service of HTTP_URL takes nothing from us: what is asked, or with which key, is wrong for every entry."""
 
 
 class TooManyHang(RetryEntry):

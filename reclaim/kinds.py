@@ -181,6 +181,13 @@ def _header(text: str) -> str:
     return text
 
 
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    found = tuple(_object(text).items())
+    if not all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name, _ in found):
+        raise ValueError
+    return tuple((name, _header(value)) for name, value in found)
+
+
 def _file(path: str) -> str:
     try:
         Path(path).read_bytes()
@@ -203,6 +210,7 @@ FUNCTION = Kind(_matching(r"[\w.]+:\w+"), "module:function, as in my_handlers:ha
 HANDLER = either("hash", "requeue", "forward", "http", other=FUNCTION)
 NAMES = Kind(_names, "dotted names with commas between them, as in asyncpg.CannotConnectNowError")
 OBJECT = Kind(_object, 'a JSON object of strings, as in {"name": "value"}', takes_json=True)
+HEADERS = Kind(_headers, 'a JSON object of header names and values, as in {"X-Key": "value"}', takes_json=True)
 WEB_ADDRESS = Kind(_web_address, "a web address, as in https://host/path")
 HEADER = Kind(_header, "printable ASCII characters, as an HTTP header takes them")
 FILE = Kind(_file, "a file that can be read")

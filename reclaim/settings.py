@@ -80,8 +80,9 @@ class Target:
         "HANDLER",
         "hash",
         kinds.HANDLER,
-        "what finishes an entry: `hash`; `requeue` (back to its group); `forward` (to another stream); or "
-        "`module:function`, a function of your own, or a context manager that yields one (docs/handlers.md)",
+        "what finishes an entry: `hash`; `requeue` (back to its group); `forward` (to another stream); `http` "
+        "(to `HTTP_URL`); or `module:function`, a function of your own, or a context manager that yields one "
+        "(docs/handlers.md)",
     )
     max_requeues: int = setting(
         "MAX_REQUEUES",
@@ -97,6 +98,27 @@ class Target:
         0,
         kinds.whole(0, 1_000_000_000),
         "how many entries `FORWARD_STREAM` keeps, about, when reclaim adds one; 0: all",
+    )
+    http_url: str | None = setting(
+        "HTTP_URL",
+        None,
+        kinds.secret(kinds.WEB_ADDRESS),
+        "with `HANDLER=http`: where each entry is POSTed, as a CloudEvent",
+    )
+    http_headers: tuple[tuple[str, str], ...] | None = setting(
+        "HTTP_HEADERS",
+        None,
+        kinds.secret(kinds.HEADERS),
+        "with `HANDLER=http`: headers that each request has besides, as a JSON object",
+    )
+    http_body: str | None = setting(
+        "HTTP_BODY",
+        None,
+        kinds.NAME,
+        "with `HANDLER=http`: the field whose bytes are the body; without it a JSON object of all fields is",
+    )
+    http_timeout_sec: float = setting(
+        "HTTP_TIMEOUT_SEC", 30.0, kinds.number(0.001, 3600), "with `HANDLER=http`: how long one request may take"
     )
     order_key: str | None = setting(
         "ORDER_KEY",
@@ -537,6 +559,8 @@ def _target(reader: Reader) -> Target:
     given = reader.read_all(Target)
     if given["handler"] == "forward":
         _check_destination(reader, given)
+    if given["handler"] == "http" and not reader.is_set(rows(Target)["http_url"]):
+        reader.problem(reader.name(rows(Target)["http_url"]), "missing, and HANDLER is http", "a web address")
     if given["handler"] not in IN_REDIS and not reader.is_set(rows(Target)["lanes"]):
         given["lanes"] = WAITING_LANES
     return Target(**given)

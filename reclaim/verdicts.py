@@ -62,6 +62,7 @@ _BY_CLASS = {
     "reclaim.TooManyRequeues": Verdict.PARK,
     "reclaim.NotMoved": Verdict.HELD,
     "reclaim.CannotMove": Verdict.STOP,
+    "reclaim.NotAccepted": Verdict.STOP,
     "reclaim.RetryEntry": Verdict.RETRY,
     "reclaim.HandlerTimeout": Verdict.FAIL,
     "reclaim.HandlerCancelled": Verdict.FAIL,

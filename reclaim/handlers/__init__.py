@@ -2,15 +2,16 @@
 
 from functools import partial
 
-from reclaim.errors import SettingsError
 from reclaim.handlers.forward import forwarded
 from reclaim.handlers.function import FunctionHandler
 from reclaim.handlers.hash import HashHandler, Versions
+from reclaim.handlers.http import HttpHandler, Service
 from reclaim.handlers.loading import load
 from reclaim.handlers.moving import Fields, MovingHandler
 from reclaim.handlers.outcomes import Handler
 from reclaim.handlers.own_errors import own_errors as own_errors
 from reclaim.handlers.requeue import requeued, requeued_anew
+from reclaim.names import name_bytes
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.moves import Moves
@@ -30,7 +31,7 @@ def make(server: Server, target: Target) -> Handler:
         case "forward":
             return _forward(server, target)
         case "http":
-            raise SettingsError([f"HANDLER is {target.handler!r}, which is not supported yet"])
+            return _http(target)
         case name:
             return FunctionHandler(load(name), target.order_template, name, target.name)
 
@@ -49,6 +50,19 @@ def _requeue(server: Server, target: Target) -> MovingHandler:
 def _forward(server: Server, target: Target) -> MovingHandler:
     fields = partial(forwarded, stream=target.keys.stream, group=target.group_bytes)
     return _moving(server, target, target.forward_stream_bytes, target.forward_maxlen, fields, fields)
+
+
+def _http(target: Target) -> HttpHandler:
+    service = Service(
+        url=target.http_url or "",
+        headers=target.http_headers or (),
+        body_field=None if target.http_body is None else name_bytes(target.http_body),
+        timeout_sec=target.http_timeout_sec,
+        at_once=target.lanes,
+        stream=target.keys.stream,
+        group=target.group_bytes,
+    )
+    return HttpHandler(service, target.order_template.render)
 
 
 def _moving(

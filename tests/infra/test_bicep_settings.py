@@ -91,6 +91,8 @@ def test_reclaim_starts_with_the_settings_that_are_made() -> None:
         ";IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/",
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"ClientId={'0' * 8}-0000-0000-0000-{'0' * 12};Authorization=AAD",
         "ALERT_WEBHOOK_URL": "https://example.net/alerts",
+        "HTTP_URL": "https://example.net/orders",
+        "HTTP_HEADERS": '{"X-Key": "value"}',
         "REDIS_HOST": "cache.example.net:10000",
         "STORE_REPLICAS": "1",
         "RECLAIM_SCHEDULE": Reader(MAIN).value(MAIN.params["schedule"].default),

@@ -25,6 +25,7 @@ ONLY = {
     "azure": {"function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
     "httpx2": {"observe.webhook"},
+    "aiohttp": {"handlers.http"},
     "msgspec": {"http.answers", "http.reading", "http.requests"},
 }
 

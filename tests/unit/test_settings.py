@@ -1,6 +1,7 @@
 """The settings: what they are by default, and what is said about bad ones."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -296,11 +297,14 @@ def test_a_bad_target_is_named_by_its_place(text: str, told: str) -> None:
 # --- handlers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("handler", ["http"])
-async def test_a_handler_that_is_not_built_yet_is_refused(handler: str) -> None:
-    """It is said before anything is claimed, and not taken for the hash."""
-    with pytest.raises(SettingsError, match=f"HANDLER is '{handler}', which is not supported yet"):
-        await _app(handler)
+def test_http_needs_an_address() -> None:
+    """And headers are names and values."""
+    for given, problem in {
+        "{}": "HTTP_URL is missing, and HANDLER is http; allowed: a web address",
+        '{"a b": "c"}': "HTTP_HEADERS is '***'; allowed: a JSON object of header names and values",
+    }.items():
+        with pytest.raises(SettingsError, match=re.escape(problem)):
+            Settings.from_env(LEAST | {"HANDLER": "http", "HTTP_HEADERS": given})
 
 
 @pytest.mark.G9

@@ -104,7 +104,8 @@ def test_what_is_text_for_a_target_has_to_be_a_string() -> None:
 
         told = problems(RECLAIM_TARGETS=json.dumps(listed))
 
-        assert told == [f"RECLAIM_TARGETS[1].{row.key} is {json.dumps(value)}; allowed: a string"]
+        shown = "***" if row.kind.is_secret else json.dumps(value)
+        assert told == [f"RECLAIM_TARGETS[1].{row.key} is {shown}; allowed: a string"]
 
 
 @pytest.mark.parametrize("value", [None, True, [7], {"a": 7}, float("nan")])

@@ -73,6 +73,8 @@ def test_secrets_are_known() -> None:
         "RECLAIM_TARGETS",
         "ALERT_WEBHOOK_URL",
         "ALERT_WEBHOOK_KEY",
+        "HTTP_URL",
+        "HTTP_HEADERS",
         "APPLICATIONINSIGHTS_CONNECTION_STRING",
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     }

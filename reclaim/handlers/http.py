@@ -1,0 +1,194 @@
+"""Owns the http handler: each entry is POSTed to a service, as a CloudEvent 1.0 in binary mode.
+
+The service's answer decides:
+
+- 2xx: the entry is done.
+- 408, 425, 429, 502, 503 and 504, no answer, or half of one: an outage. ``Retry-After`` is heeded.
+- another 5xx: the service failed on the entry, which is charged.
+- 401, 403, 405 and redirects, which are not followed: HTTP_URL or HTTP_HEADERS is wrong, so the run ends.
+- another 4xx: the entry is bad. Until the service has taken one entry, the address may be what is bad: the entry is
+  charged, and if nothing is taken in two runs, the circuit opens and refunds.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from reclaim.bounded import shortened
+from reclaim.entry import Entry, readable
+from reclaim.errors import Answered, MissingField, NotAccepted, RejectEntry
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Needs
+from reclaim.handlers.resource import Resource
+from reclaim.names import written
+from reclaim.outages import STATUSES
+from reclaim.trace import entry_under_way
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+TYPE = "reclaim.entry"
+READ_BYTES = 65_536  # of an answer; a connection whose answer is longer is closed
+SHOWN_CHARS = 500  # of an answer, in the reason
+_NOT_FOR_ENTRIES = frozenset({401, 403, 405, *range(300, 400)})
+_TO_ENCODE = re.compile(r'[^\x21-\x7e]|["%]')
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where entries are POSTed, and how.
+
+    Attributes:
+        url: the address; it may hold a key.
+        headers: names and values that each request has besides.
+        body_field: the field whose bytes are the body; None: a JSON object of all fields is.
+        timeout_sec: how long one request may take.
+        at_once: how many requests there may be at the same time.
+        stream, group: of the target.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    body_field: bytes | None
+    timeout_sec: float
+    at_once: int
+    stream: bytes
+    group: bytes
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be a secret."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def request(self, entry: Entry) -> tuple[dict[str, str], bytes]:
+        """The headers and the body that an entry is sent with.
+
+        Raises:
+            MissingField: the entry has no field that is to be the body.
+        """
+        source = f"/reclaim/{quote(self.stream, safe='')}/{quote(self.group, safe='')}"
+        entry_id = readable(entry.id)
+        events = {"specversion": "1.0", "type": TYPE, "source": source, "id": entry_id}
+        kind = "application/json" if self.body_field is None else "application/octet-stream"
+        headers = {"Content-Type": kind, "Idempotency-Key": entry_id}
+        headers |= {f"ce-{name}": _TO_ENCODE.sub(_percent, value) for name, value in events.items()}
+        given = {name.lower() for name, _ in self.headers}
+        kept = {name: value for name, value in headers.items() if name.lower() not in given}
+        return kept | dict(self.headers), self.body(entry)
+
+    def body(self, entry: Entry) -> bytes:
+        """The body: the bytes of one field, or a JSON object of all.
+
+        Raises:
+            MissingField: the entry has no field that is to be the body.
+        """
+        if self.body_field is None:
+            return json.dumps(_as_object(entry), ensure_ascii=False).encode()
+        value = entry.get(self.body_field)
+        if value is None:
+            raise MissingField(f"no field '{written(self.body_field)}' for HTTP_BODY")
+        return value
+
+
+class HttpHandler(Handler):
+    """POSTs each entry to a service."""
+
+    def __init__(self, service: Service, order_key: Callable[[Entry], bytes]) -> None:
+        """Make it; nothing is connected yet.
+
+        Args:
+            service: where entries go.
+            order_key: makes the order key; MissingField: the entry is not ordered.
+        """
+        body = service.body_field
+        self.needs = None if body is None else Needs("HTTP_BODY", f"http: {written(body)}")
+        self.resource: Resource[ClientSession] = Resource("HANDLER http", self._open)
+        self._service = service
+        self._order_key = order_key
+        self._took_one = False
+
+    def order_key(self, entry: Entry) -> bytes:
+        """The key that the template makes. An entry without the template's fields is not ordered: its ID is its key.
+
+        Raises:
+            MissingField: the entry has no field that is to be the body.
+        """
+        if self._service.body_field is not None:
+            self._service.body(entry)
+        try:
+            return self._order_key(entry)
+        except MissingField:
+            return entry.id
+
+    async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
+        """One request for each entry, one after another."""
+        return [await self._outcome(entry) for _, entry in entries]
+
+    async def _outcome(self, entry: Entry) -> Handled:
+        try:
+            with entry_under_way(readable(entry.id)):
+                await self._post(entry)
+        except Exception as exc:  # noqa: BLE001  # a client may raise anything: classify() gives the verdict
+            return Failed(exc)
+        self._took_one = True
+        return STORED
+
+    async def _post(self, entry: Entry) -> None:
+        headers, body = self._service.request(entry)
+        session = self.resource.value
+        async with session.post(self._service.url, data=body, headers=headers, allow_redirects=False) as response:
+            answer = await _beginning(response)
+            if not response.ok or response.status >= 300:
+                raise self._error(response.status, response.headers, answer)
+
+    def _error(self, status: int, headers: Mapping[str, str], answer: bytes) -> Exception:
+        said = shortened(readable(answer).strip(), SHOWN_CHARS)
+        what = f"{self._service.shown} answered {status}{f': {said}' if said else ''}"
+        if status in _NOT_FOR_ENTRIES:
+            return NotAccepted(f"{what}; see HTTP_URL and HTTP_HEADERS")
+        if 400 <= status < 500 and status not in STATUSES and self._took_one:
+            return RejectEntry(what)
+        return Answered(what, status, headers)
+
+    @asynccontextmanager
+    async def _open(self) -> "AsyncIterator[ClientSession]":
+        """One client for all requests. It keeps connections, but no cookies."""
+        import aiohttp  # noqa: PLC0415  # it takes 0.2 s, which only this handler is worth
+
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._service.at_once),
+            timeout=aiohttp.ClientTimeout(total=self._service.timeout_sec),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as session:
+            yield session
+
+
+async def _beginning(response: "ClientResponse") -> bytes:
+    """The answer's body, up to a bound: the connection can be used again if that is all of it."""
+    read = bytearray()
+    while len(read) < READ_BYTES and (some := await response.content.read(READ_BYTES - len(read))):
+        read += some
+    return bytes(read)
+
+
+def _as_object(entry: Entry) -> dict[str, Any]:
+    """The fields: as text where they are UTF-8, else as base64 under ``<name>_base64``; with two values as a list."""
+    found: dict[str, list[str]] = {}
+    for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
+        try:
+            shown, text = written(name), value.decode()
+        except UnicodeDecodeError:
+            shown, text = f"{written(name)}_base64", b64encode(value).decode()
+        found.setdefault(shown, []).append(text)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _percent(found: "re.Match[str]") -> str:
+    """As CloudEvents wants it in a header (https://github.com/cloudevents/spec, HTTP binding, 3.1.3.2)."""
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
