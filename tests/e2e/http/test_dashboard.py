@@ -361,9 +361,9 @@ def test_a_replay_shows_its_progress_and_can_be_stopped(
 
 
 def in_short_passes(route: Route) -> None:
-    """Send a request for a replay on, but for two seconds: the page asks for fifteen at a time."""
+    """Send a request for a replay on, but for five seconds: the page asks for fifteen at a time."""
     asked = route.request.post_data_json
-    route.continue_(post_data=json.dumps(asked | ({"budget_sec": 2} if "budget_sec" in asked else {})))
+    route.continue_(post_data=json.dumps(asked | ({"budget_sec": 5} if "budget_sec" in asked else {})))
 
 
 def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
