@@ -119,7 +119,9 @@ def test_it_runs_under_an_app_of_ones_own(installed: Path, embedded: Endpoint, c
     """The documented function_app.py, beside the handlers, in a folder with nothing else; the timer is called once."""
     (code,) = (one for one in re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL) if "FunctionApp()" in one)
     (tmp_path / "function_app.py").write_text(code, encoding="utf-8")
-    (tmp_path / "my_handlers.py").write_text("def handle(entry): print('handled', entry.id.decode())", encoding="utf-8")
+    (tmp_path / "my_handlers.py").write_text(
+        "def handle(entry): print(f'handled {entry.id.decode()}\\n', end='')", encoding="utf-8"
+    )
     target = a_target()
     given(client, target, *held(range(2)))
     call = (
