@@ -6,10 +6,11 @@ BIN := .venv/bin
 WORKERS ?= 2
 PAGE_TOOLS := dev/page/node_modules/.package-lock.json
 KQL_TOOLS := dev/kql/node_modules/.package-lock.json
+AZURITE := dev/azurite/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check check-page kql-parser format bench bench-smoke soak clean
+.PHONY: help run serve test check check-page kql-parser azurite format bench bench-smoke soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,12 +21,16 @@ run: .venv ## reclaim 20,000 abandoned tweets on a server of its own, or on REDI
 serve: .venv ## the app at work on http://127.0.0.1:7071, with live tweets (or on REDIS_HOST, without)
 	@$(BIN)/python -m dev.serve
 
-test: .venv kql-parser ## run all tests, on servers that they start themselves; WORKERS=4: in four processes
+test: .venv kql-parser azurite ## run all tests, on servers that they start themselves; WORKERS=4: in four processes
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Microsoft's parser of KQL. Without npm its tests are skipped; where CI is set, they fail.
 kql-parser:
 	@if command -v npm >/dev/null; then $(MAKE) --silent $(KQL_TOOLS); fi
+
+# Microsoft's emulator of a storage account, for FAN_OUT=queue. Without npm its tests are skipped; where CI is set, they fail.
+azurite:
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(AZURITE); fi
 
 check: .venv check-page ## lint, formatting and types; of the dashboard also the unit tests
 	$(BIN)/ruff check
@@ -52,7 +57,7 @@ soak: .venv ## half an hour of random worlds with the faults of production: ever
 	@$(BIN)/python -m dev.soak
 
 clean: ## remove the environment and everything that the tools left
-	rm -rf .venv dev/page/node_modules dev/kql/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dev/page/node_modules dev/kql/node_modules dev/azurite/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/stamp ## make the environment
@@ -64,6 +69,10 @@ $(PAGE_TOOLS): dev/page/package.json dev/page/package-lock.json
 
 $(KQL_TOOLS): dev/kql/package.json dev/kql/package-lock.json
 	@npm --prefix dev/kql ci --no-audit --no-fund --silent
+	@touch $@
+
+$(AZURITE): dev/azurite/package.json dev/azurite/package-lock.json
+	@npm --prefix dev/azurite ci --no-audit --no-fund --silent
 	@touch $@
 
 # The stamp is written last, so an environment that was not finished is made again.

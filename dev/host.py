@@ -1,8 +1,9 @@
-"""A stand-in for the Azure Functions host: it runs function_app.py on http://127.0.0.1:7071, timers and HTTP routes.
+"""A stand-in for the Azure Functions host: it runs function_app.py on http://127.0.0.1:7071.
 
-It is no Azure: no scaling, no storage, no lock between instances, no bindings but timers and HTTP, no time limits. What
-it does, it does as the host does: it reads the functions that the app has indexed, passes them real azure.functions
-objects, asks for keys, keeps a timer from overlapping itself, and answers 500 for a function that raises.
+It is no Azure: no scaling, no lock between instances, no bindings but timers, HTTP and storage queues (of Azurite), no
+time limits. What it does, it does as the host does: it reads the functions that the app has indexed, passes them real
+azure.functions objects, asks for keys, keeps a timer from overlapping itself, tries a message again whose function
+raised, and answers 500 for a route that raises.
 
 `python -m dev.host` runs the app with the settings of the environment; `make serve` adds a server and tweets.
 """
@@ -32,6 +33,7 @@ import azure.functions as func
 from aiohttp import web
 from azure.functions.timer import TimerRequest
 
+from dev.queues import Output, Pace, QueueTrigger
 from reclaim.schedule import Schedule
 
 HOST = "127.0.0.1"
@@ -73,8 +75,27 @@ class Keys:
 class Timer:
     """A timer function and its schedule: a tick while it still runs is not made up for more than once."""
 
-    def __init__(self, name: str, schedule: str, function: Callable[..., Any], argument: str, say: Say) -> None:
+    def __init__(
+        self,
+        name: str,
+        schedule: str,
+        function: Callable[..., Any],
+        argument: str,
+        say: Say,
+        outputs: Mapping[str, tuple[str, str]],
+    ) -> None:
+        """Make it.
+
+        Args:
+            name: the function's name.
+            schedule: when it ticks.
+            function: what is called.
+            argument: the name of the parameter that takes the timer.
+            say: is told what came of each call.
+            outputs: by the parameter's name, the queue and the connection of each output binding.
+        """
         self.name = name
+        self._outputs = outputs
         self.schedule = _resolved(schedule)
         self._ticks = Schedule.of(self.schedule)
         self._function = function
@@ -86,9 +107,12 @@ class Timer:
         request = TimerRequest(past_due=False)
         began = time.monotonic()
         try:
-            result = await _called(self._function, **{self._argument: request})
+            outputs = {name: Output(*where) for name, where in self._outputs.items()}
+            result = await _called(self._function, **{self._argument: request}, **outputs)
             if result is not None:
                 raise HostError(f"{self.name} returned {result!r}, but has no output binding")
+            for output in outputs.values():
+                await output.write()
         except (Exception, asyncio.CancelledError) as exc:
             if _is_cancelled():
                 raise
@@ -128,12 +152,14 @@ class Host:
         self.keys = keys
         self._say = say
         self.timers: dict[str, Timer] = {}
+        self.queues: list[QueueTrigger] = []
         self.routes: list[str] = []
         self._running: set[asyncio.Task[None]] = set()
         self._web = web.Application(client_max_size=MAX_BODY)
         self._web.router.add_post("/admin/functions/{name}", self._admin)
-        http = json.loads((ROOT / "host.json").read_text()).get("extensions", {}).get("http", {})
-        self._prefix = http.get("routePrefix", "api")
+        host_json = json.loads((ROOT / "host.json").read_text())
+        self._pace = Pace.of(host_json)
+        self._prefix = host_json.get("extensions", {}).get("http", {}).get("routePrefix", "api")
         for function in functions:
             self._add(function)
 
@@ -142,12 +168,21 @@ class Host:
         user_function = function.get_user_function()
         match trigger["type"]:
             case "timerTrigger":
-                timer = Timer(name, trigger["schedule"], user_function, trigger["name"], self._say)
-                self.timers[name] = timer
+                argument, outputs = trigger["name"], _outputs(function)
+                self.timers[name] = Timer(name, trigger["schedule"], user_function, argument, self._say, outputs)
+            case "queueTrigger":
+                self._add_queue(name, trigger, user_function)
             case "httpTrigger":
                 self._add_route(name, trigger, user_function)
             case other:
-                raise HostError(f"{name} has a {other}; this host knows timers and HTTP")
+                raise HostError(f"{name} has a {other}; this host knows timers, queues and HTTP")
+
+    def _add_queue(self, name: str, trigger: dict[str, Any], function: Callable[..., Any]) -> None:
+        async def call(message: func.QueueMessage) -> None:
+            await _called(function, **{trigger["name"]: message})
+
+        where = trigger["queueName"], trigger["connection"]
+        self.queues.append(QueueTrigger(name, *where, call, self._pace, self._say))
 
     def _add_route(self, name: str, trigger: dict[str, Any], function: Callable[..., Any]) -> None:
         path = f"/{self._prefix}/{trigger.get('route') or name}"
@@ -223,6 +258,8 @@ class Host:
             async with asyncio.TaskGroup() as group:
                 for timer in self.timers.values() if timers else ():
                     group.create_task(timer.keep())
+                for queue in self.queues:
+                    group.create_task(queue.keep())
                 await asyncio.Event().wait()
         finally:
             for task in list(self._running):
@@ -236,6 +273,7 @@ class Host:
                 [
                     "this is a stand-in for the Azure Functions host, for this machine only; it runs",
                     *(f"  {timer.name}, timer, {timer.schedule}" for timer in self.timers.values()),
+                    *(f"  {queue.name}, queue {queue.queue_name}" for queue in self.queues),
                     *(f"  {route}" for route in self.routes),
                     f"function key {self.keys.function}",
                     f"master key   {self.keys.master}",
@@ -274,6 +312,12 @@ def _resolved(schedule: str) -> str:
     if name not in os.environ:
         raise HostError(f"the schedule names the app setting {name}, which is missing")
     return os.environ[name]
+
+
+def _outputs(function: Any) -> dict[str, tuple[str, str]]:
+    """The queue and the connection of each output binding, by the parameter's name."""
+    bindings = (one.get_dict_repr() for one in function.get_bindings())
+    return {one["name"]: (one["queueName"], one["connection"]) for one in bindings if one["type"] == "queue"}
 
 
 async def _called(function: Callable[..., Any], **arguments: Any) -> Any:

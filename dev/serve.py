@@ -2,7 +2,7 @@
 
 It starts a server of its own, unless REDIS_HOST names one: then nothing is produced and nothing is processed there. The
 app runs in Azure Functions Core Tools where `func` is on PATH (timers want Azurite beside it), else in the stand-in
-host.
+host. With FAN_OUT=queue it also starts a storage queue (Azurite), unless AzureWebJobsStorage names one.
 """
 
 import argparse
@@ -21,7 +21,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from dev.host import HOST, PORT, ROOT, Keys, load, say_now, until_signal
 from dev.server import Server
+from dev.storage import Storage
 from dev.tweets import tweets
+from reclaim.fan_out import CONNECTION, fans_out
 
 PROCESSORS = 3
 TWEETS_EACH_SEC = 8
@@ -135,6 +137,8 @@ def main() -> None:
             os.environ |= {"REDIS_HOST": server.address, "REDIS_TLS": "false"}
             os.environ |= {name: value for name, value in DEFAULTS.items() if not os.environ.get(name)}
             say_now(f"server at {server.address}")
+        if fans_out(os.environ) and not os.environ.get(CONNECTION):
+            os.environ[CONNECTION] = stack.enter_context(Storage()).connection
         until_signal(serve(server, arguments.port))
 
 

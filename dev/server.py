@@ -28,8 +28,8 @@ PORT_ATTEMPTS = 5
 
 # Linux ends a child at its parent's death if asked to (prctl's PR_SET_PDEATHSIG; setpriv asks, and becomes the child).
 # The parent is the thread that started the child: so one thread starts all servers, and lives as long as Python does.
-_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dev.server")
-_DIE_WITH_PARENT = (
+STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dev.server")
+DIE_WITH_PARENT = (
     ["setpriv", "--pdeathsig", "KILL", "--"] if sys.platform == "linux" and shutil.which("setpriv") else []
 )
 
@@ -146,7 +146,7 @@ class Server:
 
     def _start_on(self, port: int) -> bool:
         """Whether the server serves on this port; False where it gave up, as it does when the port is taken."""
-        self._process = _STARTER.submit(self._popen, port).result()
+        self._process = STARTER.submit(self._popen, port).result()
         deadline = time.monotonic() + START_TIMEOUT_SEC
         # Its own word for it, not a PING: that might reach another server which was quicker to take the port.
         while "Ready to accept connections" not in self.log:
@@ -162,7 +162,7 @@ class Server:
     def _popen(self, port: int) -> subprocess.Popen[bytes]:
         with self._log_path.open("wb") as log:
             return subprocess.Popen(
-                [*_DIE_WITH_PARENT, self._program, *self._arguments(port)],
+                [*DIE_WITH_PARENT, self._program, *self._arguments(port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

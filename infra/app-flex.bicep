@@ -5,6 +5,7 @@ param tags object
 param identityId string
 param clientId string
 param blobEndpoint string
+param queueEndpoint string
 param container string
 param pythonVersion string
 param instanceMemoryMB int
@@ -67,6 +68,7 @@ resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
   properties: union(
     {
       AzureWebJobsStorage__blobServiceUri: blobEndpoint
+      AzureWebJobsStorage__queueServiceUri: queueEndpoint
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__clientId: clientId
     },

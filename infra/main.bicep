@@ -47,6 +47,9 @@ param hashKey string = 'tweet:{id}'
 @description('When runs begin, in UTC: six-field NCRONTAB.')
 param schedule string = '*/20 * * * * *'
 
+@description('Whether the timer passes targets with work on to other instances, through a storage queue (docs/scale.md).')
+param fanOut bool = false
+
 @description('Any other settings of reclaim, by name, as texts. No secrets: they would be kept in the clear.')
 param settings object = {}
 
@@ -257,6 +260,7 @@ var appSettings = union(
   withEntra
     ? { REDIS_AUTH: 'entra', REDIS_ENTRA_CLIENT_ID: identity.outputs.clientId }
     : { REDIS_AUTH: 'password', REDIS_PASSWORD: '${secret}redis-password)' },
+  fanOut ? { FAN_OUT: 'queue' } : {},
   empty(targets) ? {} : { RECLAIM_TARGETS: '${secret}reclaim-targets)' },
   withWebhook ? { ALERT_WEBHOOK_URL: '${secret}alert-webhook-url)' } : {},
   withWebhookKey ? { ALERT_WEBHOOK_KEY: '${secret}alert-webhook-key)' } : {},
@@ -275,6 +279,7 @@ module flexApp 'app-flex.bicep' = if (plan == 'flex') {
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
     blobEndpoint: storage.outputs.blobEndpoint
+    queueEndpoint: storage.outputs.queueEndpoint
     container: storage.outputs.container
     pythonVersion: pythonVersion
     instanceMemoryMB: instanceMemoryMB

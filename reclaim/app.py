@@ -4,14 +4,16 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from reclaim import handlers
+from reclaim.bounded import NAME_CHARS, shortened
 from reclaim.errors import RunFailed, SettingsError
+from reclaim.fan_out import QUEUE, Message
 from reclaim.handlers.outcomes import Handler
 from reclaim.observe.alerter import Alerter
 from reclaim.observe.alerts import alert_of, alerts_of, ended_by
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("reclaim")
 
+OWN_BUDGET_SEC = 10.0  # with FAN_OUT, of the timer's own runs: messages are enqueued only when they have ended
 PAGES_AT_ONCE_IN_ALL = 24  # for all targets together: one works while another waits, so more would only take memory
 
 
@@ -121,14 +124,64 @@ class App:
         `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody.
         The runs and their telemetry end within `budget_sec` and RUN_BUDGET_SEC. Alerts, if any, take up to 10 s more.
         """
-        budget_sec = min(budget_sec, self.settings.run_budget_sec)
         units = [unit for name, unit in self.units.items() if only in {None, name}]
-        operation = operation or Operation.of()
+        return await self._reports(units, budget_sec, operation or Operation.of(), stop, park_misfits)
+
+    async def fan_out(self, operation: Operation | None = None) -> list[str]:
+        """The timer's tick with FAN_OUT=queue: the messages to enqueue, one for each target that has work.
+
+        The targets without work are run here, within OWN_BUDGET_SEC. What goes wrong with one of them raises only if
+        there is no message: an invocation that fails enqueues nothing. It is logged and alerted all the same.
+
+        Raises:
+            RunFailed: a target's run went wrong, and there is nothing to enqueue.
+        """
+        from reclaim.run.fan_out import FanOut  # noqa: PLC0415  # every cold start would pay for it
+
+        fan = FanOut(self.server, [unit.target for unit in self.units.values()])
+        shared = await fan.share()
+        units = [unit for name, unit in self.units.items() if name in shared.own]
+        reports = await self._reports(units, OWN_BUDGET_SEC, operation or Operation.of())
+        messages = await fan.enqueue(shared.work)
+        wrong = [report for report in reports if report.outcome.went_wrong]
+        if wrong and not messages:
+            raise RunFailed(failures_in(wrong)) from wrong[0].error
+        return messages
+
+    async def take_up(self, text: str | bytes, operation: Operation | None = None) -> list[RunReport]:
+        """Run the target that a message of the queue names; a run that goes wrong is told by its report and its alert.
+
+        A message that cannot be read, or that names no target of ours, is logged and dropped: it would be no better the
+        next time.
+        """
+        try:
+            message = Message.of(text)
+            unit = self.units[message.target]
+        except ValueError as exc:
+            logger.warning("reclaim: a message of the queue %s is dropped: %s", QUEUE, exc)
+            return []
+        except KeyError:
+            named = shortened(message.target, NAME_CHARS)
+            logger.warning("reclaim: a message of the queue %s is dropped: no target is called %r", QUEUE, named)
+            return []
+        return await self._reports([unit], math.inf, operation or Operation.of(), mark=message.mark)
+
+    async def _reports(
+        self,
+        units: Sequence[Unit],
+        budget_sec: float,
+        operation: Operation,
+        stop: asyncio.Event | None = None,
+        park_misfits: str | None = None,
+        mark: str = "",
+    ) -> list[RunReport]:
+        budget_sec = min(budget_sec, self.settings.run_budget_sec)
         with operation.under_way():
             share = self.exporter.share_of(budget_sec) if self.exporter else None
             if share:
                 budget_sec -= share.total_sec
-            ended = await self._run_all(units, budget_sec, stop, operation, park_misfits)
+            runs = [unit.runner.run(budget_sec, stop, park_misfits, mark) for unit in units]
+            ended = await asyncio.gather(*map(partial(self._ended, operation), units, runs))
             if self.exporter and share:
                 told = [(unit.target, one) for unit, run in zip(units, ended, strict=True) for one in run.told]
                 await self.exporter.export(self.server, told, operation, share)
@@ -140,18 +193,7 @@ class App:
         if alert is not None:
             await self.alerter.send([alert])
 
-    async def _run_all(
-        self,
-        units: Iterable[Unit],
-        budget_sec: float,
-        stop: asyncio.Event | None,
-        operation: Operation,
-        park_misfits: str | None,
-    ) -> list[_Ended]:
-        runs = ((unit, unit.runner.run(budget_sec, stop, park_misfits)) for unit in units)
-        return await asyncio.gather(*(self._ended(unit, run, operation) for unit, run in runs))
-
-    async def _ended(self, unit: Unit, run: Awaitable[RunReport], operation: Operation) -> _Ended:
+    async def _ended(self, operation: Operation, unit: Unit, run: Awaitable[RunReport]) -> _Ended:
         """One run of one target: logged, and its alerts sent."""
         report = await run
         told = self.exporter.told_of(report) if self.exporter else ()

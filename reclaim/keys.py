@@ -14,7 +14,7 @@ from reclaim.errors import MissingField
 from reclaim.json_path import ARROW, JsonPath
 from reclaim.names import name_bytes, written
 
-_NAMES = ("lease", "circuit", "failures", "seen", "tries", "dead", "lost", "runs", "alerts")
+_NAMES = ("lease", "circuit", "failures", "seen", "tries", "dead", "lost", "runs", "alerts", "waiting")
 _OURS = re.compile(rb".*\{.+\}.*:reclaim:.+:(%b)(:.*)?" % "|".join(_NAMES).encode(), re.DOTALL)
 
 
@@ -32,6 +32,7 @@ class Keys:
     lost: bytes
     runs: bytes
     alerts: bytes
+    waiting: bytes
 
     @classmethod
     def of(cls, stream: bytes, group: bytes) -> "Keys":

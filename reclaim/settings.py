@@ -329,6 +329,13 @@ class Settings:
         "RECLAIM_SCHEDULE", DEFAULT_SCHEDULE, kinds.SCHEDULE, "when runs begin, in UTC: six-field NCRONTAB"
     )
     run_budget_sec: float = setting("RUN_BUDGET_SEC", 240.0, kinds.number(1, 3600), "how long one run may take")
+    fan_out: str | None = setting(
+        "FAN_OUT",
+        None,
+        kinds.choice("queue"),
+        "`queue`: the timer passes targets that have work on to other instances, through a storage queue "
+        "(docs/scale.md)",
+    )
     alert_webhook_url: str | None = setting(  # a Logic App's address holds its key
         "ALERT_WEBHOOK_URL",
         None,

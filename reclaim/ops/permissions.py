@@ -45,7 +45,7 @@ _SEEN: Sequence[Command] = (("HGETALL",), ("HSET", "f", "v"))
 _TRIES: Sequence[Command] = (("HLEN",), ("HSCAN", 0), ("HSET", "f", "v"), ("HDEL", "f"), ("UNLINK",))
 _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-", "-"), ("XREVRANGE", "-", "-"))
 _LETTERS_AND_LOST: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
-_ALERTS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
+_MARKS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))
 _HASH: Sequence[Command] = (("HSET", "f", "v"),)
 # XREVRANGE is for an entry with more fields than a script can pass on; XDEL takes back what was added in vain.
 _MOVED_TO: Sequence[Command] = (("XADD", "*", "f", "v"), ("XDEL", "0-0"), ("XREVRANGE", "-", "-"), ("EVAL",))
@@ -161,7 +161,8 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.dead, ours, _LETTERS_AND_LOST),
         (keys.lost, ours, _LETTERS_AND_LOST),
         (keys.runs, ours, _RECORDS),
-        (keys.alerts, ours, _ALERTS),
+        (keys.alerts, ours, _MARKS),
+        (keys.waiting, ours, _MARKS),
     ]
     if target.delete_acknowledged:
         uses.append((keys.stream, uses[0][1], _DELETE))

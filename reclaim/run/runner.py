@@ -52,6 +52,7 @@ from reclaim.state.pending import PendingList, Summary
 from reclaim.state.refunds import Refunds
 from reclaim.state.seen import Seen, SeenGroup
 from reclaim.state.tries import Tries
+from reclaim.state.waiting_mark import WaitingMark
 from reclaim.trace import run_under_way
 from reclaim.verdicts import OwnErrors
 
@@ -107,20 +108,26 @@ class Runner:
         self.lost_entries = LostEntries(server, target)
         self.circuit = Circuit(server, target)
         self.group = SeenGroup(server, target)
+        self.waiting_mark = WaitingMark(target)
         self.seen: Seen | None = None  # what the last run saw, for the case that Redis forgets it
         self.next_sweep = clock()
         self.alive = AliveConsumers(server, self.pending, target, clock)
 
     async def run(
-        self, budget_sec: float, stop: asyncio.Event | None = None, park_misfits: str | None = None
+        self,
+        budget_sec: float,
+        stop: asyncio.Event | None = None,
+        park_misfits: str | None = None,
+        mark: str = "",
     ) -> RunReport:
         """One run: at most `budget_sec` seconds; `stop`, once set, ends it after what is in work.
 
-        `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody.
+        `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody. `mark` is that
+        of the message which this run takes up: with the lease it is removed.
 
         It never raises for what goes wrong with Redis or a handler: the report says it (`Outcome.FAILED`).
         """
-        run = _Run(self, budget_sec, stop or asyncio.Event(), park_misfits)
+        run = _Run(self, budget_sec, stop or asyncio.Event(), park_misfits, mark)
         with run_under_way(self.target.name, run.id):
             return await run.go()
 
@@ -128,8 +135,11 @@ class Runner:
 class _Run:
     """One run of one target."""
 
-    def __init__(self, runner: Runner, budget_sec: float, stop: asyncio.Event, park_misfits: str | None) -> None:
+    def __init__(
+        self, runner: Runner, budget_sec: float, stop: asyncio.Event, park_misfits: str | None, mark: str
+    ) -> None:
         target = runner.target
+        self._mark = mark
         self._runner = runner
         self._target = target
         self.id = secrets.token_hex(6)
@@ -190,8 +200,9 @@ class _Run:
     async def _open(self) -> Ending | None:
         """One round trip: take the lease, ask the circuit, count what is pending. How the run ends if it ends here."""
         pending = self._runner.pending
-        holder, admission, before, first_idle_ms, look, tries = await self._runner.server.ask(
+        holder, _, admission, before, first_idle_ms, look, tries = await self._runner.server.ask(
             self._lease.take(),
+            self._runner.waiting_mark.remove(self._mark),
             self._gate.enter(),
             pending.count(),
             pending.first_idle_ms(),

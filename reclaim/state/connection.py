@@ -24,6 +24,7 @@ C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
+G = TypeVar("G")
 
 
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
@@ -65,6 +66,10 @@ class Server:
     async def ask(
         self, a: Ask[A], b: Ask[B], c: Ask[C], d: Ask[D], e: Ask[E], f: Ask[F], /
     ) -> tuple[A, B, C, D, E, F]: ...
+    @overload
+    async def ask(
+        self, a: Ask[A], b: Ask[B], c: Ask[C], d: Ask[D], e: Ask[E], f: Ask[F], g: Ask[G], /
+    ) -> tuple[A, B, C, D, E, F, G]: ...
     @overload
     async def ask(self, *asks: Ask[Any]) -> tuple[Any, ...]: ...
     async def ask(self, *asks: Ask[Any]) -> tuple[Any, ...]:

@@ -25,6 +25,11 @@ _RENEW = script("lease_renew")
 _RELEASE = script("lease_release")
 
 
+def is_held(key: bytes) -> Ask[bool]:
+    """Whether any run has the lease."""
+    return Ask.one(("GET", key), lambda token: token is not None)
+
+
 class Lease:
     """One run's lock on its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
 

@@ -62,8 +62,10 @@ class PendingList:
 
     def first_idle_ms(self) -> Ask[int]:
         """How long the pending entry with the smallest ID has been idle; 0 if there is none, or no alert needs it."""
-        if not self._tells_backlog:
-            return Ask((), lambda _: 0)
+        return self.oldest_idle_ms() if self._tells_backlog else Ask((), lambda _: 0)
+
+    def oldest_idle_ms(self) -> Ask[int]:
+        """How long the pending entry with the smallest ID has been idle; 0 if there is none."""
         return Ask((("XPENDING", self._stream, self._group, "-", "+", 1),), _first_idle_ms)
 
     def count_consumers(self) -> Ask[int]:
@@ -110,6 +112,6 @@ def _summary(replies: Sequence[Reply]) -> Summary:
 
 
 def _first_idle_ms(replies: Sequence[Reply]) -> int:
-    """The answer to `first_idle_ms`. It ignores an error, such as a missing group, because `count` tells the same."""
+    """The answer to `oldest_idle_ms`. It ignores an error, such as a missing group, because `count` tells the same."""
     rows = [Row(*row) for reply in replies if isinstance(reply, list) for row in reply]
     return max((row.idle_ms for row in rows), default=0)

@@ -210,11 +210,11 @@ def test_a_schedule_may_be_an_app_setting(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_the_host_does_not_know_it_does_not_pretend_to_run() -> None:
-    """A queue, say."""
+    """A blob, say."""
     app = func.FunctionApp()
 
-    @app.queue_trigger(arg_name="message", queue_name="q", connection="C")
-    def queue_function(message: func.QueueMessage) -> None: ...
+    @app.blob_trigger(arg_name="blob", path="p", connection="C")
+    def blob_function(blob: func.InputStream) -> None: ...
 
-    with pytest.raises(HostError, match="queueTrigger"):
+    with pytest.raises(HostError, match="blobTrigger"):
         Host(app.get_functions(), KEYS)

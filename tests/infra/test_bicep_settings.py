@@ -19,6 +19,7 @@ OPERATE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 # Settings of Azure's own: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
 OF_FLEX = {
     *("AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__clientId", "AzureWebJobsStorage__credential"),
+    "AzureWebJobsStorage__queueServiceUri",
     "PYTHON_ISOLATE_WORKER_DEPENDENCIES",
 }
 OF_CLASSIC = {

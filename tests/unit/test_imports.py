@@ -171,7 +171,7 @@ print(json.dumps({"read": sorted(read), "connected": connected, "modules": sorte
 
 
 @pytest.mark.parametrize("schedule", [None, "0 * * * * *"])
-def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(schedule: str | None) -> None:
+def test_importing_the_function_app_reads_two_settings_and_connects_to_nothing(schedule: str | None) -> None:
     """The host imports it to index it, also where nothing is configured, and while the network is not there yet."""
     env = {name: value for name, value in os.environ.items() if name != "RECLAIM_SCHEDULE"} | {
         "REDIS_HOST": "10.255.255.1",
@@ -187,11 +187,11 @@ def test_importing_the_function_app_reads_one_setting_and_connects_to_nothing(sc
     assert ended.returncode == 0, ended.stderr
 
     found = json.loads(ended.stdout)
-    assert found["read"] == ["RECLAIM_SCHEDULE"]
+    assert found["read"] == ["FAN_OUT", "RECLAIM_SCHEDULE"]
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "requests", "msgspec"} == set()
     late = {"reclaim.ops.status", "reclaim.ops.health", "reclaim.ops.facts", "reclaim.schedule", "reclaim.run.replay"}
-    late |= {"reclaim.state.cluster", "reclaim.state.topology"}
+    late |= {"reclaim.state.cluster", "reclaim.state.topology", "reclaim.run.fan_out"}
     late |= {"reclaim.state.patience", "reclaim.observe.export", "reclaim.ops.operations", "reclaim.http.requests"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"
