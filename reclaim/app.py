@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from reclaim.observe.alerts import alert_of, alerts_of, ended_by
 from reclaim.run.history import History
 from reclaim.run.report import RunReport, failures_in
 from reclaim.run.runner import PAGES_AT_ONCE, Runner
-from reclaim.settings import Settings, Target
+from reclaim.settings import IN_REDIS, Settings, Target
 from reclaim.state.circuit import Change, Circuit
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
@@ -43,11 +43,12 @@ class Unit:
     """Everything that works on one target.
 
     Attributes:
+        runners: one for each of its shards.
         replay: makes the target's replay. Few invocations need one, so its module is loaded only then.
     """
 
     target: Target
-    runner: Runner
+    runners: tuple[Runner, ...]
     replay: "Callable[[], Replay]"
     circuit: Circuit
     dead_letters: DeadLetters
@@ -124,24 +125,25 @@ class App:
         `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody.
         The runs and their telemetry end within `budget_sec` and RUN_BUDGET_SEC. Alerts, if any, take up to 10 s more.
         """
-        units = [unit for name, unit in self.units.items() if only in {None, name}]
-        return await self._reports(units, budget_sec, operation or Operation.of(), stop, park_misfits)
+        runners = [runner for name, unit in self.units.items() if only in {None, name} for runner in unit.runners]
+        return await self._reports(runners, budget_sec, operation or Operation.of(), stop, park_misfits)
 
     async def fan_out(self, operation: Operation | None = None) -> list[str]:
-        """The timer's tick with FAN_OUT=queue: the messages to enqueue, one for each target that has work.
+        """The timer's tick with FAN_OUT=queue: the messages to enqueue, one for each target and shard that has work.
 
-        The targets without work are run here, within OWN_BUDGET_SEC. What goes wrong with one of them raises only if
+        Those without work are run here, within OWN_BUDGET_SEC. What goes wrong with one of them raises only if
         there is no message: an invocation that fails enqueues nothing. It is logged and alerted all the same.
 
         Raises:
             RunFailed: a target's run went wrong, and there is nothing to enqueue.
         """
-        from reclaim.run.fan_out import FanOut  # noqa: PLC0415  # every cold start would pay for it
+        from reclaim.run.fan_out import FanOut, place_of  # noqa: PLC0415  # every cold start would pay for it
 
-        fan = FanOut(self.server, [unit.target for unit in self.units.values()])
+        runners = [runner for unit in self.units.values() for runner in unit.runners]
+        fan = FanOut(self.server, [runner.target for runner in runners])
         shared = await fan.share()
-        units = [unit for name, unit in self.units.items() if name in shared.own]
-        reports = await self._reports(units, OWN_BUDGET_SEC, operation or Operation.of())
+        own = [runner for runner in runners if place_of(runner.target) in shared.own]
+        reports = await self._reports(own, OWN_BUDGET_SEC, operation or Operation.of())
         messages = await fan.enqueue(shared.work)
         wrong = [report for report in reports if report.outcome.went_wrong]
         if wrong and not messages:
@@ -156,19 +158,19 @@ class App:
         """
         try:
             message = Message.of(text)
-            unit = self.units[message.target]
+            runner = self.units[message.target].runners[message.shard]
         except ValueError as exc:
             logger.warning("reclaim: a message of the queue %s is dropped: %s", QUEUE, exc)
             return []
-        except KeyError:
-            named = shortened(message.target, NAME_CHARS)
-            logger.warning("reclaim: a message of the queue %s is dropped: no target is called %r", QUEUE, named)
+        except LookupError:
+            what = "reclaim: a message of the queue %s is dropped: no target is called %r, or it has no shard %d"
+            logger.warning(what, QUEUE, shortened(message.target, NAME_CHARS), message.shard)
             return []
-        return await self._reports([unit], math.inf, operation or Operation.of(), mark=message.mark)
+        return await self._reports([runner], math.inf, operation or Operation.of(), mark=message.mark)
 
     async def _reports(
         self,
-        units: Sequence[Unit],
+        runners: Sequence[Runner],
         budget_sec: float,
         operation: Operation,
         stop: asyncio.Event | None = None,
@@ -180,10 +182,11 @@ class App:
             share = self.exporter.share_of(budget_sec) if self.exporter else None
             if share:
                 budget_sec -= share.total_sec
-            runs = [unit.runner.run(budget_sec, stop, park_misfits, mark) for unit in units]
-            ended = await asyncio.gather(*map(partial(self._ended, operation), units, runs))
+            runs = [runner.run(budget_sec, stop, park_misfits, mark) for runner in runners]
+            targets = [runner.target for runner in runners]
+            ended = await asyncio.gather(*map(partial(self._ended, operation), targets, runs))
             if self.exporter and share:
-                told = [(unit.target, one) for unit, run in zip(units, ended, strict=True) for one in run.told]
+                told = [(target, one) for target, run in zip(targets, ended, strict=True) for one in run.told]
                 await self.exporter.export(self.server, told, operation, share)
             return [run.report for run in ended]
 
@@ -193,7 +196,7 @@ class App:
         if alert is not None:
             await self.alerter.send([alert])
 
-    async def _ended(self, operation: Operation, unit: Unit, run: Awaitable[RunReport]) -> _Ended:
+    async def _ended(self, operation: Operation, target: Target, run: Awaitable[RunReport]) -> _Ended:
         """One run of one target: logged, and its alerts sent."""
         report = await run
         told = self.exporter.told_of(report) if self.exporter else ()
@@ -201,13 +204,13 @@ class App:
         level = logging.DEBUG if self.exporter and not told else report.outcome.log_level
         with run_under_way(report.target, report.run_id):
             logger.log(level, RUN_LINE, report.to_json(operation_id=operation.trace_id))
-            await self.alerter.end(ended_by(report), unit.target)
-            await self.alerter.send(alerts_of(report, unit.target))
+            await self.alerter.end(ended_by(report), target)
+            await self.alerter.send(alerts_of(report, target))
         return _Ended(report, told)
 
     async def aclose(self) -> None:
         """Leave what the handlers have entered, and close the client."""
-        resources = [unit.runner.handler.resource for unit in self.units.values()]
+        resources = {runner.handler.resource for unit in self.units.values() for runner in unit.runners}
         await asyncio.gather(*(one.leave() for one in resources if one is not None))
         if self.exporter is not None:
             self.exporter.close()
@@ -251,7 +254,8 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
     Raises:
         SettingsError: naming every handler and every exception class that cannot be loaded.
     """
-    pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // len(settings.targets)))
+    count = sum(target.shards for target in settings.targets)
+    pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // count))
     units: dict[str, Unit] = {}
     problems: list[str] = []
     for target in settings.targets:
@@ -263,9 +267,19 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
             continue
         history = History(server, target)
         hangs_sec = settings.run_budget_sec / 2
-        runner = Runner(target, server, handler, history.append, hangs_sec, pages_at_once, own=own)
-        replay, letters = partial(_replay, target, server, handler, hangs_sec, own), runner.dead_letters
-        units[target.name] = Unit(target, runner, replay, runner.circuit, letters, history)
+        runners = tuple(
+            Runner(part, server, made, history.append, hangs_sec, pages_at_once, own=own)
+            for part, made in _handlers(server, target, handler)
+        )
+        replay, letters = partial(_replay, target, server, handler, hangs_sec, own), DeadLetters(server, target)
+        units[target.name] = Unit(target, runners, replay, runners[0].circuit, letters, history)
     if problems:
         raise SettingsError(problems)
     return units
+
+
+def _handlers(server: Server, target: Target, handler: Handler) -> Iterator[tuple[Target, Handler]]:
+    """Each part of the target with its handler: a function, and what it works with, are the same for all of them."""
+    for part in target.parts:
+        needs_own = not part.shard.is_whole and target.handler in IN_REDIS  # it acknowledges as the shard's consumer
+        yield part, handlers.make(server, part) if needs_own else handler

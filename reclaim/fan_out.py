@@ -27,16 +27,18 @@ class Message:
 
     Attributes:
         target: the target's name, ``stream/group``.
+        shard: the number of its shard, from 0 on; 0 where it has none.
         mark: what the mark in Redis holds that says that this message is waiting.
     """
 
     target: str
+    shard: int
     mark: str
 
     @property
     def text(self) -> str:
         """The message as it is enqueued: JSON."""
-        return json.dumps({"version": _VERSION, "target": self.target, "mark": self.mark})
+        return json.dumps({"version": _VERSION, "target": self.target, "shard": self.shard, "mark": self.mark})
 
     @classmethod
     def of(cls, text: str | bytes) -> Self:
@@ -50,6 +52,6 @@ class Message:
         except ValueError as exc:
             raise ValueError("it is no JSON") from exc
         match read:
-            case {"version": 1, "target": str(target), "mark": str(mark)}:
-                return cls(target, mark)
+            case {"version": 1, "target": str(target), "shard": int(shard), "mark": str(mark)} if shard >= 0:
+                return cls(target, shard, mark)
         raise ValueError(f"it is no message of version {_VERSION}")

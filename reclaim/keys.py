@@ -5,7 +5,7 @@ All keys of a target are in its stream's hash slot. So one script or one MULTI m
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from string import Formatter
 
@@ -14,13 +14,16 @@ from reclaim.errors import MissingField
 from reclaim.json_path import ARROW, JsonPath
 from reclaim.names import name_bytes, written
 
-_NAMES = ("lease", "circuit", "failures", "seen", "tries", "dead", "lost", "runs", "alerts", "waiting")
+_NAMES = ("lease", "circuit", "failures", "seen", "tries", "dead", "lost", "runs", "alerts", "waiting", "shards")
 _OURS = re.compile(rb".*\{.+\}.*:reclaim:.+:(%b)(:.*)?" % "|".join(_NAMES).encode(), re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one target: a stream and its group."""
+    """The keys of one target: a stream and its group.
+
+    `lease` and `waiting` may be those of one of its shards.
+    """
 
     stream: bytes
     lease: bytes
@@ -33,12 +36,17 @@ class Keys:
     runs: bytes
     alerts: bytes
     waiting: bytes
+    shards: bytes
 
     @classmethod
     def of(cls, stream: bytes, group: bytes) -> "Keys":
         """The keys for `stream` and `group`."""
         prefix = b"%b:reclaim:%b:" % (_tagged(stream), group)
         return cls(stream, *(prefix + name.encode() for name in _NAMES))
+
+    def of_shard(self, index: int) -> "Keys":
+        """The keys of one of the target's shards."""
+        return replace(self, lease=b"%b:%d" % (self.lease, index), waiting=b"%b:%d" % (self.waiting, index))
 
 
 def _tagged(stream: bytes) -> bytes:

@@ -16,6 +16,7 @@ from reclaim.forwarding import is_own, rings
 from reclaim.keys import Keys, Template
 from reclaim.names import name_bytes
 from reclaim.reading import REQUIRED, Reader, Setting, Warned, rows, setting
+from reclaim.shards import WHOLE, Shard, is_ours
 from reclaim.unused import look_for_unused
 
 DEFAULT_SCHEDULE = "*/20 * * * * *"
@@ -136,6 +137,12 @@ class Target:
         kinds.whole(1, 1024),
         f"how many lanes are handled at the same time; with a function or `http` the default is {WAITING_LANES}",
     )
+    shards: int = setting(
+        "SHARDS",
+        1,
+        kinds.whole(1, 64),
+        "how many parts, by order key, of the target run at the same time (docs/scale.md)",
+    )
     retry_attempts: int = setting(
         "RETRY_ATTEMPTS",
         4,
@@ -220,6 +227,7 @@ class Target:
     alert_backlog_sec: float = setting(
         "ALERT_BACKLOG_SEC", 0.0, kinds.number(0, 31_536_000), "an entry idle this long is an alert; 0: off"
     )
+    shard: Shard = WHOLE
 
     @property
     def name(self) -> str:
@@ -228,8 +236,14 @@ class Target:
 
     @property
     def keys(self) -> Keys:
-        """The Redis keys that belong to the target."""
-        return Keys.of(name_bytes(self.stream), self.group_bytes)
+        """The Redis keys that belong to the target, or to the part of it that this is."""
+        keys = Keys.of(name_bytes(self.stream), self.group_bytes)
+        return keys if self.shard.is_whole else keys.of_shard(self.shard.index)
+
+    @property
+    def parts(self) -> "tuple[Target, ...]":
+        """The target once for each of its shards."""
+        return tuple(replace(self, shard=Shard(index, self.shards)) for index in range(self.shards))
 
     @property
     def group_bytes(self) -> bytes:
@@ -238,8 +252,12 @@ class Target:
 
     @property
     def consumer_bytes(self) -> bytes:
-        """Our consumer's name as Redis has it."""
-        return name_bytes(self.consumer)
+        """The name of our consumer, or of this shard's, as Redis has it."""
+        return name_bytes(self.shard.consumer(self.consumer))
+
+    def is_ours(self, consumer: bytes) -> bool:
+        """Whether a consumer is ours, in this shard or in any other."""
+        return is_ours(consumer, name_bytes(self.consumer))
 
     @property
     def forward_stream_bytes(self) -> bytes:

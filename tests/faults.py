@@ -13,7 +13,7 @@ from reclaim.handlers.loading import examined
 from reclaim.keys import Template
 from reclaim.state.claim import _CLAIM
 from reclaim.state.dead_letters import _PARK
-from reclaim.state.lease import _RELEASE, _RENEW
+from reclaim.state.lease import _RELEASE, _RENEW, _TAKE
 from reclaim.state.refunds import _KEEP
 from tests.support import Held, tweet
 
@@ -29,8 +29,7 @@ def script(text: str) -> Callable[[Command], bool]:
 
 
 STEPS: dict[str, tuple[str, Callable[[Command], bool]]] = {
-    "take the lease": ("SET", lambda _: True),
-    "look at the lease": ("GET", lambda _: True),
+    "take the lease": ("EVAL", script(_TAKE)),
     "count": ("XPENDING", lambda args: len(args) == 2),
     "find": ("XPENDING", lambda args: b"IDLE" in args),
     "find on 6.0": ("XPENDING", lambda args: len(args) == 5 and b"IDLE" not in args),

@@ -163,6 +163,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.runs, ours, _RECORDS),
         (keys.alerts, ours, _MARKS),
         (keys.waiting, ours, _MARKS),
+        (keys.shards, ours, _MARKS),
     ]
     if target.delete_acknowledged:
         uses.append((keys.stream, uses[0][1], _DELETE))

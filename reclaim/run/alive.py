@@ -28,8 +28,7 @@ class AliveConsumers:
     def __init__(self, server: Server, pending: PendingList, target: Target, clock: Callable[[], float]) -> None:
         self._server = server
         self._pending = pending
-        self._name = target.name
-        self._ours = target.consumer_bytes
+        self._target = target
         self._min_idle_ms = target.min_idle_ms
         self._clock = clock
         self._taken_at: Mapping[bytes, float] = {}  # the consumers of the last run that claimed, and when it ended
@@ -41,7 +40,8 @@ class AliveConsumers:
         The log names them where it has not named them last time.
         """
         now_sec = self._clock()
-        taken_at = dict.fromkeys(taken_from - {b"", self._ours}, now_sec)
+        others = (name for name in taken_from if name and not self._target.is_ours(name))
+        taken_at = dict.fromkeys(others, now_sec)
         if not taken_at:
             return []
         asked, self._taken_at = {**self._taken_at, **taken_at}, taken_at
@@ -58,7 +58,7 @@ class AliveConsumers:
         logger.info(
             "reclaim %s: entries were taken from consumers that are alive: %s. If they were still at work on them,"
             " MIN_IDLE_TIME_SEC (%g) is less than they need for an entry",
-            self._name,
+            self._target.name,
             first_few(names, len(names)),
             self._min_idle_ms / 1000,
         )

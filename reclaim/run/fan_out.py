@@ -33,17 +33,25 @@ AT_ONCE = 100  # targets that one round trip looks at
 ATTEMPTS, PATIENCE_SEC, LONGEST_DELAY_SEC = 3, 10.0, 0.5
 
 
+Place = tuple[str, int]  # a target's name and the number of its shard
+
+
+def place_of(target: Target) -> Place:
+    """The place of a target, or of one of its shards."""
+    return target.name, target.shard.index
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """How a tick's targets are shared out.
 
     Attributes:
-        work: the names of the targets that have work, those whose oldest entry has been idle longest first.
-        own: the names of the targets that the timer runs itself.
+        work: the targets that have work, those whose oldest entry has been idle longest first.
+        own: the targets that the timer runs itself.
     """
 
-    work: tuple[str, ...]
-    own: frozenset[str]
+    work: tuple[Place, ...]
+    own: frozenset[Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +82,39 @@ def _lets_in(circuit: CircuitState) -> bool:
 
 
 class FanOut:
-    """Shares out the targets of one app."""
+    """Shares out the targets of one app: each of their shards for itself."""
 
     def __init__(self, server: Server, targets: Sequence[Target]) -> None:
         self._server = server
-        self._looks = {target.name: _asks(server, target) for target in targets}
-        self._marks = {target.name: WaitingMark(target) for target in targets}
+        self._looks = {place_of(target): _asks(server, target) for target in targets}
+        self._marks = {place_of(target): WaitingMark(target) for target in targets}
 
     async def share(self) -> Shared:
         """Look at every target. Where Redis does not answer, the timer's own run reports it."""
-        names = list(self._looks)
-        seen: dict[str, _Look] = {}
-        for at in range(0, len(names), AT_ONCE):
-            seen |= await self._look(names[at : at + AT_ONCE])
-        work = [name for name, look in seen.items() if look.has_work and not look.is_left_alone]
-        alone = {name for name, look in seen.items() if look.is_left_alone}
-        work.sort(key=lambda name: _idle_ms(seen[name]), reverse=True)
-        return Shared(tuple(work), frozenset(names) - alone - frozenset(work))
+        places = list(self._looks)
+        seen: dict[Place, _Look] = {}
+        for at in range(0, len(places), AT_ONCE):
+            seen |= await self._look(places[at : at + AT_ONCE])
+        work = [place for place, look in seen.items() if look.has_work and not look.is_left_alone]
+        alone = {place for place, look in seen.items() if look.is_left_alone}
+        work.sort(key=lambda place: _idle_ms(seen[place]), reverse=True)
+        return Shared(tuple(work), frozenset(places) - alone - frozenset(work))
 
-    async def enqueue(self, work: Sequence[str]) -> list[str]:
+    async def enqueue(self, work: Sequence[Place]) -> list[str]:
         """Mark the first MOST_MESSAGES of these targets, and return a message for each that nobody else has marked."""
-        messages = [Message(name, secrets.token_hex(8)) for name in work[:MOST_MESSAGES]]
+        messages = [Message(*place, secrets.token_hex(8)) for place in work[:MOST_MESSAGES]]
         chosen: list[str] = []
         for at in range(0, len(messages), AT_ONCE):
             some = messages[at : at + AT_ONCE]
-            asks = [self._marks[message.target].set(message.mark).or_error() for message in some]
+            asks = [self._marks[message.target, message.shard].set(message.mark).or_error() for message in some]
             answers = await self._ask(asks)
             chosen += [message.text for message, ours in zip(some, answers, strict=False) if ours is True]
         return chosen
 
-    async def _look(self, names: Sequence[str]) -> Mapping[str, _Look]:
-        asks = [ask for name in names for ask in self._looks[name]]
+    async def _look(self, places: Sequence[Place]) -> Mapping[Place, _Look]:
+        asks = [ask for place in places for ask in self._looks[place]]
         answers = iter(await self._ask(asks))
-        return dict(zip(names, _looks(answers), strict=False))
+        return dict(zip(places, _looks(answers), strict=False))
 
     async def _ask(self, asks: Sequence[Ask[Any]]) -> Sequence[Any]:
         """The answers; none where Redis cannot be used, which is logged."""

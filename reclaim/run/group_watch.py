@@ -63,6 +63,9 @@ class GroupWatch:
     async def begin(self, look: Look, before: Summary) -> None:
         """Compare what the run finds with what the last run saw, and record what is lost with a group that is gone."""
         self._look, self._seen = look, look.seen
+        if not self._target.shard.is_first:
+            await self._begin_beside(look, before)
+            return
         if self._seen.is_foreign:
             logger.warning(
                 "reclaim %s: what the last run saw is in the format of a newer release, and is left as it is",
@@ -83,6 +86,12 @@ class GroupWatch:
             await self._record(rows, was.pending - len(rows), was)
         self._sight = now
         self._is_compared = was is None or now is not None or self._is_anew
+
+    async def _begin_beside(self, look: Look, before: Summary) -> None:
+        """The same for a shard that is not the first: the first one compares and records, once for all of them."""
+        self._sight = self._group.sight(look, before)
+        if self._seen.sight is not None and self._sight is not None:
+            self._is_anew = await self._group.is_made_anew(self._seen, self._sight)
 
     async def _tried(self) -> list[Row]:
         """The entries that have a record of tries, as far as they are known."""
@@ -160,7 +169,7 @@ class GroupWatch:
     async def end(self, ending: Ending, look: Look, after: Summary) -> Ending:
         """How the run ends, now that it has looked once more; what is lost with the group is recorded."""
         if not self._is_compared:
-            return ending
+            return Ending(Outcome.GROUP_GONE, _GONE) if self._is_gone else ending
         now = self._group.sight(look, after)
         began, self._sight = self._sight, now
         if began is None:

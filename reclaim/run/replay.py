@@ -189,7 +189,7 @@ class Replay:
     @asynccontextmanager
     async def _lease(self, deadline: Deadline) -> "AsyncIterator[Lease]":
         """The lease, as soon as the run that may have it is over; renewed until the replay is over."""
-        lease = Lease(self._server, self._target.keys.lease, f"replay-{secrets.token_hex(6)}")
+        lease = Lease(self._server, self._target, f"replay-{secrets.token_hex(6)}", of_replay=True)
         await self._take(lease, deadline)
         keeper = asyncio.create_task(lease.keep())
         try:
@@ -205,6 +205,7 @@ class Replay:
             if holder is None:
                 return
             if deadline.remaining_sec() <= WAIT_FOR_LEASE_SEC:
+                await self._release(lease)  # while we waited for shards, it has kept new runs of them away
                 raise LeaseHeld(f"{self._target.name}: {holder}")
             await self._sleep(WAIT_FOR_LEASE_SEC)
 

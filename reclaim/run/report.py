@@ -10,6 +10,7 @@ from typing import Any
 
 from reclaim.bounded import REASON_CHARS, Most, fitting, largest, shortened
 from reclaim.reasons import OTHER_REASONS
+from reclaim.shards import MARK
 from reclaim.state.circuit import Change
 
 REPORT_BYTES = 7_500  # a report is one line of the log
@@ -163,6 +164,7 @@ class RunReport(Counts):
     Attributes:
         run_id: names the run in logs, in the lease and in the history.
         target: ``stream/group``.
+        shard: the number of the target's shard that it ran; None where the target has none.
         outcome: how it ended; `reason` says more where there is more to say.
         error: what made it fail; not part of the JSON, where `reason` says it in words.
         started_at: ISO 8601, UTC.
@@ -201,13 +203,19 @@ class RunReport(Counts):
     clock_went_back_ms: int = 0
     circuit_changes: tuple[Change, ...] = ()
     page_reports: tuple[PageReport, ...] = ()
+    shard: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The target, and its shard where it has shards: ``stream/group`` or ``stream/group#1``."""
+        return self.target if self.shard is None else f"{self.target}{MARK}{self.shard}"
 
     def failure(self, *, strict: bool) -> str:
         """The target and why its run ended with exit code 1; empty where it did not."""
         if self.outcome.exit_code:
             how = "" if self.outcome is Outcome.FAILED else self.outcome.value.replace("_", " ")
-            return ": ".join(part for part in (self.target, how, self.reason) if part)
-        return f"{self.target}: {self.parked:,} dead letters were made" if strict and self.parked else ""
+            return ": ".join(part for part in (self.place, how, self.reason) if part)
+        return f"{self.place}: {self.parked:,} dead letters were made" if strict and self.parked else ""
 
     @property
     def ended_at(self) -> datetime:
@@ -223,6 +231,7 @@ class RunReport(Counts):
         return {
             "run_id": self.run_id,
             "target": shortened(self.target, most.chars),
+            **({} if self.shard is None else {"shard": self.shard}),
             "outcome": self.outcome.value,
             "reason": shortened(self.reason, 3 * most.chars),
             "started_at": self.started_at,

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reclaim.entry import Entry
+from reclaim.names import name_bytes
 from reclaim.settings import Target
+from reclaim.shards import is_ours
 from reclaim.state.pending import Row
 from reclaim.state.tries import Try
 from reclaim.verdicts import OwnErrors, Verdict, classify
@@ -24,7 +26,7 @@ class Rules:
 
     Attributes:
         most: MAX_DELIVERIES: so many deliveries in all, the first one to the consumer that dropped the entry.
-        consumer: our own name in the group.
+        consumer: our own name in the group; of shards, what their names begin with.
         min_idle_ms: MIN_IDLE_TIME_SEC.
         backoff_ms: DELIVERY_BACKOFF_SEC.
         retry_for_ms: RETRY_FOR_SEC.
@@ -45,7 +47,7 @@ class Rules:
         """The rules of a target."""
         return cls(
             target.max_deliveries,
-            target.consumer_bytes,
+            name_bytes(target.consumer),
             target.min_idle_ms,
             round(1000 * target.delivery_backoff_sec),
             round(1000 * target.retry_for_sec),
@@ -59,7 +61,7 @@ class Rules:
         """How many tries of ours count against an entry that is pending like this."""
         record = self.tries.get(row.id)
         if record is None:
-            return max(row.deliveries - 1, 0) if row.consumer == self.consumer else 0
+            return max(row.deliveries - 1, 0) if self._is_ours(row) else 0
         return record.charged + self._unjudged(row)
 
     def charged_before(self, entry: Entry) -> int:
@@ -77,7 +79,10 @@ class Rules:
     def is_spent_by_any(self, keyed: Iterable[tuple[bytes, Entry]]) -> bool:
         """Whether one of these entries had all its tries already; the usual answer is no, and is found fast."""
         ours = self.consumer
-        return any((self.tries or entry.consumer == ours) and self.is_spent(entry) for _, entry in keyed)
+        return any((self.tries or entry.consumer.startswith(ours)) and self.is_spent(entry) for _, entry in keyed)
+
+    def _is_ours(self, row: Row) -> bool:
+        return is_ours(row.consumer, self.consumer)
 
     def is_suspect(self, row: Row) -> bool:
         """Whether a run of ours may have died of the entry, so often that its next try would be the last.
@@ -92,7 +97,7 @@ class Rules:
 
     def _unjudged(self, row: Row) -> int:
         """How many deliveries of ours ended without a verdict: the process was killed, or could not settle them."""
-        if row.consumer != self.consumer:
+        if not self._is_ours(row):
             return 0
         record = self.tries.get(row.id)
         return max(row.deliveries - (1 if record is None else record.deliveries), 0)
@@ -102,7 +107,7 @@ class Rules:
 
         It was raised by others. Once the entry is ours, it would be taken for tries of ours.
         """
-        if row.consumer == self.consumer:
+        if self._is_ours(row):
             return False
         record = self.tries.get(row.id)
         return row.deliveries != (1 if record is None else record.deliveries)

@@ -9,15 +9,16 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from reclaim.errors import MissingField, ServerError, describe
+from reclaim.errors import AccessDenied, MissingField, ServerError, describe
 from reclaim.handlers.outcomes import Handler
+from reclaim.names import name_bytes
 from reclaim.retry import Retries
 from reclaim.run.alive import AliveConsumers
 from reclaim.run.attempts import Storing
@@ -31,6 +32,7 @@ from reclaim.run.limits import Ending, Halt, Limits
 from reclaim.run.order import HeldKeys, digest
 from reclaim.run.page_loop import PageLoop
 from reclaim.run.pages import Pages
+from reclaim.run.part import Part
 from reclaim.run.report import Outcome, RunReport
 from reclaim.run.rules import Rules
 from reclaim.run.settling import Settler
@@ -109,6 +111,7 @@ class Runner:
         self.circuit = Circuit(server, target)
         self.group = SeenGroup(server, target)
         self.waiting_mark = WaitingMark(target)
+        self.of_other_shards: set[bytes] = set()  # IDs of entries that are not this shard's
         self.seen: Seen | None = None  # what the last run saw, for the case that Redis forgets it
         self.next_sweep = clock()
         self.alive = AliveConsumers(server, self.pending, target, clock)
@@ -143,13 +146,15 @@ class _Run:
         self._runner = runner
         self._target = target
         self.id = secrets.token_hex(6)
-        self._tally = Tally(self.id, target.name, runner.clock, target.handler)
+        shard = None if target.shard.is_whole else target.shard.index
+        self._tally = Tally(self.id, target.name, runner.clock, target.handler, shard)
         self._limits = Limits.of(budget_sec, runner.clock)
         self._retries = Retries(target.retry_attempts, target.retry_max_delay_sec, runner.sleep)
-        self._lease = Lease(runner.server, target.keys.lease, self.id)
+        self._lease = Lease(runner.server, target, self.id)
         self._held = HeldKeys()
         self._halt = Halt(stop, self._lease, self._limits, self._held)
         self._tries = Tries(runner.server, target)
+        self._part = Part(target.shard, runner.handler.order_key, self._tries.known, runner.of_other_shards)
         self._rules = Rules.of(target, runner.own, self._tries.known)
         self._has_tries = False
         self._not_due: set[bytes] = set()
@@ -186,7 +191,7 @@ class _Run:
     async def go(self) -> RunReport:
         """Open the run, work through the pending list, close the run."""
         try:
-            ending = await self._retries.call(self._limits.settle, self._open)
+            ending = await self._retries.call(self._limits.settle, self._begin)
         except ResponseError as exc:
             return await self._close(_failed(exc))  # the lease may be ours
         except Exception as exc:  # noqa: BLE001  # a run never raises: its report says what failed it
@@ -196,6 +201,14 @@ class _Run:
         elif ending.outcome is Outcome.LEASE_HELD:
             return self._report(ending)
         return await self._close(ending)
+
+    async def _begin(self) -> Ending | None:
+        """Open the run; if the script that takes the lease is refused a command, the error names the command."""
+        try:
+            return await self._open()
+        except AccessDenied:
+            await self._lease.name_refused()
+            raise
 
     async def _open(self) -> Ending | None:
         """One round trip: take the lease, ask the circuit, count what is pending. How the run ends if it ends here."""
@@ -216,8 +229,10 @@ class _Run:
         self._tally.before = before
         self._tally.longest_idle_ms = first_idle_ms
         await self._watch.begin(look, before)
-        if self._has_tries and self._watch.is_anew:
-            await self._tries.forget_all()  # IDs may begin again
+        if self._watch.is_anew:
+            self._runner.of_other_shards.clear()  # IDs may begin again
+            if self._has_tries and self._target.shard.is_first:
+                await self._tries.forget_all()
             self._has_tries = False
         if before.group_missing:
             return self._watch.missing()
@@ -244,8 +259,9 @@ class _Run:
             await self._retries.call(self._limits.settle, self._runner.refunds.settle)
             if self._has_tries:
                 await self._retries.call(self._limits.settle, self._tries.read)
-            if (before.consumers or {}).get(self._target.consumer):
-                await self._retries.call(self._limits.settle, self._hold_waiting)
+            ours = [name for name in map(name_bytes, before.consumers or ()) if self._target.is_ours(name)]
+            if ours:
+                await self._retries.call(self._limits.settle, partial(self._hold_waiting, ours))
             if self._has_tries:
                 await self._retries.call(self._limits.settle, partial(self._tries.remove_stale, self._not_due))
             for key, entry_id in self._runner.handler.at_work():
@@ -263,9 +279,13 @@ class _Run:
             self._page_size = PageSize(target.page_size, first, target.min_idle_ms)
         return PageLoop(self._source(), self._pages(), self._halt, self._runner.pages_at_once - 1 if at_once else 1)
 
-    async def _hold_waiting(self) -> None:
-        """Let entries that an earlier run left with us, and that are not due yet, hold back later ones (G3)."""
-        async for rows in self._runner.finder.ours(self._rules.longest_wait_ms()):
+    async def _hold_waiting(self, ours: Sequence[bytes]) -> None:
+        """Let entries that an earlier run left with us, and that are not due yet, hold back later ones (G3).
+
+        `ours` are the names of our consumers. Another number of shards may have left the entries, so those of all names
+        are looked at.
+        """
+        async for rows in self._runner.finder.held_by(ours, self._rules.longest_wait_ms()):
             waiting = [row for row in rows if not self._rules.is_due(row)]
             self._not_due.update(row.id for row in waiting)
             unknown = []
@@ -275,9 +295,11 @@ class _Run:
                     self._held.hold_digest(record.digest, row.id)
                 else:
                     unknown.append(row)
-            async for entry in self._runner.finder.read(unknown):
+            async for entry in self._runner.finder.read(self._part.may_be_own(unknown)):
                 with suppress(MissingField):  # it has no order key, and will be parked
-                    self._held.hold(self._runner.handler.order_key(entry), entry)
+                    key = digest(self._runner.handler.order_key(entry))
+                    if self._part.has(key, entry.id):
+                        self._held.hold_digest(key, entry.id)
             if self._held.are_too_many:
                 return
 
@@ -294,7 +316,7 @@ class _Run:
             tries=self._tries,
             waiting=Waiting(self._rules, self._held, self._not_due),
             held=self._held,
-            order_key=runner.handler.order_key,
+            part=self._part,
             halt=self._halt,
             page_size=self._page_size,
             fit=self._fit,
@@ -411,7 +433,7 @@ class _Run:
     def _sweep_is_due(self, outcome: Outcome) -> bool:
         before = self._tally.before
         is_missing = outcome is Outcome.GROUP_GONE or (before is not None and before.group_missing is not None)
-        wanted = self._target.consumer_ttl_hours > 0 and not is_missing
+        wanted = self._target.consumer_ttl_hours > 0 and not is_missing and self._target.shard.is_first
         return wanted and self._runner.clock() >= self._runner.next_sweep
 
     def _kept(self, ending: Ending) -> list[Ask[Reply]]:

@@ -8,14 +8,15 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
-from reclaim.entry import Entry
-from reclaim.errors import MissingField, ServerError
+from reclaim.errors import ServerError
+from reclaim.names import name_bytes
 from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims, Page
 from reclaim.run.fit import FitCheck
 from reclaim.run.limits import Halt, Limits
-from reclaim.run.order import HeldKeys, digest
+from reclaim.run.order import HeldKeys
+from reclaim.run.part import Part
 from reclaim.run.probing import Candidate, choose
 from reclaim.run.rules import Rules
 from reclaim.run.tally import Tally
@@ -28,6 +29,7 @@ from reclaim.state.page_size import PageSize
 from reclaim.state.pending import Row
 from reclaim.state.tries import Tries, Try
 
+FIND_AT_ONCE = 1_000  # entries, of which a shard keeps its own
 FOUND_SEC = 1.0  # for how long what was found is worth a claim
 PROBE_LOOKS_AT = 10_000  # entries among which a probe chooses
 PROBE_FINDS = 500  # of them at once
@@ -90,7 +92,7 @@ class PageSource:
         tries: Tries,
         waiting: Waiting,
         held: HeldKeys,
-        order_key: Callable[[Entry], bytes],
+        part: Part,
         halt: Halt,
         page_size: PageSize,
         fit: FitCheck,
@@ -100,7 +102,8 @@ class PageSource:
         looks_ahead: bool,
         clock: Callable[[], float],
     ) -> None:
-        self._consumer = target.consumer_bytes
+        self._ours = name_bytes(target.consumer)
+        self._finds_of = target.shard.of
         self._most = target.page_size
         self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
         self._finder = finder
@@ -112,7 +115,7 @@ class PageSource:
         self._tries = tries
         self._waiting = waiting
         self._held = held
-        self._order_key = order_key
+        self._part = part
         self._halt = halt
         self._page_size = page_size
         self._fit = fit
@@ -210,12 +213,14 @@ class PageSource:
             found = await self._finder.find(place, PROBE_FINDS, total)
             place = found.after
             looked_at += len(found.rows)
-            rows = self._waiting.due(found.rows)
+            rows = self._waiting.due(self._part.may_be_own(found.rows))
             digests, size = await self._digests(rows)
             read += size
             for row in rows:
                 key = digests.get(row.id)
                 if key is None or key in keys or self._held.holds_digest(key, row.id):
+                    continue
+                if not self._part.has(key, row.id):
                     continue
                 keys.add(key)
                 if not self._rules.is_suspect(row):
@@ -238,10 +243,7 @@ class PageSource:
         size = 0
         async for entry in self._finder.read([row for row in rows if row.id not in digests]):
             size += sum(map(len, entry.fields))
-            try:
-                digests[entry.id] = digest(self._order_key(entry))
-            except MissingField:
-                digests[entry.id] = digest(entry.id)
+            digests[entry.id] = self._part.digest(entry.id, entry.fields)
         return digests, size
 
     async def _found(self, start: bytes, total: int) -> _Read:
@@ -265,17 +267,22 @@ class PageSource:
 
     async def _look(self, start: bytes, count: int, total: int) -> _Read:
         """Find idle entries and read the bodies of the first of them: up to a suspect, or a suspect alone."""
-        found = await self._finder.find(start, count, total)
-        found = replace(found, rows=self._waiting.of_this_round(found.rows))
+        found = await self._finder.find(start, min(count * self._finds_of, FIND_AT_ONCE), total)
+        found = replace(found, rows=self._waiting.of_this_round(self._part.may_be_own(found.rows)))
         suspect = self._first_suspect(found.rows)
         if suspect is not None:
             found = found.first(max(suspect, 1))
         bodies = await self._bodies.first([row.id for row in found.rows]) if found.rows else ()
-        return _Read(found.first(len(bodies)), bodies, suspect == 0, self._bodies.mean, self._clock())
+        found = found.first(len(bodies))
+        rows, own = self._part.own(found.rows, bodies)
+        if not self._part.is_whole:
+            self._bodies.forget({row.id for row in found.rows}.difference(row.id for row in rows))
+        read = _Read(replace(found, rows=rows), own, suspect == 0, self._bodies.mean, self._clock())
+        return replace(read, found=read.found.first(count), bodies=own[:count])
 
     def _first_suspect(self, rows: Sequence[Row]) -> int | None:
         """Where the first entry is that a run of ours may have died of: one that was ours already."""
-        if self._consumer not in {row.consumer for row in rows}:
+        if not any(consumer.startswith(self._ours) for consumer in {row.consumer for row in rows}):
             return None
         for at, row in enumerate(rows):
             if self._rules.is_suspect(row):

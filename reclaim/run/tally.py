@@ -21,7 +21,7 @@ class Tally:
     """The account of one run.
 
     Attributes:
-        run_id, target, started_at: as in its report.
+        run_id, target, shard, started_at: as in its report.
         before, after: what was pending when the run began, and when it ended.
         pages: how many times entries were claimed.
         why: why some were not stored.
@@ -31,7 +31,15 @@ class Tally:
         dead_letters_are_full: whether an entry could not be parked for want of room.
     """
 
-    def __init__(self, run_id: str, target: str, clock: Callable[[], float], handler: str = "hash") -> None:
+    def __init__(
+        self,
+        run_id: str,
+        target: str,
+        clock: Callable[[], float],
+        handler: str = "hash",
+        shard: int | None = None,
+    ) -> None:
+        self.shard = shard
         self.run_id = run_id
         self.target = target
         self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -114,6 +122,7 @@ class Tally:
             clock_went_back_ms=self.clock_went_back_ms,
             circuit_changes=tuple(self._circuit_changes),
             page_reports=tuple(self._page_reports),
+            shard=self.shard,
         )
 
 

@@ -8,7 +8,7 @@ There are three ways, and `Finder` learns which one works here:
 - In a long list where most entries are fresh: a script reads a bounded window and returns the idle ones.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from redis.exceptions import ResponseError
@@ -59,7 +59,6 @@ class Finder:
         self._refunds = refunds
         self._stream = target.keys.stream
         self._group = target.group_bytes
-        self._consumer = target.consumer_bytes
         self._min_idle_ms = target.min_idle_ms
         self._bodies = Bodies(server, target.keys.stream)
         self._has_idle_option = True  # until the server says otherwise
@@ -154,13 +153,14 @@ class Finder:
                 break
         return [rows[at] for at in sorted(rows)]
 
-    async def ours(self, below_ms: int) -> AsyncIterator[Sequence[Row]]:
-        """The entries that our consumer holds from an earlier run and that have been idle for less, some at a time."""
-        start: bytes | None = START
-        while start is not None:
-            found = await self._by_script(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms, consumer=self._consumer)
-            yield found.rows
-            start = found.after
+    async def held_by(self, consumers: Iterable[bytes], below_ms: int) -> AsyncIterator[Sequence[Row]]:
+        """The entries that these consumers hold and that have been idle for less, some at a time."""
+        for consumer in consumers:
+            start: bytes | None = START
+            while start is not None:
+                found = await self._by_script(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms, consumer=consumer)
+                yield found.rows
+                start = found.after
 
     async def read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
         """The entries, as many at once as their weight allows; an entry that left the stream is left out."""

@@ -7,12 +7,15 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 from reclaim.bounded import NAME_CHARS, cut_bytes, shortened
 from reclaim.entry import readable
 from reclaim.errors import describe
-from reclaim.state.ask import Ask, Reply, plain, raised
+from reclaim.settings import Target
+from reclaim.shards import WHOLE
+from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
 
@@ -21,6 +24,7 @@ logger = logging.getLogger("reclaim")
 TTL_MS = 15_000
 RENEW_EVERY_SEC = TTL_MS / 3000
 
+_TAKE = script("lease_take")
 _RENEW = script("lease_renew")
 _RELEASE = script("lease_release")
 
@@ -31,11 +35,32 @@ def is_held(key: bytes) -> Ask[bool]:
 
 
 class Lease:
-    """One run's lock on its target: a key with a token and a TTL (https://redis.io/docs/latest/commands/set/)."""
+    """One run's lock on its target, or on its shard: a key with a token and a TTL."""
 
-    def __init__(self, server: Server, key: bytes, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        server: Server,
+        target: Target,
+        run_id: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        of_replay: bool = False,
+    ) -> None:
+        """Make it; nothing is taken yet.
+
+        Args:
+            server: where it is.
+            target: whose it is; of a shard, the shard's own.
+            run_id: names the run, for people.
+            clock: monotonic seconds.
+            of_replay: whether it is for a replay, which has the whole target to itself, however many shards there are.
+        """
+        whole = replace(target, shard=WHOLE)
+        shard, count = (WHOLE, 0) if of_replay else (target.shard, target.shard.of)
         self._server = server
-        self._key = key
+        self._key = (whole if shard.is_whole else target).keys.lease
+        self._take_from = (whole.keys.lease, whole.keys.shards)
+        self._as = (-1 if shard.is_whole else shard.index, count)
         self._clock = clock
         self.token = f"run {run_id} on {socket.gethostname()} (process {os.getpid()}, {secrets.token_hex(4)})".encode()
         self._ours_until = math.inf  # at least until then; before the lease is taken, nobody asks
@@ -50,21 +75,28 @@ class Lease:
     def take(self) -> Ask[str | None]:
         """Take the lease if it is free. The answer: None if it is ours now, else who has it and for how long.
 
-        It may be asked again. The GET decides, not the SET: a SET whose reply was lost and that is sent again finds our
-        own token.
+        It may be asked again: who finds the own token has the lease.
         """
         asked_at = self._clock()
 
-        def holder(replies: Sequence[Reply]) -> str | None:
-            _, token, ttl_ms = raised(replies)
+        def holder(reply: Reply) -> str | None:
+            token, ttl_ms = reply
             if token == self.token:
                 self._ours_until = asked_at + ttl_ms / 1000
                 return None
-            who = "another run" if token is None else shortened(readable(token), NAME_CHARS)
+            who = shortened(readable(token), NAME_CHARS)
             return f"{who} has the lease, for {max(ttl_ms, 0) / 1000:.1f} s unless renewed"
 
-        take = ("SET", self._key, self.token, "NX", "PX", TTL_MS)
-        return Ask((take, ("GET", self._key), ("PTTL", self._key)), holder)
+        return Ask.one(("EVAL", _TAKE, 2, *self._take_from, self.token, TTL_MS, *self._as), holder)
+
+    async def name_refused(self) -> None:
+        """Raise an error that names the command that the script was refused, if it was refused one.
+
+        Raises:
+            AccessDenied, Unsuitable: the server would refuse one; and whatever `Server.rehearse` raises.
+        """
+        key = self._key
+        await self._server.name_refused([("GET", key), ("PTTL", key), ("SET", key, self.token, "PX", TTL_MS)])
 
     async def renew(self) -> None:
         """Renew the lease for another TTL; note it as lost if it is no longer ours."""

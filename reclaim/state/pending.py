@@ -52,7 +52,7 @@ class PendingList:
         self._server = server
         self._stream = target.keys.stream
         self._group = target.group_bytes
-        self._consumer = target.consumer_bytes
+        self._is_ours = target.is_ours
         self._acknowledger = Acknowledger(target)
         self._tells_backlog = target.alert_backlog_sec > 0
 
@@ -91,11 +91,11 @@ class PendingList:
         return self._acknowledger.ask(entries) if entries else Ask((), lambda _: Acknowledged())
 
     async def sweep(self, idle_ms: int) -> list[str]:
-        """Remove consumers that have nothing pending and have been idle longer; never our own. Return their names."""
+        """Remove consumers that have nothing pending and have been idle longer; never ours. Return their names."""
         reply = await self._server.call("XINFO", "CONSUMERS", self._stream, self._group)
         facts = [by_name(flat) for flat in reply]
         names = [one[b"name"] for one in facts if one[b"pending"] == 0 and one[b"idle"] > idle_ms]
-        names = [name for name in names if name != self._consumer]
+        names = [name for name in names if not self._is_ours(name)]
         swept: list[bytes] = []
         for at in range(0, len(names), SWEEP_AT_ONCE):
             some = names[at : at + SWEEP_AT_ONCE]

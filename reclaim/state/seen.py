@@ -149,7 +149,7 @@ class SeenGroup:
         self._key = target.keys.seen
         self._stream = target.keys.stream
         self._group = target.group_bytes
-        self._consumer = target.consumer_bytes
+        self._is_ours = target.is_ours
 
     def look(self) -> Ask[Look]:
         """What there is now, beside what the last run saw. What may not be asked is left out."""
@@ -199,7 +199,7 @@ class SeenGroup:
             (reply,) = replies
             if isinstance(reply, ResponseError):  # where it may not be asked, other signs decide
                 return not _is_missing(reply)
-            return any(by_name(flat)[b"name"] == self._consumer for flat in reply)
+            return any(self._is_ours(by_name(flat)[b"name"]) for flat in reply)
 
         return Ask((("XINFO", "CONSUMERS", self._stream, self._group),), read)
 

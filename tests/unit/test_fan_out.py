@@ -9,7 +9,7 @@ from reclaim.fan_out import Message, fans_out
 
 def test_a_message_is_read_as_it_was_written() -> None:
     """Whatever the target is called."""
-    message = Message('orders{eu}/"g" é', "a1")
+    message = Message('orders{eu}/"g" é', 3, "a1")
 
     assert Message.of(message.text) == message
     assert Message.of(message.text.encode()) == message
@@ -17,9 +17,9 @@ def test_a_message_is_read_as_it_was_written() -> None:
 
 def test_what_a_newer_release_adds_to_a_message_is_left_alone() -> None:
     """Two releases share the queue while one replaces the other."""
-    text = json.dumps({"version": 1, "target": "s/g", "mark": "a1", "more": [1]})
+    text = json.dumps({"version": 1, "target": "s/g", "shard": 0, "mark": "a1", "more": [1]})
 
-    assert Message.of(text) == Message("s/g", "a1")
+    assert Message.of(text) == Message("s/g", 0, "a1")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_what_a_newer_release_adds_to_a_message_is_left_alone() -> None:
         ('{"version": 2, "target": "s/g", "mark": ""}', "no message of version 1"),
         ('{"version": 1, "target": 7, "mark": ""}', "no message of version 1"),
         ('{"version": 1, "target": "s/g"}', "no message of version 1"),
+        ('{"version": 1, "target": "s/g", "shard": -1, "mark": ""}', "no message of version 1"),
     ],
 )
 def test_what_is_no_message_is_told(text: str | bytes, why: str) -> None:

@@ -36,7 +36,7 @@ from tests.support import (
     tweet,
 )
 
-OF_NO_USE = ("nonsense", '{"version": 9}', Message("gone/g", "1").text, Message("x" * 9000, "").text)
+OF_NO_USE = ("nonsense", '{"version": 9}', Message("gone/g", 0, "1").text, Message("x" * 9000, 0, "").text)
 
 
 @asynccontextmanager
@@ -76,9 +76,9 @@ async def test_who_has_work_is_passed_on_the_oldest_first_and_who_is_at_work_is_
     shared = await FanOut(link, list(targets.values())).share()
     await link.aclose()
 
-    assert shared.work[0] == "older/g"
-    assert set(shared.work) == {"older/g", "old/g", "cooled/g"}
-    assert shared.own == {"idle/g", "missing/g", "opened/g", "asked/g", "foreign/g"}
+    assert shared.work[0] == ("older/g", 0)
+    assert {name for name, _ in shared.work} == {"older/g", "old/g", "cooled/g"}
+    assert {name for name, _ in shared.own} == {"idle/g", "missing/g", "opened/g", "asked/g", "foreign/g"}
 
 
 async def test_looking_at_250_targets_costs_three_round_trips(client: Client, embedded_proxy: Proxy) -> None:
@@ -93,7 +93,7 @@ async def test_looking_at_250_targets_costs_three_round_trips(client: Client, em
     shared = await FanOut(link, targets).share()
     await link.aclose()
 
-    assert (shared.work, len(shared.own)) == (("s7/g",), 249)
+    assert (shared.work, len(shared.own)) == ((("s7/g", 0),), 249)
     assert embedded_proxy.round_trips == 3
 
 
@@ -105,7 +105,7 @@ async def test_a_target_is_enqueued_once_while_its_message_waits(embedded: Endpo
         messages = [await app.fan_out() for app in (one, other, one)]
         fan = FanOut(one.server, [target])
 
-        again = await fan.enqueue(["s/g"])
+        again = await fan.enqueue([("s/g", 0)])
 
     assert [named(some) for some in messages] == [["s/g"], [], []]
     assert again == []
@@ -148,7 +148,7 @@ async def test_an_old_message_leaves_the_mark_of_the_one_that_waits(embedded: En
     given(client, target, *held(range(2)))
     client.execute_command("SET", target.keys.waiting, "newer")
     async with an_app(embedded, target) as app:
-        (report,) = await app.take_up(Message("s/g", "older").text)
+        (report,) = await app.take_up(Message("s/g", 0, "older").text)
 
     assert report.acknowledged == 2
     assert client.execute_command("GET", target.keys.waiting) == b"newer"
@@ -160,7 +160,7 @@ async def test_a_message_for_a_target_that_is_at_work_does_nothing(embedded: End
     given(client, target, *held(range(2)))
     client.execute_command("SET", target.keys.lease, "run 1")
     async with an_app(embedded, target) as app:
-        (report,) = await app.take_up(Message("s/g", "").text)
+        (report,) = await app.take_up(Message("s/g", 0, "").text)
 
     assert report.outcome is Outcome.LEASE_HELD
     assert pending_count(client, target) == 2
@@ -183,7 +183,7 @@ async def test_a_failed_run_does_not_raise_where_a_message_asked_for_it(embedded
     """Its report and its alert say it."""
     target = a_target(stream="nowhere")
     async with an_app(embedded, target) as app:
-        (report,) = await app.take_up(Message("nowhere/g", "").text)
+        (report,) = await app.take_up(Message("nowhere/g", 0, "").text)
 
     assert report.outcome is Outcome.GROUP_MISSING
 
@@ -215,7 +215,7 @@ async def test_where_redis_is_away_the_timers_own_runs_report_it(embedded: Endpo
     shared = await FanOut(link, targets).share()
     await link.aclose()
 
-    assert shared == Shared((), frozenset({"a/g", "b/g"}))
+    assert shared == Shared((), frozenset({("a/g", 0), ("b/g", 0)}))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -233,11 +233,11 @@ async def test_messages_doubled_stale_and_out_of_order_do_no_harm(
     async with an_app(embedded, *targets) as a, an_app(embedded, *targets) as b, an_app(embedded, *targets) as c:
         apps = [a, b, c]
         messages = [text for app in apps for text in await app.fan_out()]
-        messages += [Message(target.name, "stale").text for target in targets] + rng.choices(messages, k=12)
+        messages += [Message(target.name, 0, "stale").text for target in targets] + rng.choices(messages, k=12)
         rng.shuffle(messages)
         reports = await asyncio.gather(*(rng.choice(apps).take_up(text) for text in messages))
         for target in targets:  # whose every message met the lease of another run
-            await a.take_up(Message(target.name, "last").text)
+            await a.take_up(Message(target.name, 0, "last").text)
 
     outcomes = {report.outcome for (report,) in reports}
     assert outcomes <= {Outcome.COMPLETED, Outcome.LEASE_HELD, Outcome.NOTHING_PENDING}

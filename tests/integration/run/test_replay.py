@@ -24,6 +24,7 @@ from reclaim.run.replay import Replay, ReplayReport
 from reclaim.settings import Target
 from reclaim.state.connection import connect
 from reclaim.state.dead_letters import DeadLetters
+from reclaim.state.lease import _RELEASE
 from tests.faults import Recorder, by_function
 from tests.support import Client, Endpoint, HasPort, State, a_target, settings_for, state, stored, tweet
 
@@ -694,7 +695,7 @@ async def test_a_lease_that_cannot_be_released_is_no_failure(embedded_proxy: Pro
     """It ends by itself; what was replayed is told."""
     target = a_target()
     parked(client, target, (1, tweet(1)))
-    embedded_proxy.when("EVAL", Fault.CUT_BEFORE, args=lambda args: b"DEL" in args[0])
+    embedded_proxy.when("EVAL", Fault.CUT_BEFORE, args=lambda args: args[0] == _RELEASE.encode())
 
     report = await replayed(embedded_proxy, target)
 

@@ -29,6 +29,7 @@ from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
 from reclaim.state.connection import connect
 from reclaim.state.node import TIMEOUT_SEC, exchange
+from tests.faults import step
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
 
 STEPS_OF_A_BATCH = 20  # of the event loop: connecting and sending, and hardly an answer yet
@@ -94,7 +95,8 @@ async def test_a_server_that_speaks_no_tls_is_not_spoken_to_plainly(embedded: En
 async def test_a_server_that_is_silent_fails_the_run_by_host_and_port(proxy: Proxy) -> None:
     """It accepts the connection, and never answers."""
     target = a_target(retry_attempts=2)
-    proxy.when("SET", Fault.HANG, times=None)
+    name, args = step("take the lease")
+    proxy.when(name, Fault.HANG, args=args, times=None)
 
     report = await run(proxy, target, timeout_sec=0.3)
 

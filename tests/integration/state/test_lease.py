@@ -38,7 +38,7 @@ async def test_a_lease_that_may_have_been_lost_is_lost_for_good(embedded: Endpoi
     """A renewal that works after the lease was over does not make the lease ours again."""
     now = [0.0]
     server = connect(settings_for(embedded, a_target()))
-    ours = lease.Lease(server, a_target().keys.lease, "x", lambda: now[0])
+    ours = lease.Lease(server, a_target(), "x", lambda: now[0])
     assert await server.ask(ours.take()) == (None,)
     now[0] = 14.0
     before = ours.lost

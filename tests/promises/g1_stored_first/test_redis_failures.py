@@ -11,6 +11,7 @@ from dev.proxy import Action, Command, ErrorReply, Fault, Proxy, Rule, redis_6_0
 from dev.server import Server
 from reclaim.run.report import Outcome
 from reclaim.settings import Target
+from tests.faults import step
 from tests.support import (
     AtClaim,
     Client,
@@ -153,10 +154,14 @@ async def test_an_acknowledgement_whose_answer_is_lost_is_sent_again(client: Cli
 
 
 CLAIM = "whatever claims"
+LEASE = "what takes the lease"
 
 
 def when(proxy: Proxy, name: str, action: Action, skip: int) -> Rule | AtClaim:
     """Let something happen to a command of this name, once."""
+    if name == LEASE:
+        command, args = step("take the lease")
+        return proxy.when(command, action, args=args, skip=skip)
     return AtClaim(proxy, action, skip) if name == CLAIM else proxy.when(name, action, skip=skip)
 
 
@@ -169,7 +174,7 @@ CUTS = {
     "a claim that takes effect": (CLAIM, Fault.CUT_AFTER, 0),
     "a later claim that takes effect": (CLAIM, Fault.CUT_AFTER, 1),
     "a later claim that does not": (CLAIM, Fault.CUT_BEFORE, 1),
-    "taking the lease": ("SET", Fault.CUT_AFTER, 0),
+    "taking the lease": (LEASE, Fault.CUT_AFTER, 0),
     "counting what is pending": ("XPENDING", Fault.CUT_BEFORE, 0),
     "acknowledging": ("XACK", Fault.CUT_BEFORE, 1),
 }

@@ -245,7 +245,8 @@ async def test_a_replica_promoted_mid_run_is_worked_on_by_that_run(direct: Clien
     target = a_target()
     given(direct, target, *ENTRIES)
     direct.execute_command("REPLICAOF", *NOWHERE)
-    wire.when("SET", lambda: direct.execute_command("REPLICAOF", "NO", "ONE"), skip=1)
+    name, args = step("take the lease")
+    wire.when(name, lambda: direct.execute_command("REPLICAOF", "NO", "ONE"), args=args, skip=1)
 
     report = await run(wire, target)
 

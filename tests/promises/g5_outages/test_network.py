@@ -40,7 +40,7 @@ FAULTS = {
     "loading": ErrorReply(LOADING),
 }
 MID_RUN = ["find", "read", "claim", "store", "park", "acknowledge"]
-OPENING = ["take the lease", "look at the lease", "count"]
+OPENING = ["take the lease", "count"]
 AT_ONCE = ["cut before", "cut after", "loading"]  # noticed at once, and so tried on every kind of server
 SILENT = ["reply lost", "hang"]  # noticed when the time for an answer is over
 
