@@ -16,12 +16,14 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from reclaim.bounded import shortened
 from reclaim.entry import Entry, readable
-from reclaim.errors import Answered, MissingField, NotAccepted, RejectEntry
+from reclaim.errors import Answered, MissingField, NotAccepted, RejectEntry, describe
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Needs
 from reclaim.handlers.resource import Resource
 from reclaim.names import written
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 TYPE = "reclaim.entry"
+AS_IT_IS_BYTES = 2**20  # a larger body is handed to the client in parts, so that sending it does not block the loop
 READ_BYTES = 65_536  # of an answer; a connection whose answer is longer is closed
 SHOWN_CHARS = 500  # of an answer, in the reason
 _NOT_FOR_ENTRIES = frozenset({401, 403, 405, *range(300, 400)})
@@ -130,6 +133,11 @@ class HttpHandler(Handler):
         """One request for each entry, one after another."""
         return [await self._outcome(entry) for _, entry in entries]
 
+    def hung(self, seconds: float) -> Exception:
+        """The service has not answered in the time that an entry may take, which is less than HTTP_TIMEOUT_SEC."""
+        what = f"{self._service.shown} had not answered after {seconds:g} s"
+        return TimeoutError(f"{what}, half of RUN_BUDGET_SEC, which is less than HTTP_TIMEOUT_SEC")
+
     async def _outcome(self, entry: Entry) -> Handled:
         try:
             with entry_under_way(readable(entry.id)):
@@ -141,8 +149,24 @@ class HttpHandler(Handler):
 
     async def _post(self, entry: Entry) -> None:
         headers, body = self._service.request(entry)
+        try:
+            await self._answered(headers, body)
+        except SSLCertVerificationError as exc:
+            what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(exc)}"
+            raise NotAccepted(f"{what}; see HTTP_URL, and SSL_CERT_FILE for an authority of your own") from exc
+        except TimeoutError as exc:
+            what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
+            raise TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC") from exc
+
+    async def _answered(self, headers: Mapping[str, str], body: bytes) -> None:
+        """One request.
+
+        Raises:
+            Exception: what the service answered is not that the entry is done; or it did not answer.
+        """
         session = self.resource.value
-        async with session.post(self._service.url, data=body, headers=headers, allow_redirects=False) as response:
+        data = body if len(body) <= AS_IT_IS_BYTES else BytesIO(body)
+        async with session.post(self._service.url, data=data, headers=headers, allow_redirects=False) as response:
             answer = await _beginning(response)
             if not response.ok or response.status >= 300:
                 raise self._error(response.status, response.headers, answer)

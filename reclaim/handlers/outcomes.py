@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from reclaim.entry import Entry
+from reclaim.errors import HandlerTimeout
 from reclaim.handlers.resource import Resource
 
 Keyed = tuple[bytes, Entry]  # an entry and its order key
@@ -100,6 +101,10 @@ class Handler(Protocol):
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Store the entries, and say for each what came of it, in the same order."""
+
+    def hung(self, seconds: float) -> Exception:
+        """What an entry failed with if it was not stored after so many seconds, and was given up."""
+        return HandlerTimeout(f"the handler had not finished after {seconds:g} s")
 
     def at_work(self) -> Sequence[tuple[bytes, bytes]]:
         """The order keys and IDs of entries whose handling was given up and still goes on: they wait for its end."""

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 from redis import exceptions as redis_errors
 
-from reclaim.errors import AccessDenied, BadRequest, CircuitOpen, LeaseHeld, NotTrusted, ServerError, SettingsError
+from reclaim.errors import (
+    AccessDenied,
+    BadRequest,
+    CircuitOpen,
+    LeaseHeld,
+    NotEntered,
+    NotTrusted,
+    ServerError,
+    SettingsError,
+)
 from reclaim.state.node import TIMEOUT_SEC
 from reclaim.verdicts import is_transient
 
@@ -72,6 +81,7 @@ _PROBLEMS: dict[type[BaseException], tuple[int, str, Callable[[BaseException], s
     BadRequest: (400, "bad_request", _itself),
     LeaseHeld: (409, "lease_held", _itself),
     CircuitOpen: (409, "circuit_open", _how_to_go_on),
+    NotEntered: (503, "not_entered", _itself),
     SettingsError: (500, "bad_settings", _which_settings),
     NotTrusted: (500, "not_trusted", _itself),
     AccessDenied: (500, "access_denied", _itself),

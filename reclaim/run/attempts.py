@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from reclaim.entry import Entry
-from reclaim.errors import HandlerCancelled, HandlerTimeout, OutOfTime, describe
+from reclaim.errors import HandlerCancelled, OutOfTime, describe
 from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.blocking import Blocking
@@ -132,8 +132,7 @@ class Storing:
             if not task.done():
                 await _stop(task, self._stop_sec)
         if hangs_sec <= left_sec:
-            hung = HandlerTimeout(f"the handler had not finished after {hangs_sec:g} s")
-            return [Failed(hung, is_shared)] * len(entries)
+            return [Failed(self._handler.hung(hangs_sec), is_shared)] * len(entries)
         return [Failed(OutOfTime(f"the run's time was up {left_sec:.1f} s after the entry was begun"))] * len(entries)
 
     def _storing(self, entries: Sequence[Keyed]) -> Awaitable[Sequence[Handled]]:

@@ -12,6 +12,7 @@ from reclaim.state.lease import Lease
 from reclaim.times import Deadline
 
 MOST_RESERVED_SEC = 5.0
+ASKED = "asked to stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Halt:
     def ending(self) -> Ending | None:
         """How the run is to end; None while it may begin something."""
         if self._stop.is_set():
-            return Ending(Outcome.STOPPED, "asked to stop")
+            return Ending(Outcome.STOPPED, ASKED)
         if self._lease.lost:
             return Ending(Outcome.LEASE_LOST, "the run stalled for longer than its lease")
         if self._met is not None:

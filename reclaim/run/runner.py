@@ -28,7 +28,7 @@ from reclaim.run.entering import enter
 from reclaim.run.fit import Fit, FitCheck
 from reclaim.run.group_watch import GroupWatch
 from reclaim.run.lanes import Lanes
-from reclaim.run.limits import Ending, Halt, Limits
+from reclaim.run.limits import ASKED, Ending, Halt, Limits
 from reclaim.run.order import HeldKeys, digest
 from reclaim.run.page_loop import PageLoop
 from reclaim.run.pages import Pages
@@ -143,6 +143,7 @@ class _Run:
     ) -> None:
         target = runner.target
         self._mark = mark
+        self._stop = stop
         self._runner = runner
         self._target = target
         self.id = secrets.token_hex(6)
@@ -266,7 +267,8 @@ class _Run:
                 await self._retries.call(self._limits.settle, partial(self._tries.remove_stale, self._not_due))
             for key, entry_id in self._runner.handler.at_work():
                 self._held.hold_digest(digest(key), entry_id)
-            await enter(self._runner.handler, self._retries, self._limits.begin)
+            if not await enter(self._runner.handler, self._retries, self._limits.begin, self._stop):
+                return Ending(Outcome.STOPPED, ASKED)
             return await self._loop().work_through(before.count)
         finally:
             keeper.cancel()

@@ -10,7 +10,7 @@ import pytest
 
 from reclaim.run.report import Outcome
 from tests.integration.cli.program import PROGRAM, ROOT, Ended, in_pipe
-from tests.support import Client, Endpoint, Held, a_target, env_for, given, held, lived_in, tweet
+from tests.support import Client, Endpoint, Held, a_target, env_for, given, held, lived_in, state, tweet
 
 pytestmark = pytest.mark.G9
 
@@ -91,6 +91,19 @@ def test_a_run_that_is_asked_to_stop_exits_with_0(embedded: Endpoint, client: Cl
     ended = while_it_runs(env, lambda pid: os.kill(pid, signal.SIGTERM))
 
     assert (json.loads(ended.out)["outcome"], ended.code) == ("stopped", 0)
+
+
+def test_a_run_that_waits_for_its_resource_can_be_stopped(embedded: Endpoint, client: Client) -> None:
+    """It does not wait for its budget's end, and nothing is claimed."""
+    given(client, TARGET, *held(range(3)))
+    before = state(client, TARGET)
+    env = env_for(embedded, TARGET, HANDLER="tests.integration.cli.slow:never_open", RUN_BUDGET_SEC="50")
+
+    ended = while_it_runs(env, lambda pid: os.kill(pid, signal.SIGTERM))
+
+    report = json.loads(ended.out)
+    assert (report["outcome"], report["claimed"], ended.code) == ("stopped", 0, 0)
+    assert state(client, TARGET) == before
 
 
 def while_it_runs(env: dict[str, str], act: Callable[[int], object]) -> Ended:

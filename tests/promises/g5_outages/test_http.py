@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 from cloudevents.core.bindings.http import HTTPMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from reclaim.app import App
+from reclaim.ops import operations
 from reclaim.run.report import RunReport
+from reclaim.settings import Target
+from tests.integration.cli.program import env_of, in_process
 from tests.support import Client, Endpoint, Held, a_target, given, held, pending_rows, settings_for, state, tweet
 
 pytestmark = pytest.mark.G5
@@ -37,29 +43,38 @@ class Service:
 
 
 @asynccontextmanager
-async def a_service() -> AsyncIterator[Service]:
+async def a_service(tls: ssl.SSLContext | None = None) -> AsyncIterator[Service]:
     service = Service()
     app = web.Application(client_max_size=0)
     app.router.add_route("*", "/{path:.*}", service.take)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}/orders?code=secret"
+    service.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}/orders?code=secret"
     try:
         yield service
     finally:
         await runner.cleanup()
 
 
-async def runs(place: Endpoint, service: Service, times: int = 1, **changes: Any) -> list[RunReport]:
-    """So many runs of one app."""
-    target = a_target(handler="http", http_url=service.url, retry_attempts=1, delivery_backoff_sec=0, **changes)
-    app = App(settings_for(place, target))
+@asynccontextmanager
+async def an_app(place: Endpoint, *targets: Target, **changes: Any) -> AsyncIterator[App]:
+    app = App(settings_for(place, *targets, **changes))
     try:
-        return [(await app.reports())[0] for _ in range(times)]
+        yield app
     finally:
         await app.aclose()
+
+
+async def runs(
+    place: Endpoint, service: Service, times: int = 1, budget_sec: float = 60.0, **changes: Any
+) -> list[RunReport]:
+    """So many runs of one app."""
+    wanted = {"retry_attempts": 1, "delivery_backoff_sec": 0, **changes}
+    target = a_target(handler="http", http_url=service.url, **wanted)
+    async with an_app(place, target, run_budget_sec=budget_sec) as app:
+        return [(await app.reports())[0] for _ in range(times)]
 
 
 async def test_an_entry_is_posted_as_a_cloud_event_and_then_acknowledged(server: Endpoint, client: Client) -> None:
@@ -156,6 +171,125 @@ async def test_a_service_that_does_not_answer_is_an_outage(embedded: Endpoint, c
 
     assert (report.retried, report.failed, report.parked, report.acknowledged) == (2, 0, 0, 0)
     assert [row[3] for row in pending_rows(client, a_target())] == [1, 1]
+
+
+async def test_a_request_that_may_take_longer_than_an_entry_is_an_outage_too(
+    embedded: Endpoint, client: Client
+) -> None:
+    """The time of an entry, half of RUN_BUDGET_SEC, ends before HTTP_TIMEOUT_SEC: the entry is not to blame."""
+
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    given(client, a_target(), *held(range(1, 3)))
+    async with a_service() as service:
+        service.answer = never
+        (report,) = await runs(embedded, service, budget_sec=1.0, http_timeout_sec=30.0)
+
+    assert (report.outcome.value, report.retried, report.failed) == ("completed", 2, 0)
+    assert "had not answered after 0.5 s, half of RUN_BUDGET_SEC" in str(report.reasons)
+    assert [row[3] for row in pending_rows(client, a_target())] == [1, 1]
+
+
+async def test_a_connection_that_the_service_closes_between_two_requests_costs_nothing(
+    embedded: Endpoint, client: Client
+) -> None:
+    """It closes what was kept just when the next entry comes: that entry is sent again, and nothing is charged."""
+    given(client, a_target(), *held(range(1, 7)))
+    sent: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
+        sent.append(head.lower().partition(b"ce-id: ")[2].split(b"\r")[0])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n")
+        await reader.read(1)  # the next request has begun
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        service = Service()
+        service.url = f"http://127.0.0.1:{port}/"
+        (report,) = await runs(embedded, service, lanes=1, retry_attempts=3)
+
+    assert sent == [b"%d-0" % number for number in range(1, 7)]
+    assert (report.acknowledged, report.failed, report.retried, report.parked) == (6, 0, 0, 0)
+    assert state(client, a_target()).pending == {}
+
+
+async def test_a_large_entry_is_sent_whole(embedded: Endpoint, client: Client) -> None:
+    """In parts, so that nothing else waits for it; the client would warn otherwise."""
+    given(client, a_target(), Held([b"data", b"a" * 2_000_001]))
+    async with a_service() as service:
+        (report,) = await runs(embedded, service, http_body="data")
+
+    ((headers, body),) = service.got
+    assert (headers["Content-Length"], body == b"a" * 2_000_001, report.acknowledged) == ("2000001", True, 1)
+
+
+@pytest.mark.G9
+async def test_a_certificate_that_is_not_trusted_fails_the_run(
+    embedded: Endpoint, client: Client, tmp_path: Path
+) -> None:
+    """It says so, and charges no entry. With SSL_CERT_FILE the authority is known."""
+    given(client, a_target(), *held(range(1, 3)))
+    authority, tls = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with a_service(tls) as service:
+        (report,) = await runs(embedded, service)
+        charged = [row[3] for row in pending_rows(client, a_target())]
+        env = env_of(embedded, a_target(), HANDLER="http", HTTP_URL=service.url, MIN_IDLE_TIME_SEC="0.001")
+        ended = await asyncio.to_thread(in_process, env | {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}, "run")
+
+    assert (report.outcome.value, charged) == ("failed", [1, 1])
+    assert "/orders has a TLS certificate that is not accepted" in report.reason
+    assert "secret" not in report.reason
+    assert ended.out.startswith("s/g: completed, 2 claimed")
+    assert state(client, a_target()).pending == {}
+
+
+@pytest.mark.G2
+async def test_a_dead_letter_is_replayed_with_its_entrys_id(embedded: Endpoint, client: Client) -> None:
+    """So that a service that has seen the entry before recognises it. If it is not taken, it is kept."""
+    target = a_target(handler="http", http_url="")
+    given(client, target, *held(range(1, 4)))
+    async with a_service() as service:
+        service.answer = lambda request: web.Response(status=400 if request.headers["ce-id"] != "1-0" else 200)
+        await runs(embedded, service, lanes=1)
+        service.got.clear()
+        service.answer = lambda request: web.Response(status=503 if request.headers["ce-id"] == "3-0" else 200)
+        async with an_app(embedded, a_target(handler="http", http_url=service.url, retry_attempts=1)) as app:
+            replayed = await operations.replay_dead_letters(app, None)
+
+    assert [(headers["ce-id"], headers["Idempotency-Key"]) for headers, _ in service.got] == [
+        ("2-0",) * 2,
+        ("3-0",) * 2,
+    ]
+    assert (replayed.report.replayed, replayed.report.retried) == (1, 1)
+    assert [letter[b"id"] for letter in state(client, target).dead] == [b"3-0"]
+
+
+async def test_each_target_has_its_own_service(embedded: Endpoint, client: Client) -> None:
+    """One that is away delays no other target."""
+    one, two = a_target(stream="s1"), a_target(stream="s2")
+    given(client, one, *held(range(1, 3)))
+    given(client, two, *held(range(3, 5)))
+    async with a_service() as first, a_service() as second:
+        first.answer = lambda _: web.Response(status=503)
+        targets = [
+            a_target(stream=stream, handler="http", http_url=url, retry_attempts=1)
+            for stream, url in (("s1", first.url), ("s2", second.url))
+        ]
+        async with an_app(embedded, *targets) as app:
+            reports = await app.reports()
+
+    assert [(report.acknowledged, report.retried) for report in reports] == [(0, 2), (2, 0)]
+    assert [{headers["ce-source"] for headers, _ in one.got} for one in (first, second)] == [
+        {"/reclaim/s1/g"},
+        {"/reclaim/s2/g"},
+    ]
 
 
 async def test_what_the_service_asks_for_is_heeded(embedded: Endpoint, client: Client) -> None:

@@ -14,6 +14,7 @@ from reclaim.errors import (
     BadRequest,
     CircuitOpen,
     LeaseHeld,
+    NotEntered,
     NotTrusted,
     SettingsError,
     UnknownTarget,
@@ -38,6 +39,7 @@ ERRORS = [
     (UnknownTarget("x/y", ["s/g"]), 400, "bad_request"),
     (LeaseHeld("s/g: a run has the lease"), 409, "lease_held"),
     (CircuitOpen("s/g: the circuit is open"), 409, "circuit_open"),
+    (NotEntered("HANDLER h:f could not be entered: refused"), 503, "not_entered"),
     (KeyError("a secret of the code"), 500, "internal"),
     (asyncio.CancelledError(), 503, "cancelled"),
 ]
