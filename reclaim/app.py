@@ -4,10 +4,11 @@ import asyncio
 import logging
 import math
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from reclaim import handlers
@@ -24,17 +25,23 @@ from reclaim.settings import IN_REDIS, Settings, Target
 from reclaim.state.circuit import Change, Circuit
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
+from reclaim.times import Deadline
 from reclaim.trace import RUN_LINE, Operation, name_in_log_lines, run_under_way
 from reclaim.verdicts import OwnErrors
 
 if TYPE_CHECKING:
+    from reclaim.handlers.resource import Resource
     from reclaim.observe.export import Exporter
     from reclaim.observe.quiet import Told
+    from reclaim.run.discovery import Discovery
     from reclaim.run.replay import Replay
 
 logger = logging.getLogger("reclaim")
 
 OWN_BUDGET_SEC = 10.0  # with FAN_OUT, of the timer's own runs: messages are enqueued only when they have ended
+FOUND_AT_ONCE = 24  # runs of targets that patterns have found
+UNITS_KEPT = 500  # of such targets
+LEAST_BUDGET_SEC = 1.0
 PAGES_AT_ONCE_IN_ALL = 24  # for all targets together: one works while another waits, so more would only take memory
 
 
@@ -69,7 +76,8 @@ class App:
     Attributes:
         settings: what it was built from.
         server: the client.
-        units: by the target's name, ``stream/group``.
+        units: of the targets that the settings name, by the target's name, ``stream/group``.
+        discovery: what patterns find; None where there is no pattern.
         alerter: tells alerts.
         exporter: exports telemetry; None where it is off.
     """
@@ -86,6 +94,10 @@ class App:
         self.settings = settings
         self.server = connect(settings)
         self.units = _units(settings, self.server)
+        self.discovery = _discovery(settings, self.server)
+        self._found: dict[str, Unit] = {}  # of targets that patterns have found, those used last
+        self._resources: dict[Target, Resource[Any] | None] = {}  # of those, by their settings
+        self._turns = asyncio.Semaphore(FOUND_AT_ONCE)
         self.alerter = Alerter(settings, self.server)
         self.exporter = _exporter(settings)
 
@@ -125,8 +137,37 @@ class App:
         `park_misfits` is who wants entries to be parked though HASH_KEY fits none of them; None: nobody.
         The runs and their telemetry end within `budget_sec` and RUN_BUDGET_SEC. Alerts, if any, take up to 10 s more.
         """
-        runners = [runner for name, unit in self.units.items() if only in {None, name} for runner in unit.runners]
-        return await self._reports(runners, budget_sec, operation or Operation.of(), stop, park_misfits)
+        named = self.units if only is None or only in self.units else {}
+        runners = [runner for name, unit in named.items() if only in {None, name} for runner in unit.runners]
+        found = await self._found_with_work() if only is None else self._found_called(only)
+        return await self._reports([*runners, *found], budget_sec, operation or Operation.of(), stop, park_misfits)
+
+    def unit_of(self, name: str) -> Unit | None:
+        """The unit of a target that the settings name, or that one of their patterns matches; None for any other."""
+        if name in self.units:
+            return self.units[name]
+        target = None if self.discovery is None else self.discovery.target(name)
+        return None if target is None else self._unit_found(target)
+
+    def _unit_found(self, target: Target) -> Unit:
+        unit = self._found.pop(target.name, None)
+        if unit is None:
+            unit = _unit(self.settings, self.server, target, pages_at_once=1)
+            settings = replace(target, stream="", group="")
+            for handler in {runner.handler for runner in unit.runners}:  # one pool for all that a pattern finds
+                handler.resource = self._resources.setdefault(settings, handler.resource)
+        self._found[target.name] = unit
+        while len(self._found) > UNITS_KEPT:
+            self._found.pop(next(iter(self._found)))
+        return unit
+
+    async def _found_with_work(self) -> list[Runner]:
+        targets = [] if self.discovery is None else await self.discovery.with_work()
+        return [runner for target in targets for runner in self._unit_found(target).runners]
+
+    def _found_called(self, name: str) -> list[Runner]:
+        unit = None if name in self.units else self.unit_of(name)
+        return [] if unit is None else list(unit.runners)
 
     async def fan_out(self, operation: Operation | None = None) -> list[str]:
         """The timer's tick with FAN_OUT=queue: the messages to enqueue, one for each target and shard that has work.
@@ -140,6 +181,7 @@ class App:
         from reclaim.run.fan_out import FanOut, place_of  # noqa: PLC0415  # every cold start would pay for it
 
         runners = [runner for unit in self.units.values() for runner in unit.runners]
+        runners += await self._found_with_work()
         fan = FanOut(self.server, [runner.target for runner in runners])
         shared = await fan.share()
         own = [runner for runner in runners if place_of(runner.target) in shared.own]
@@ -158,7 +200,8 @@ class App:
         """
         try:
             message = Message.of(text)
-            runner = self.units[message.target].runners[message.shard]
+            unit = self.unit_of(message.target)
+            runner = (unit.runners if unit else ())[message.shard]
         except ValueError as exc:
             logger.warning("reclaim: a message of the queue %s is dropped: %s", QUEUE, exc)
             return []
@@ -182,13 +225,24 @@ class App:
             share = self.exporter.share_of(budget_sec) if self.exporter else None
             if share:
                 budget_sec -= share.total_sec
-            runs = [runner.run(budget_sec, stop, park_misfits, mark) for runner in runners]
+            deadline = Deadline(budget_sec, time.monotonic)
+            asked = partial(self._run, deadline=deadline, stop=stop, park_misfits=park_misfits, mark=mark)
+            runs = [asked(runner) for runner in runners]
             targets = [runner.target for runner in runners]
             ended = await asyncio.gather(*map(partial(self._ended, operation), targets, runs))
             if self.exporter and share:
                 told = [(target, one) for target, run in zip(targets, ended, strict=True) for one in run.told]
                 await self.exporter.export(self.server, told, operation, share)
             return [run.report for run in ended]
+
+    async def _run(
+        self, runner: Runner, *, deadline: Deadline, stop: asyncio.Event | None, park_misfits: str | None, mark: str
+    ) -> RunReport:
+        """One run. Targets that patterns have found take turns: there may be hundreds."""
+        if runner.target.name in self.units:
+            return await runner.run(deadline.remaining_sec(), stop, park_misfits, mark)
+        async with self._turns:
+            return await runner.run(max(deadline.remaining_sec(), LEAST_BUDGET_SEC), stop, park_misfits, mark)
 
     async def tell(self, change: Change, target: Target) -> None:
         """Send the alert that a person's change of a target's circuit calls for, if it calls for one."""
@@ -211,6 +265,7 @@ class App:
     async def aclose(self) -> None:
         """Leave what the handlers have entered, and close the client."""
         resources = {runner.handler.resource for unit in self.units.values() for runner in unit.runners}
+        resources.update(self._resources.values())
         await asyncio.gather(*(one.leave() for one in resources if one is not None))
         if self.exporter is not None:
             self.exporter.close()
@@ -255,27 +310,42 @@ def _units(settings: Settings, server: Server) -> dict[str, Unit]:
         SettingsError: naming every handler and every exception class that cannot be loaded.
     """
     count = sum(target.shards for target in settings.targets)
-    pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // count))
+    pages_at_once = min(PAGES_AT_ONCE, max(1, PAGES_AT_ONCE_IN_ALL // max(count, 1)))
     units: dict[str, Unit] = {}
     problems: list[str] = []
-    for target in settings.targets:
+    for target in (*settings.targets, *(pattern.template for pattern in settings.patterns)):
         try:
-            handler = handlers.make(server, target)
-            own = handlers.own_errors(target)
+            units[target.name] = _unit(settings, server, target, pages_at_once)
         except SettingsError as exc:
             problems += exc.problems
-            continue
-        history = History(server, target)
-        hangs_sec = settings.run_budget_sec / 2
-        runners = tuple(
-            Runner(part, server, made, history.append, hangs_sec, pages_at_once, own=own)
-            for part, made in _handlers(server, target, handler)
-        )
-        replay, letters = partial(_replay, target, server, handler, hangs_sec, own), DeadLetters(server, target)
-        units[target.name] = Unit(target, runners, replay, runners[0].circuit, letters, history)
     if problems:
-        raise SettingsError(problems)
-    return units
+        raise SettingsError(list(dict.fromkeys(problems)))
+    return {target.name: units[target.name] for target in settings.targets}
+
+
+def _unit(settings: Settings, server: Server, target: Target, pages_at_once: int) -> Unit:
+    """Everything that works on one target.
+
+    Raises:
+        SettingsError: naming the handler or the exception class that cannot be loaded.
+    """
+    handler, own = handlers.make(server, target), handlers.own_errors(target)
+    history = History(server, target)
+    hangs_sec = settings.run_budget_sec / 2
+    runners = tuple(
+        Runner(part, server, made, history.append, hangs_sec, pages_at_once, own=own)
+        for part, made in _handlers(server, target, handler)
+    )
+    replay, letters = partial(_replay, target, server, handler, hangs_sec, own), DeadLetters(server, target)
+    return Unit(target, runners, replay, runners[0].circuit, letters, history)
+
+
+def _discovery(settings: Settings, server: Server) -> "Discovery | None":
+    if not settings.patterns:
+        return None
+    from reclaim.run.discovery import Discovery  # noqa: PLC0415  # every cold start would pay for it
+
+    return Discovery(settings, server)
 
 
 def _handlers(server: Server, target: Target, handler: Handler) -> Iterator[tuple[Target, Handler]]:

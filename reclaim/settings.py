@@ -5,6 +5,7 @@ the row. Afterwards `python -m dev.settings_table` rewrites README.md and .env.e
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,8 +14,9 @@ from reclaim import kinds
 from reclaim.address import MAX_DB, Address
 from reclaim.errors import SettingsError
 from reclaim.forwarding import is_own, rings
+from reclaim.globs import Glob
 from reclaim.keys import Keys, Template
-from reclaim.names import name_bytes
+from reclaim.names import name_bytes, written
 from reclaim.reading import REQUIRED, Reader, Setting, Warned, rows, setting
 from reclaim.shards import WHOLE, Shard, is_ours
 from reclaim.unused import look_for_unused
@@ -289,6 +291,39 @@ _AUTO: int | str = "auto"
 _AUTO_OR_COUNT: kinds.Kind[int | str] = kinds.either("auto", other=kinds.whole(0, 5))
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """An object of RECLAIM_TARGETS with a star in `stream` or `group`: the targets that it matches are found anew.
+
+    Attributes:
+        stream: which streams.
+        group: which of their groups.
+        template: the settings of each target that it finds.
+    """
+
+    stream: Glob
+    group: Glob
+    template: Target
+
+    @property
+    def name(self) -> str:
+        """What it is called: the two patterns as they were written, with a slash between them."""
+        return f"{self.stream.text}/{self.group.text}"
+
+    @property
+    def weight(self) -> int:
+        """How specific it is."""
+        return self.stream.weight + self.group.weight
+
+    def matches(self, stream: bytes, group: bytes) -> bool:
+        """Whether it finds this target."""
+        return self.stream.matches(stream) and self.group.matches(group)
+
+    def target(self, stream: bytes, group: bytes) -> Target:
+        """The target that it has found. That it is gone once is no failure unless entries were pending there."""
+        return replace(self.template, stream=written(stream), group=written(group), missing_ok=True)
+
+
 # --- the app ---------------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +355,7 @@ class Settings:
     host: str  # empty for a Unix socket
     port: int
     targets: tuple[Target, ...]
+    patterns: tuple[Pattern, ...] = ()
     socket_path: str | None = None
     username: str | None = setting("REDIS_USERNAME", None, kinds.TEXT, "the user; without it the default user")
     password: str | None = setting("REDIS_PASSWORD", None, kinds.SECRET, "the user's password")
@@ -347,6 +383,12 @@ class Settings:
         "RECLAIM_SCHEDULE", DEFAULT_SCHEDULE, kinds.SCHEDULE, "when runs begin, in UTC: six-field NCRONTAB"
     )
     run_budget_sec: float = setting("RUN_BUDGET_SEC", 240.0, kinds.number(1, 3600), "how long one run may take")
+    discover_sec: float = setting(
+        "DISCOVER_SEC",
+        300.0,
+        kinds.number(1, 86_400),
+        "how often the patterns in `RECLAIM_TARGETS` look for new streams and groups (docs/scale.md)",
+    )
     fan_out: str | None = setting(
         "FAN_OUT",
         None,
@@ -397,8 +439,10 @@ class Settings:
             reader.read(row)
         given = reader.read_all(cls)
         where = _where(reader, given)
+        targets, patterns = _targets(reader, env)
         settings = cls(
-            targets=_targets(reader, env),
+            targets=targets,
+            patterns=patterns,
             dashboard_url=_dashboard_url(reader),
             insights=_insights(reader),
             host=where.host,
@@ -440,7 +484,8 @@ _TARGETS: Setting[Any] = Setting(
     None,
     kinds.TARGETS,
     "several streams: a JSON list of objects with `stream`, `group` and any setting of one target, in lower case: "
-    '`[{"stream": "a", "group": "g"}, {"stream": "b", "group": "g", "hash_key": "b:{id}"}]`',
+    '`[{"stream": "a", "group": "g"}, {"stream": "b", "group": "g", "hash_key": "b:{id}"}]`; `stream` and `group` may '
+    r"be patterns, as in `orders:*` (`\*` is a plain star)",
 )
 _RESOURCE: Setting[tuple[str, str] | None] = Setting(
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
@@ -534,24 +579,52 @@ def _insights(reader: Reader) -> Insights | None:
     return resource and Insights(*resource, role, bool(identity), identity.get("clientid"), logs)
 
 
-def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[Target, ...]:
-    """The one target of STREAM_NAME, or those that RECLAIM_TARGETS lists."""
+def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[tuple[Target, ...], tuple[Pattern, ...]]:
+    """The one target of STREAM_NAME, or those that RECLAIM_TARGETS lists, and its patterns."""
     if not reader.is_set(_TARGETS):
         one = (_target(reader),)
         _warn_of_forwarding(reader, one)
-        return one
-    targets = tuple(
-        _target(reader.within(f"{_TARGETS.name}[{at}].", _own(reader, at, listed), _shared(env)))
+        return one, ()
+    shared = _shared(env)
+    both = [
+        _listed(reader, f"{_TARGETS.name}[{at}].", _own(reader, at, listed), shared)
         for at, listed in enumerate(reader.read(_TARGETS) or ())
-    )
+    ]
+    targets = tuple(one for one in both if isinstance(one, Target))
+    patterns = tuple(one for one in both if isinstance(one, Pattern))
+    for name, times in Counter(one.name for one in patterns).items():
+        if times > 1:
+            reader.problem(_TARGETS.name, repr(name), "each pattern once")
     complete = [target for target in targets if target.stream and target.group]
     names = [target.name for target in complete]
     for name in sorted({name for name in names if names.count(name) > 1}):
         reader.problem(_TARGETS.name, repr(name), "each stream and group once")
     if len({target.keys.lease for target in complete}) < len(set(names)):
         reader.problem(_TARGETS.name, repr(", ".join(names)), "streams that differ by more than braces")
-    _warn_of_forwarding(reader, targets)
-    return targets
+    _warn_of_forwarding(reader, (*targets, *(one.template for one in patterns)))
+    return targets, patterns
+
+
+def _listed(reader: Reader, place: str, own: dict[str, Any], shared: Mapping[str, Any]) -> Target | Pattern:
+    """What one object of RECLAIM_TARGETS names: a target, or a pattern for targets."""
+    stream, group = (_glob(own.get(rows(Target)[name].name)) for name in ("stream", "group"))
+    if stream is None or group is None or (stream.is_name and group.is_name):
+        # A star that was escaped is a plain one from here on.
+        plain = {rows(Target)[name].name: written(one.literals[0]) for name, one in _known(stream, group)}
+        return _target(reader.within(place, own | plain, shared))
+    return Pattern(stream, group, _target(reader.within(place, own, shared)))
+
+
+def _glob(text: Any) -> Glob | None:
+    """The pattern that a text is; None where it is refused as a name."""
+    try:
+        return Glob.of(text.strip()) if isinstance(text, str) and text.strip() else None
+    except ValueError:
+        return None
+
+
+def _known(stream: Glob | None, group: Glob | None) -> list[tuple[str, Glob]]:
+    return [(name, one) for name, one in (("stream", stream), ("group", group)) if one is not None and one.is_name]
 
 
 def _shared(env: Mapping[str, str]) -> dict[str, Any]:

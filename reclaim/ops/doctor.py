@@ -15,6 +15,7 @@ from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError,
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.cluster_checks import examine_cluster
 from reclaim.ops.health import Health
+from reclaim.ops.pattern_checks import examine_patterns
 from reclaim.ops.permissions import OF_CLUSTER, whole_rule
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.target_checks import examine
@@ -83,6 +84,7 @@ async def _look(server: Server, settings: Settings) -> list[Check]:
         found += await _connection(server, settings)
         found += await _server(server, settings.store_replicas)
         found += await examine_cluster(server, settings)
+        found += await examine_patterns(server, settings)
         for some in await asyncio.gather(*(examine(server, target) for target in settings.targets)):
             found += some
     except NotTrusted as exc:

@@ -47,9 +47,12 @@ def named_units(app: App, target: str | None) -> list[Unit]:
     Raises:
         UnknownTarget: the target is not configured.
     """
-    if target is not None and target not in app.units:
+    if target is None:
+        return list(app.units.values())
+    unit = app.unit_of(target)
+    if unit is None:
         raise UnknownTarget(target, app.units)
-    return [unit for name, unit in app.units.items() if target in {None, name}]
+    return [unit]
 
 
 def the_unit(app: App, target: str | None) -> Unit:

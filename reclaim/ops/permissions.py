@@ -58,6 +58,8 @@ _WAIT: Sequence[Command] = (("WAIT", 0, 0),)  # for replicas, where STORE_REPLIC
 TRANSACTIONS = ("MULTI", "EXEC", "DISCARD")
 # With REDIS_CLUSTER these too; and WAIT wherever STORE_REPLICAS asks for replicas.
 OF_CLUSTER = ("CLUSTER SLOTS", "ASKING", "WAIT")
+# With a pattern in RECLAIM_TARGETS these, on the key reclaim:streams; and SCAN and XINFO GROUPS, of every stream.
+OF_PATTERNS = ("SCAN", "HSCAN", "HMGET", "HSET", "HDEL", "HINCRBY", "XINFO GROUPS")
 # A connection begins with this one if REDIS_DB is not 0. It also sends AUTH, which needs no permission, and CLIENT
 # SETINFO, which the server may refuse.
 CONNECTING = ("SELECT",)

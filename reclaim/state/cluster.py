@@ -47,6 +47,21 @@ class Cluster:
         """One reply for each request of one command, all of which are about this key."""
         return await self._delivered(Parcels([slot_of(key)] * len(requests), list(requests)))
 
+    async def send_to(self, name: str, commands: Sequence[Command]) -> list[Reply]:
+        """One reply for each command, of the primary that is called so; the commands have no keys.
+
+        Raises:
+            redis.exceptions.ConnectionError: there is no such primary any more; and whatever the node fails with.
+        """
+        await self._topology.known()
+        place = next((one for one in self._topology.replicas if str(one) == name), None)
+        if place is None:
+            raise redis_errors.ConnectionError(f"{name} serves no slots any more")
+        answer = await self._exchange(place, b"".join(map(pack, commands)), len(commands))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in a MULTI; return what was said of MULTI, of each command when it was queued, and EXEC."""
         whole = [("MULTI",), *commands, ("EXEC",)]

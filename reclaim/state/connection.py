@@ -32,7 +32,8 @@ def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
     if settings.cluster:
         from reclaim.state.cluster import Cluster  # noqa: PLC0415  # every cold start would pay for it
 
-        cluster = Cluster(settings, settings.targets[0].keys.stream, timeout_sec)
+        home = settings.targets[0].keys.stream if settings.targets else b""
+        cluster = Cluster(settings, home, timeout_sec)
         return Server(settings, cluster, cluster)
     return Server(settings, Node(settings, timeout_sec))
 
@@ -181,6 +182,21 @@ class Server:
         """
         for command, reply in zip(commands, await self.rehearse(commands), strict=True):
             await self._check_usable([command], [reply])
+
+    async def nodes(self) -> list[str]:
+        """The names of the servers that keep keys: one, or the primaries of a cluster. It raises as `batch` does."""
+        return [""] if self.cluster is None else sorted(map(str, await self.cluster.primaries()))
+
+    async def batch_at(self, node: str, commands: Sequence[Command]) -> list[Reply]:
+        """Do what `batch` does, on the server of that name (`nodes`); for commands that have no key.
+
+        Raises:
+            redis.exceptions.ConnectionError: the cluster has no such node any more; and whatever `batch` raises.
+        """
+        replies = await (self._link.send(commands) if self.cluster is None else self.cluster.send_to(node, commands))
+        if any_errors(replies):
+            await self._check_usable(commands, replies)
+        return replies
 
     async def tls_version(self) -> str | None:
         """The version of TLS that the connection uses (``TLSv1.3``); None without TLS.

@@ -137,7 +137,7 @@ def test_the_classic_cache_allows_the_commands_that_operate_md_lists() -> None:
     """No more and no fewer: a missing command fails runs. Else: change `commands` in redis-existing-classic.bicep."""
     section = OPERATE.partition("\n## Permissions\n")[2].partition("\n## ")[0]
     listed = {word for run in re.findall(r"`([A-Z|\s]+)`", section) for word in run.split()}
-    listed -= {"SELECT"}  # only if REDIS_DB is not 0
+    listed -= {"SELECT", "SCAN"}  # only if REDIS_DB is not 0; only for patterns, whose keys the template does not know
     commands = Reader(read(INFRA / "redis-existing-classic.bicep"))
     file = read(INFRA / "redis-existing-classic.bicep")
     made = commands.value(file.variables["commands"][0])

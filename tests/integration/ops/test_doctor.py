@@ -14,7 +14,7 @@ from reclaim.app import App
 from reclaim.ops.checks import Check
 from reclaim.ops.doctor import _clock, doctor
 from reclaim.ops.health import Health
-from reclaim.ops.permissions import CONNECTING, OF_CLUSTER, QUESTIONS, TRANSACTIONS, _uses, whole_rule
+from reclaim.ops.permissions import CONNECTING, OF_CLUSTER, OF_PATTERNS, QUESTIONS, TRANSACTIONS, _uses, whole_rule
 from reclaim.settings import Target
 from tests.support import (
     Client,
@@ -347,7 +347,7 @@ def documented() -> list[str]:
 def listed(target: Target) -> set[str]:
     """The commands that the doctor knows of, a subcommand after a space."""
     used = {str(command[0]) for _, _, many in _uses(target, b"h") for command in many}
-    return used | {*TRANSACTIONS, *QUESTIONS, *CONNECTING, *OF_CLUSTER}
+    return used | {*TRANSACTIONS, *QUESTIONS, *CONNECTING, *OF_CLUSTER, *OF_PATTERNS}
 
 
 def test_the_documented_permissions_are_those_of_the_code() -> None:
