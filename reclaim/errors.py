@@ -10,6 +10,7 @@ ReclaimError
 ├── BadRequest             what a person asks for is not allowed; the message names the field, its value and what is
 │   │                      allowed
 │   └── UnknownTarget      a person named a target that is not configured, or named none although there are several
+├── NoSuchEntry            a person asks for an entry that is neither in the stream nor among the dead letters
 ├── RunFailed              a target's run failed; raised after the report of every target is logged
 ├── LeaseHeld              another run is at work on the target, and did not end while we waited
 ├── CircuitOpen            the target's circuit is open, so the app refuses what a person asked for
@@ -119,6 +120,10 @@ class UnknownTarget(BadRequest):
         self.name = name
         self.configured = tuple(configured)
         super().__init__(f"target is {'missing' if name is None else shown(name)}", ", ".join(self.configured))
+
+
+class NoSuchEntry(ReclaimError):
+    """A person asks for an entry that is neither in the stream nor among the dead letters; the message says which."""
 
 
 class RunFailed(ReclaimError):

@@ -1,6 +1,5 @@
 """Owns the commands for dead letters: list, show, replay, discard."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,8 +11,8 @@ from reclaim.app import App
 from reclaim.cli import views
 from reclaim.cli.output import is_for_a_person, is_terminal, pairs, say, show, show_json, show_line, show_table
 from reclaim.cli.progress import replay_progress
-from reclaim.cli.session import JsonOption, TargetOption, exit_if, with_app
-from reclaim.entry import check_id, readable
+from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, with_app
+from reclaim.entry import readable
 from reclaim.ops import operations
 from reclaim.ops.results import Chosen, Replayed
 from reclaim.run.replay import ReplayReport
@@ -35,7 +34,7 @@ def list_dead(
 
     Example: python -m reclaim dead list --limit 10
     """
-    start = None if after is None else _id(after)
+    start = None if after is None else id_of(after)
     page = with_app(lambda app: operations.list_many_dead_letters(app, target, limit=limit, after=start))
     if as_json:
         found = [letter.to_dict(readable) for letter in page.letters]
@@ -60,7 +59,7 @@ def show_dead(
 
     Example: python -m reclaim dead show 1700000000000-0
     """
-    wanted = [_id(one) for one in ids]
+    wanted = [id_of(one) for one in ids]
     chosen = with_app(lambda app: operations.show_dead_letters(app, wanted, target))
     _show_letters(chosen, as_json=as_json)
     if chosen.missing:
@@ -192,12 +191,4 @@ def _chosen(ids: Sequence[str] | None, *, everything: bool) -> list[bytes] | Non
     """The IDs that are chosen, each once; None for all."""
     if bool(ids) == everything:
         raise typer.BadParameter("give the IDs, or --all")
-    return None if everything else list(dict.fromkeys(_id(one) for one in ids or ()))
-
-
-def _id(text: str) -> bytes:
-    """The ID as bytes."""
-    try:
-        return check_id(os.fsencode(text))
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc
+    return None if everything else list(dict.fromkeys(id_of(one) for one in ids or ()))

@@ -15,6 +15,7 @@ from reclaim import __version__
 from reclaim.cli import circuit as cli_circuit
 from reclaim.cli import dead as cli_dead
 from reclaim.cli import loop, views
+from reclaim.cli import try_ as cli_try
 from reclaim.cli.output import is_for_a_person, say, show, show_json, show_line, show_table, use_any_encoding
 from reclaim.cli.session import BAD_USAGE, JsonOption, TargetOption, errors_end_the_command, exit_if, with_app
 from reclaim.errors import RunFailed
@@ -42,6 +43,7 @@ cli = typer.Typer(
     name="reclaim",
 )
 cli.add_typer(cli_dead.commands, name="dead", help="List, show, replay and discard dead letters.")
+cli.command("try")(cli_try.try_one)
 cli.add_typer(cli_circuit.commands, name="circuit", help="Show, open and close the circuit.")
 
 

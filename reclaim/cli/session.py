@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from reclaim.app import App
 from reclaim.cli.output import say
+from reclaim.entry import check_id
 from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget, said
 from reclaim.settings import Settings
 
@@ -106,3 +107,11 @@ def _which_target(exc: UnknownTarget) -> str:
 def exit_if(failed: bool) -> None:  # noqa: FBT001  # it reads as a sentence
     if failed:
         raise typer.Exit(FAILED)
+
+
+def id_of(text: str) -> bytes:
+    """The ID that a person gave."""
+    try:
+        return check_id(os.fsencode(text))
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc

@@ -10,6 +10,8 @@ from reclaim.cli.output import STYLES, cell, pairs, table
 from reclaim.entry import readable
 from reclaim.names import written
 from reclaim.ops.health import Health, span
+from reclaim.ops.trying import Tried
+from reclaim.ops.trying import pairs as name_value
 from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.report import MAIN_COUNTS
 from reclaim.state.dead_letters import DeadLetter
@@ -184,6 +186,23 @@ def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
     return [*about, *frames] + [
         (f"field {for_a_terminal(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)
     ]
+
+
+def tried_pairs(tried: Tried) -> list[tuple[str, Any]]:
+    """What would become of an entry, and what would be written or sent."""
+    preview, frames = tried.preview, tried.traceback.splitlines()
+    rows: list[tuple[str, Any]] = [("entry", f"{readable(tried.found.entry.id)}, {tried.found.where}")]
+    if preview is not None:
+        rows.append(("was" if tried.called else "would be", preview.does))
+        rows += preview.about
+        rows += ((f"field {for_a_terminal(name)}", value) for name, value in name_value(preview.fields))
+    if preview is not None and preview.body is not None:
+        rows.append(("body", preview.body))
+    rows.append(("so", tried.sentence))
+    if tried.error:
+        rows.append(("because", tried.error))
+    rows += (("traceback" if at == 0 else "", line) for at, line in enumerate(frames))
+    return [*rows, *(("note", note) for note in tried.notes)]
 
 
 def shortened(value: Any) -> str:

@@ -11,7 +11,7 @@ from reclaim.entry import Entry
 from reclaim.errors import BadAnswer, HandlerCancelled, HandlerExited, MissingField, NotEntered, describe
 from reclaim.handlers.given_up import GivenUp
 from reclaim.handlers.loading import Function, Manager
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Preview
 from reclaim.handlers.resource import Resource
 from reclaim.handlers.threads import Threads
 from reclaim.keys import Template
@@ -52,6 +52,10 @@ class FunctionHandler(Handler):
             return self._key.render(entry)
         except MissingField:
             return entry.id
+
+    async def preview(self, entry: Entry, key: bytes) -> Preview:  # noqa: ARG002  # only the function knows
+        """That the function would be called."""
+        return Preview(f"given to {self._name}")
 
     def at_work(self) -> Sequence[tuple[bytes, bytes]]:
         """The order keys and IDs of the entries whose calls were given up and still run in a thread."""

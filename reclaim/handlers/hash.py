@@ -1,19 +1,24 @@
 """Owns the hash handler: each entry becomes a Redis hash, its fields untouched, or what a JSON object of it holds."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 
+from redis.exceptions import ResponseError
+
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import IdsBeganAgain, MissingField, NameTaken
-from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Handler, Keyed, Needs, Stored
+from reclaim.handlers.outcomes import STORED, SUPERSEDED, Failed, Handled, Handler, Keyed, Needs, Preview, Stored
 from reclaim.json_path import members
 from reclaim.keys import Template, is_ours
 from reclaim.names import written
-from reclaim.state.ask import Ask, Command, Reply
+from reclaim.state.ask import Ask, Command, Reply, plain
 from reclaim.state.connection import Server
 from reclaim.state.scripts import script
+
+_ID = re.compile(rb"\d+-\d+")
 
 _STORE_NEWER = script("store_newer")
 _STORE_NEWER_SHA = hashlib.sha1(_STORE_NEWER.encode(), usedforsecurity=False).hexdigest()
@@ -72,6 +77,27 @@ class HashHandler(Handler):
         if is_ours(key):
             raise MissingField(f"its key would be {written(key)}, which is one of reclaim's own")
         return key
+
+    async def preview(self, entry: Entry, key: bytes) -> Preview:
+        """The hash, and whether it would be stored, as far as can be asked."""
+        stored = entry if self._json_field is None else entry._replace(fields=members(entry, self._json_field))
+        fields, about = list(stored.fields), [("key", key)]
+        if self._versions is not None:
+            fields += (self._versions.field, entry.id)
+        if self._ttl_sec:
+            about.append(("expires after", b"%d s" % self._ttl_sec))
+        return Preview("stored as a hash", about, fields, outcome=await self._would_come(stored, key))
+
+    async def _would_come(self, entry: Entry, key: bytes) -> Handled:
+        if self._versions is None:
+            (kind,) = await self._server.ask(plain("TYPE", key).or_error())  # it may be refused: nothing is known then
+            if not isinstance(kind, bytes) or kind in {b"hash", b"none"}:
+                return _of_reply(0, entry)
+            return Failed(ResponseError(f"WRONGTYPE the key holds a {readable(kind)}"))
+        (version,) = await self._server.ask(plain("HGET", key, self._versions.field).or_error())
+        if isinstance(version, bytes) and _ID.fullmatch(version) and _greater({version}, entry.id):
+            return _of_newer(version, await self._beyond(self._versions, {version}, entry.id))
+        return _of_reply(version, entry)
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """One pipeline: HSET for each entry, or with a version field a script for each."""

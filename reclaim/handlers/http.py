@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 from reclaim.bounded import shortened
 from reclaim.entry import Entry, readable
 from reclaim.errors import Answered, MissingField, NotAccepted, RejectEntry, describe
-from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Needs
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Needs, Preview
 from reclaim.handlers.resource import Resource
 from reclaim.names import written
 from reclaim.outages import STATUSES
@@ -100,7 +100,11 @@ class Service:
 
 
 class HttpHandler(Handler):
-    """POSTs each entry to a service."""
+    """POSTs each entry to a service.
+
+    Attributes:
+        took_one: whether the service has taken an entry. Until then a 4xx may mean that the address is wrong.
+    """
 
     def __init__(self, service: Service, order_key: Callable[[Entry], bytes]) -> None:
         """Make it; nothing is connected yet.
@@ -114,7 +118,7 @@ class HttpHandler(Handler):
         self.resource: Resource[ClientSession] = Resource("HANDLER http", self._open)
         self._service = service
         self._order_key = order_key
-        self._took_one = False
+        self.took_one = False
 
     def order_key(self, entry: Entry) -> bytes:
         """The key that the template makes. An entry without the template's fields is not ordered: its ID is its key.
@@ -133,6 +137,17 @@ class HttpHandler(Handler):
         """One request for each entry, one after another."""
         return [await self._outcome(entry) for _, entry in entries]
 
+    async def preview(self, entry: Entry, key: bytes) -> Preview:  # noqa: ARG002  # it is sent whatever its order key
+        """The request, without what may be a secret: the headers of HTTP_HEADERS are left out.
+
+        Raises:
+            MissingField: the entry has no field that is to be the body.
+        """
+        headers, body = self._service.request(entry)
+        secret = {name for name, _ in self._service.headers}
+        shown = [(name, "…" if name in secret else value) for name, value in headers.items()]
+        return Preview(f"POSTed to {self._service.shown}", shown, body=body)
+
     def hung(self, seconds: float) -> Exception:
         """The service has not answered in the time that an entry may take, which is less than HTTP_TIMEOUT_SEC."""
         what = f"{self._service.shown} had not answered after {seconds:g} s"
@@ -144,7 +159,7 @@ class HttpHandler(Handler):
                 await self._post(entry)
         except Exception as exc:  # noqa: BLE001  # a client may raise anything: classify() gives the verdict
             return Failed(exc)
-        self._took_one = True
+        self.took_one = True
         return STORED
 
     async def _post(self, entry: Entry) -> None:
@@ -176,7 +191,7 @@ class HttpHandler(Handler):
         what = f"{self._service.shown} answered {status}{f': {said}' if said else ''}"
         if status in _NOT_FOR_ENTRIES:
             return NotAccepted(f"{what}; see HTTP_URL and HTTP_HEADERS")
-        if 400 <= status < 500 and status not in STATUSES and self._took_one:
+        if 400 <= status < 500 and status not in STATUSES and self.took_one:
             return RejectEntry(what)
         return Answered(what, status, headers)
 

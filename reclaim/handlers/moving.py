@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from reclaim.entry import Entry
 from reclaim.errors import MissingField, TooManyRequeues
-from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Handler, Keyed, Moved
+from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Handler, Keyed, Moved, Preview
 from reclaim.keys import Template
 from reclaim.state.moves import Answer, Move, Moves
 
@@ -42,13 +42,16 @@ class MovingHandler(Handler):
         self._letter_fields = letter_fields
         self._id: Callable[[Entry], bytes] = _own_id
 
-    def fields(self, entry: Entry) -> Sequence[bytes]:
-        """The names and values that would be added for this entry.
+    async def preview(self, entry: Entry, key: bytes) -> Preview:  # noqa: ARG002  # it is added whatever its order key
+        """What would be added.
 
         Raises:
             TooManyRequeues: it may not be given back again.
         """
-        return self._fields(entry)
+        fields = self._fields(entry)
+        refused = await self._moves.refused()
+        outcome = MOVED if refused is None else Failed(refused)
+        return Preview("added to the end of a stream", [("stream", self._moves.to)], fields, outcome=outcome)
 
     def order_key(self, entry: Entry) -> bytes:
         """The key that the template makes. An entry without the template's fields is not ordered: its ID is its key."""

@@ -62,6 +62,25 @@ Handled = Stored | Superseded | Moved | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What a handler would do with an entry.
+
+    Attributes:
+        does: in words, what follows "it would be".
+        about: more of it: names and what they name.
+        fields: the names and values that would be written.
+        body: the bytes that would be sent; None where nothing is sent.
+        outcome: what would come of it; None: only the handler itself can say, by doing it.
+    """
+
+    does: str
+    about: Sequence[tuple[str, bytes | str]] = ()
+    fields: Sequence[bytes] = ()
+    body: bytes | None = None
+    outcome: Handled | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """What every entry must have to be stored at all: a setting's name, and the template that it holds."""
 
@@ -101,6 +120,13 @@ class Handler(Protocol):
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """Store the entries, and say for each what came of it, in the same order."""
+
+    async def preview(self, entry: Entry, key: bytes) -> Preview:
+        """What would be done with an entry of this order key. Nothing is written, and nothing of the user's is called.
+
+        Raises:
+            Exception: what the entry would fail with.
+        """
 
     def hung(self, seconds: float) -> Exception:
         """What an entry failed with if it was not stored after so many seconds, and was given up."""

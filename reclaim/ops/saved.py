@@ -30,7 +30,7 @@ def line_of(letter: DeadLetter) -> str:
     """
     if letter.is_foreign:
         raise ValueError(letter.error)
-    parts = list(map(_to_json, letter.entry.fields))
+    parts = list(map(part_of, letter.entry.fields))
     pairs = zip(parts[::2], parts[1::2], strict=True)
     made = {
         "id": letter.id.decode(),
@@ -90,7 +90,8 @@ def is_letter(found: Mapping[str, Any]) -> bool:
     return "entry_id" in found and isinstance(found.get("fields"), list)
 
 
-def _to_json(part: bytes) -> dict[str, str]:
+def part_of(part: bytes) -> dict[str, str]:
+    """A name or a value, as it stands in the file."""
     try:
         return {"text": part.decode()}
     except UnicodeDecodeError:

@@ -103,7 +103,7 @@ class Settler:
         to_park = [decision for decision in judged.decisions if decision.verdict is Verdict.PARK]
         if not to_park:
             return judged
-        parkings = [self._parking(one) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
+        parkings = [parking(one, self._rules) for one in sorted(to_park, key=lambda one: id_number(one.entry.id))]
         errors = await self._unparked(page, parkings)
         if any(isinstance(error, DeadLettersFull) for error in errors.values()):
             self._tally.dead_letters_are_full = True
@@ -226,14 +226,16 @@ class Settler:
             self._tally.why.add(decision)
         page.account.add(**Counter(_COUNTED_AS[decision.verdict] for decision in decisions))
 
-    def _parking(self, decision: Decision) -> Parking:
-        if decision.error is None:
-            return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
-        for kind, why in _PARKED_FOR_ERROR.items():
-            if isinstance(decision.error, kind):
-                return Parking(decision.entry, why, decision.reason)
-        reason = _PARKED_FOR.get(self._rules.verdict(decision.error), Reason.BAD_ENTRY)
-        return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))
+
+def parking(decision: Decision, rules: Rules) -> Parking:
+    """The dead letter that an entry is made, whose decision is to park it."""
+    if decision.error is None:
+        return Parking(decision.entry, Reason.MAX_DELIVERIES, decision.reason)
+    for kind, why in _PARKED_FOR_ERROR.items():
+        if isinstance(decision.error, kind):
+            return Parking(decision.entry, why, decision.reason)
+    reason = _PARKED_FOR.get(rules.verdict(decision.error), Reason.BAD_ENTRY)
+    return Parking(decision.entry, reason, decision.reason, last_frames(decision.error))
 
 
 _PARKED_FOR_ERROR = {IdsBeganAgain: Reason.IDS_BEGAN_AGAIN, TooManyRequeues: Reason.MAX_REQUEUES}

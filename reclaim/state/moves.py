@@ -83,13 +83,17 @@ _COPY = script("move_copy_prelude", prelude="keep_prelude")
 
 
 class Moves:
-    """Moves entries from one place to the end of one stream."""
+    """Moves entries from one place to the end of one stream.
+
+    Attributes:
+        to: that stream.
+    """
 
     def __init__(self, server: Server, target: Target, source: _Source, to: bytes, most: int) -> None:
         """Use `from_group` or `from_letters`."""
         self._server = server
         self._source = source
-        self._to = to
+        self.to = to
         self._most = most
         self._about = (target.group_bytes, target.consumer_bytes)
         self._at_one_stroke = True
@@ -137,6 +141,11 @@ class Moves:
                 stuck.update(one.key for one, answer in zip(some, told, strict=False) if isinstance(answer, Exception))
         return answers
 
+    async def refused(self) -> Exception | None:
+        """Why the stream would take no entry, as far as that can be seen without adding one."""
+        (last,) = await self._server.batch([("XREVRANGE", self.to, "+", "-", "COUNT", 1)])
+        return await self._why(last) if isinstance(last, Exception) else None
+
     async def _narrow(self, moves: Sequence[Move]) -> Sequence[Reply]:
         """A reply for each of the first entries, as many as the script came to: at least for one."""
         (reply,) = await self._send(self._command(moves))
@@ -155,7 +164,7 @@ class Moves:
         return refused
 
     def _command(self, moves: Sequence[Move]) -> Command:
-        keys = (self._source.key, self._to) if self._at_one_stroke else (self._to,)
+        keys = (self._source.key, self.to) if self._at_one_stroke else (self.to,)
         text = self._source.move if self._at_one_stroke else _COPY + _MOVE
         words: list[bytes | int] = []
         numbers: dict[bytes, int] = {}
@@ -168,9 +177,9 @@ class Moves:
     async def _wide(self, move: Move) -> Sequence[Reply]:
         """The same, for an entry with more fields than Lua can pass on to a command."""
         cap = ("MAXLEN", "~", self._most) if self._most else ()
-        add: Command = ("XADD", self._to, *cap, "*", *move.fields)
+        add: Command = ("XADD", self.to, *cap, "*", *move.fields)
         if self._at_one_stroke:
-            keys = (self._source.key, self._to)
+            keys = (self._source.key, self.to)
             end: Command = ("EVAL", self._source.move_wide, 2, *keys, *self._about, move.id, move.deliveries)
             try:
                 return (await self._server.transaction([add, end]))[1:]
@@ -187,8 +196,10 @@ class Moves:
 
     async def _told(self, reply: Reply) -> Answer | Exception:
         """What a reply means."""
-        if not isinstance(reply, Exception):
-            return Answer(reply)
+        return await self._why(reply) if isinstance(reply, Exception) else Answer(reply)
+
+    async def _why(self, reply: Exception) -> Exception:
+        """What an entry that is not moved fails with."""
         if error_code(reply) in _LEFT:
             return NotMoved(_LEFT[error_code(reply)])
         if is_transient(reply):
@@ -197,7 +208,7 @@ class Moves:
             await self._server.name_refused(self._needed())
         except (RedisError, ServerError) as exc:
             return exc
-        what = f"entries cannot be moved from {written(self._source.key)} to {written(self._to)}: {said(reply)}"
+        what = f"entries cannot be moved from {written(self._source.key)} to {written(self.to)}: {said(reply)}"
         return CannotMove(what)
 
     def _needed(self) -> Sequence[Command]:
@@ -205,9 +216,9 @@ class Moves:
         group, _ = self._about
         key = self._source.key
         return [
-            ("XADD", self._to, "*", "f", "v"),
-            ("XREVRANGE", self._to, "+", "-", "COUNT", 1),
-            ("XDEL", self._to, "0-0"),
+            ("XADD", self.to, "*", "f", "v"),
+            ("XREVRANGE", self.to, "+", "-", "COUNT", 1),
+            ("XDEL", self.to, "0-0"),
             ("XPENDING", key, group),
             ("XACK", key, group, "0-0"),
             ("XDEL", key, "0-0"),

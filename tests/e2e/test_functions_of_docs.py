@@ -33,3 +33,19 @@ def test_an_entry_is_made_as_it_is_shown() -> None:
     (code,) = (block for block in BLOCKS if "Entry.of(" in block)
 
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_an_entry_is_tried_as_it_is_shown(embedded: Endpoint, tmp_path: Path) -> None:
+    """With the dispatcher."""
+    text = (ROOT / "docs" / "handlers.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```sh\n(.*?reclaim try.*?)```", text, re.DOTALL)
+    (code,) = (block for block in BLOCKS if "async def dispatch(" in block)
+    (tmp_path / "my_handlers.py").write_text(code, encoding="utf-8")
+    env = env_for(embedded, HANDLER="my_handlers:dispatch", PYTHONPATH=f"{tmp_path}:{ROOT}")
+
+    ended = subprocess.run(
+        ["sh", "-c", command.replace("python", sys.executable)], env=env, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (0, "ada"), ended.stderr
+    assert "so\tit would be stored, and acknowledged" in ended.stdout.splitlines()
