@@ -98,6 +98,9 @@ class Proxy:
         port: where it listens.
         request_delay_sec, reply_delay_sec: latency of each direction; it delays, it does not throttle.
         bytes_per_sec: how much passes in each direction, on all connections together; 0: as much as there is.
+        login_lasts_sec: tells of a password or token how long a connection that has signed in with it lasts; then it is
+            closed, unless it has signed in again. Azure does so with Entra tokens. None: for ever.
+        expired: how many connections were closed for that.
         commands: all commands that clients have sent, in order, name and arguments as sent.
         round_trips: how often a client sent something after an answer (or first of all). Where one batch is larger than
             a socket's buffer, its first answers may overtake its end: set a reply delay for an exact count.
@@ -110,6 +113,8 @@ class Proxy:
         self.reply_delay_sec = 0.0
         self.bytes_per_sec = 0.0
         self.there, self.back = _Link(self), _Link(self)
+        self.login_lasts_sec: Callable[[bytes], float] | None = None
+        self.expired = 0
         self.commands: list[Command] = []
         self.round_trips = 0
         self._tls = tls
@@ -278,6 +283,7 @@ class _Connection:
         self._awaited: deque[Fault | ErrorReply | None] = deque()  # one for each reply that the server owes
         self._is_new_round_trip = True
         self._is_forwarding = True
+        self._expiry: asyncio.TimerHandle | None = None
         self.is_answering = True
 
     async def run(self) -> None:
@@ -291,6 +297,8 @@ class _Connection:
 
     def cut(self) -> None:
         """Close both connections at once."""
+        if self._expiry is not None:
+            self._expiry.cancel()
         self._client_writer.transport.abort()
         self._server_writer.transport.abort()
 
@@ -303,7 +311,18 @@ class _Connection:
                 self._forward(frame)
         self._to_server.send(None, 0)
 
+    def _expire_after(self, seconds: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._proxy.expired += 1
+        self.cut()
+
     def _forward(self, frame: Frame) -> None:
+        if self._proxy.login_lasts_sec is not None and frame.strings[0].upper() == b"AUTH":
+            self._expire_after(self._proxy.login_lasts_sec(frame.strings[-1]))
         fault = self._proxy.action_for(frame.strings)
         if callable(fault):
             fault()

@@ -4,6 +4,7 @@ ReclaimError
 ├── SettingsError          one or more settings are missing or bad; `problems` lists them all
 ├── ServerError            the app cannot use Redis, so the run cannot go on
 │   ├── Unreachable        Redis does not answer at this address
+│   ├── NoToken            there is no valid Entra token to sign in with
 │   ├── NotTrusted         the server's TLS certificate was not accepted
 │   ├── Unsuitable         nothing of ours can be done there: TLS or not, a Sentinel, a cluster's node, no scripts
 │   └── AccessDenied       wrong password, or no permission for a command
@@ -69,6 +70,10 @@ class ServerError(ReclaimError):
 
 class Unreachable(ServerError):
     """Redis does not answer at this address."""
+
+
+class NoToken(ServerError):
+    """There is no valid Entra token; the message names the identity, what the token is for, and what gives it."""
 
 
 class NotTrusted(ServerError):

@@ -219,16 +219,6 @@ FILE = Kind(_file, "a file that can be read")
 # --- kinds of one setting --------------------------------------------------------------------------------------------
 
 
-def not_yet(word: str, later: str) -> Kind[str]:
-    """A setting that has only one value that works so far."""
-
-    def show(text: str) -> str:
-        """Another word may be a secret: some put the password itself into REDIS_AUTH."""
-        return text if text.lower() in {word, later} else "***"
-
-    return choice(word)._replace(allowed=f"{word}; anything else is not supported yet", show=show)
-
-
 def _stream(text: str) -> str:
     """A stream's name. If it has braces, they must make a hash tag: else our keys could not be in the stream's slot."""
     name = name_bytes(text)
@@ -282,6 +272,8 @@ def _identity(text: str) -> dict[str, str]:
     return pairs
 
 
+# Another word may be a secret: some put the password itself there.
+AUTH = choice("password", "entra")._replace(show=lambda text: text if text.lower() in {"password", "entra"} else "***")
 STREAM = Kind(_stream, r"a name without braces, or with a hash tag as in a{tag}; \xNN stands for any byte")
 HOST: Kind[Address] = Kind(read_host, HOST_FORM, show=shown_host)
 URL: Kind[Address] = Kind(read_url, URL_FORM, show=certain, is_secret=True)

@@ -355,10 +355,21 @@ class Settings:
     host: str  # empty for a Unix socket
     port: int
     targets: tuple[Target, ...]
-    patterns: tuple[Pattern, ...] = ()
     socket_path: str | None = None
     username: str | None = setting("REDIS_USERNAME", None, kinds.TEXT, "the user; without it the default user")
     password: str | None = setting("REDIS_PASSWORD", None, kinds.SECRET, "the user's password")
+    auth: str = setting(
+        "REDIS_AUTH",
+        "password",
+        kinds.AUTH,
+        "`entra`: sign in with a managed identity's Microsoft Entra tokens, and no password",
+    )
+    entra_client_id: str | None = setting(
+        "REDIS_ENTRA_CLIENT_ID",
+        None,
+        kinds.TEXT,
+        "with `REDIS_AUTH=entra`: the client ID of a user-assigned identity; without it the system-assigned one",
+    )
     tls: bool = setting(
         "REDIS_TLS", True, kinds.BOOLEAN, "whether to use TLS: 1.2 or newer, certificate and host name verified"
     )
@@ -411,6 +422,7 @@ class Settings:
     alert_repeat_sec: float = setting(
         "ALERT_REPEAT_SEC", 900.0, kinds.number(1, 604_800), "the least time between two repeats of one alert"
     )
+    patterns: tuple[Pattern, ...] = ()
     dashboard_url: str | None = None
     insights: Insights | None = None
     warnings: tuple[Warned, ...] = field(default=(), compare=False)
@@ -435,8 +447,6 @@ class Settings:
             SettingsError: naming each bad or missing setting, its value (masked if secret) and what is allowed.
         """
         reader = Reader(env)
-        for row in _NOT_YET:
-            reader.read(row)
         given = reader.read_all(cls)
         where = _where(reader, given)
         targets, patterns = _targets(reader, env)
@@ -451,6 +461,7 @@ class Settings:
             **given | {"tls": where.tls, "username": where.username, "password": where.password, "db": where.db},
         )
         _check_cluster(reader, settings)
+        _check_entra(reader, settings)
         unused = look_for_unused(env, None if reader.problems else where)
         problems = [*reader.problems, *unused.problems]
         warnings = (*reader.warnings, *unused.warnings)
@@ -473,11 +484,6 @@ _URL = Setting(
     kinds.URL,
     "instead of `REDIS_HOST`: `redis://`, `rediss://`, `unix://`, or the connection string that the Azure portal "
     "shows; it decides TLS, user, password and database",
-)
-_NOT_YET = (
-    Setting(
-        "REDIS_AUTH", "password", kinds.not_yet("password", "entra"), "Entra is not supported yet", is_listed=False
-    ),
 )
 _TARGETS: Setting[Any] = Setting(
     "RECLAIM_TARGETS",
@@ -514,7 +520,7 @@ _SITE_NAME: Setting[str] = Setting(
 
 OF_TARGET: tuple[Setting[Any], ...] = tuple(rows(Target).values())
 OF_APP: tuple[Setting[Any], ...] = (
-    *(_HOST, _URL, *_NOT_YET, *rows(Settings).values()),
+    *(_HOST, _URL, *rows(Settings).values()),
     *(_RESOURCE, _IDENTITY, _LOGS, _SITE_HOST, _SITE_NAME, _TARGETS),
 )
 TABLE = (*OF_APP, *OF_TARGET)
@@ -559,6 +565,22 @@ def _check_cluster(reader: Reader, settings: Settings) -> None:
         )
     if settings.socket_path is not None:
         reader.problem(place, "a Unix socket, and REDIS_CLUSTER is true", "the host and port of one of the nodes")
+
+
+def _check_entra(reader: Reader, settings: Settings) -> None:
+    """Who signs in with a token has no password, and lets nobody listen."""
+    if settings.auth != "entra":
+        if reader.is_set(rows(Settings)["entra_client_id"]):
+            what = "REDIS_ENTRA_CLIENT_ID is set, and REDIS_AUTH is not entra"
+            reader.warnings.append(Warned(what, "set REDIS_AUTH=entra, or remove it"))
+        return
+    for name in ("username", "password"):
+        if getattr(settings, name):
+            where = _URL.name if reader.is_set(_URL) else rows(Settings)[name].name
+            what = "a user" if name == "username" else "a password"
+            reader.problem(where, f"{what}, and REDIS_AUTH is entra", "none: the token says who signs in")
+    if not settings.tls and not settings.is_on_this_machine:
+        reader.problem("REDIS_AUTH", "'entra', without TLS", "entra with REDIS_TLS=true: a token is a password")
 
 
 def _meaning(value: Any) -> Any:

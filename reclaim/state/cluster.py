@@ -6,6 +6,7 @@ says it was not run (MOVED, ASK, TRYAGAIN, NOSCRIPT), never after a lost connect
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from redis import exceptions as redis_errors
 
@@ -17,6 +18,9 @@ from reclaim.state.parcels import Parcels, Part, Parts, by_parcel, request_of, w
 from reclaim.state.slots import key_of, slot_of
 from reclaim.state.topology import Place, Topology
 
+if TYPE_CHECKING:
+    from reclaim.state.entra import Tokens
+
 _FIRST_WAIT_SEC, _LONGEST_WAIT_SEC = 0.01, 0.2  # before what was not run is sent again, from the second time on
 
 
@@ -26,17 +30,18 @@ Told = dict[int, tuple[Place, Exception]]  # by the place of a parcel that was n
 class Cluster:
     """The nodes of a cluster, each with connections of its own."""
 
-    def __init__(self, settings: Settings, home: bytes, timeout_sec: float) -> None:
+    def __init__(self, settings: Settings, home: bytes, timeout_sec: float, tokens: "Tokens | None" = None) -> None:
         """Make it, inside the event loop that uses it; nothing is sent yet.
 
         Args:
             settings: where one of the nodes is, and as whom we are there.
             home: a key; what has no key goes to its node, if nothing else in the batch has a key.
             timeout_sec: for connecting; then for one exchange with a node, anew whenever bytes move.
+            tokens: what to sign in with on each node; None with a password.
         """
         self._home = slot_of(home)
         self._timeout_sec = timeout_sec
-        self._topology = Topology(settings, timeout_sec)
+        self._topology = Topology(settings, timeout_sec, tokens)
 
     async def send(self, commands: Sequence[Command], *, stores: bool = False) -> list[Reply]:
         """One reply for each command. Where some of the nodes fail, their errors stand in the replies' places."""

@@ -17,6 +17,7 @@ from reclaim.state.unsuitable import is_redirection, is_unknown_command, why_uns
 
 if TYPE_CHECKING:
     from reclaim.state.cluster import Cluster
+    from reclaim.state.entra import Tokens
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -29,13 +30,23 @@ G = TypeVar("G")
 
 def connect(settings: Settings, timeout_sec: float = TIMEOUT_SEC) -> "Server":
     """Make a server to talk to, inside the event loop that uses it; nothing is sent before the first batch."""
+    tokens = _tokens(settings)
     if settings.cluster:
         from reclaim.state.cluster import Cluster  # noqa: PLC0415  # every cold start would pay for it
 
         home = settings.targets[0].keys.stream if settings.targets else b""
-        cluster = Cluster(settings, home, timeout_sec)
+        cluster = Cluster(settings, home, timeout_sec, tokens)
         return Server(settings, cluster, cluster)
-    return Server(settings, Node(settings, timeout_sec))
+    return Server(settings, Node(settings, timeout_sec, tokens=tokens))
+
+
+def _tokens(settings: Settings) -> "Tokens | None":
+    """The tokens to sign in with (REDIS_AUTH=entra), one for all connections; None with a password."""
+    if settings.auth != "entra":
+        return None
+    from reclaim.state.entra import Identity, Tokens  # noqa: PLC0415  # every cold start would pay for it
+
+    return Tokens(Identity(settings.entra_client_id))
 
 
 class Server:

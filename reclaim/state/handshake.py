@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import hiredis
@@ -26,8 +27,42 @@ PROBE_SEC = 3.0  # for one question of that kind; the batch's own timeout goes o
 Exchange = Callable[[Any, bytes, int], Awaitable[list[Reply]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to sign in.
+
+    Attributes:
+        username: the user's name; None for the default user.
+        secret: the password, or the Entra token.
+        expires_at: when the token expires, Unix seconds; None for a password.
+    """
+
+    username: str | None
+    secret: str = field(repr=False)
+    expires_at: float | None = None
+
+    @property
+    def command(self) -> Command:
+        """The command that signs in."""
+        return ("AUTH", self.username, self.secret) if self.username else ("AUTH", self.secret)
+
+
+Logins = Callable[[], Awaitable[Login | None]]
+
+
+def note_signed_in(connection: Any, token: str, expires_at: float) -> None:
+    """Note with which token a connection has signed in, and when that expires, Unix seconds."""
+    connection.reclaim_login = token, expires_at
+
+
+def signed_in_with(connection: Any) -> tuple[str, float]:
+    """The token that a connection has signed in with last, and when it expires, Unix seconds."""
+    login: tuple[str, float] = getattr(connection, "reclaim_login", ("", 0.0))
+    return login
+
+
 def make_pool(
-    settings: Settings, exchange: Exchange, timeout_sec: float, tls_name: str | None = None
+    settings: Settings, exchange: Exchange, timeout_sec: float, tls_name: str | None, login: "Logins"
 ) -> ConnectionPool:
     """A pool whose connections begin as the settings say. Nothing is sent before the first one is taken.
 
@@ -40,6 +75,7 @@ def make_pool(
         exchange: sends commands over a connection and reads their replies.
         timeout_sec: how long connecting may take.
         tls_name: the name that the server's certificate has to have; None: that of the host.
+        login: tells how to sign in on each new connection.
     """
     place: dict[str, Any] = {"host": settings.host, "port": settings.port}
     cls: type[Any] = Connection
@@ -57,7 +93,7 @@ def make_pool(
         socket_connect_timeout=timeout_sec,
         parser_class=_Parser,
         driver_info=None,
-        redis_connect_func=_Greeting(settings, exchange).greet,
+        redis_connect_func=_Greeting(settings, exchange, login).greet,
     )
 
 
@@ -106,7 +142,8 @@ class _Parser(DefaultParser):  # type: ignore[misc,valid-type]  # redis-py choos
 class _Greeting:
     """What is said first on each connection: who we are, and which database we mean."""
 
-    def __init__(self, settings: Settings, exchange: Exchange) -> None:
+    def __init__(self, settings: Settings, exchange: Exchange, login: Logins) -> None:
+        self._login = login
         self._settings = settings
         self._exchange = exchange
 
@@ -126,10 +163,9 @@ class _Greeting:
 
     async def _introduce(self, connection: Any) -> None:
         named: list[tuple[str, Command]] = [("name", ("CLIENT", "SETINFO", "LIB-NAME", "reclaim"))]
-        username, password, db = self._settings.username, self._settings.password, self._settings.db
-        if username or password:
-            login = (username, password or "") if username else (password or "",)
-            named.insert(0, ("login", ("AUTH", *login)))
+        login, db = await self._login(), self._settings.db
+        if login is not None:
+            named.insert(0, ("login", login.command))
         if db:
             named.append(("database", ("SELECT", db)))
         request = b"".join(hiredis.pack_command(command) for _, command in named)  # type: ignore[arg-type] # as in connection
@@ -147,6 +183,8 @@ class _Greeting:
             if name == "database":
                 todo = "REDIS_DB (or the database in REDIS_URL) has to be one that this user may select there"
                 raise Unsuitable(f"{self._settings.address} has no database {db} for us: {reply}", todo) from reply
+        if login is not None and login.expires_at is not None:
+            note_signed_in(connection, login.secret, login.expires_at)
 
 
 # What a server says of a connection before it closes it; in protected mode, say, Redis answers only its own machine.

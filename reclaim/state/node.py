@@ -3,9 +3,10 @@
 import asyncio
 import math
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 from redis import exceptions as redis_errors
@@ -15,12 +16,17 @@ from reclaim.entry import readable
 from reclaim.errors import AccessDenied, Unreachable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply, raised
-from reclaim.state.handshake import make_pool, why_not_met
+from reclaim.state.handshake import Login, make_pool, note_signed_in, signed_in_with, why_not_met
 from reclaim.state.progress import while_bytes_move
 from reclaim.state.replicas import if_replicated, wait_for
 from reclaim.verdicts import error_code
 
+if TYPE_CHECKING:
+    from reclaim.state.entra import Tokens
+
 TIMEOUT_SEC = 5.0  # for connecting; then for one batch, anew whenever bytes move
+EXPIRES_SOON_SEC = 5.0  # a connection whose token expires so soon is made anew
+TOKEN_SHARE = 0.8  # of a timeout that waiting for an Entra token may take
 MAX_CONNECTIONS = 24  # a hundred targets are no faster with 64; the smallest Azure cache allows 256 in all
 
 
@@ -31,18 +37,26 @@ class Node:
         replicas: how many of its replicas must have what is stored there.
     """
 
-    def __init__(self, settings: Settings, timeout_sec: float = TIMEOUT_SEC, tls_name: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        timeout_sec: float = TIMEOUT_SEC,
+        tls_name: str | None = None,
+        tokens: "Tokens | None" = None,
+    ) -> None:
         """Make it, inside the event loop that uses it; nothing is sent yet.
 
         Args:
             settings: where the server is, and as whom we are there.
             timeout_sec: for connecting; then for one exchange, anew whenever bytes move.
             tls_name: the name that its certificate has to have; None: that of its host.
+            tokens: what to sign in with; None: the password of the settings, if any.
         """
+        self._tokens = tokens
         self.address = settings.address
         self.replicas = 0 if isinstance(settings.store_replicas, str) else settings.store_replicas
         self._settings = settings
-        self._pool: Any = make_pool(settings, exchange, timeout_sec, tls_name)  # its methods have no types
+        self._pool: Any = make_pool(settings, exchange, timeout_sec, tls_name, self._login)  # its methods have no types
         self._timeout_sec = timeout_sec
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
         self._left = 0  # how often connections were given up because they led to the wrong server
@@ -57,7 +71,7 @@ class Node:
         if wanted:
             request, count = request + pack(wait_for(wanted)), count + 1
         async with self._lent() as connection:
-            replies = await exchange(connection, request, count)
+            replies = await self._exchange(connection, request, count)
             if _any_lead_elsewhere(replies):
                 await self.leave()
         return if_replicated(replies, replies.pop(), wanted, self.address) if wanted else replies
@@ -77,7 +91,7 @@ class Node:
         """Queue the commands in a MULTI, discard it, and close the connection; see `Server.rehearse`."""
         async with self._lent() as connection:
             try:
-                raised(await exchange(connection, pack(("MULTI",)), 1))
+                raised(await self._exchange(connection, pack(("MULTI",)), 1))
                 request = b"".join(map(pack, [*commands, ("DISCARD",)]))
                 return (await exchange(connection, request, len(commands) + 1))[:-1]
             finally:
@@ -109,6 +123,45 @@ class Node:
         finally:
             at_rest += taken
 
+    async def _login(self) -> Login | None:
+        """How to sign in on a new connection; None where nobody has to."""
+        if self._tokens is not None:
+            token = await self._tokens.current(TOKEN_SHARE * self._timeout_sec)
+            return Login(token.user, token.secret, token.expires_at)
+        username, password = self._settings.username, self._settings.password
+        return Login(username, password or "") if username or password else None
+
+    async def _exchange(self, connection: Connection, request: bytes, count: int) -> list[Reply]:
+        """What `exchange` does; a connection that signed in with an older token signs in again, ahead of the request.
+
+        Azure closes a connection whose token has expired. No round trip more, and no other exchange in between.
+        """
+        if self._tokens is None:
+            return await exchange(connection, request, count)
+        token = await self._tokens.current(TOKEN_SHARE * self._timeout_sec)
+        signed_in, expires_at = signed_in_with(connection)
+        if signed_in == token.secret:
+            return await exchange(connection, request, count)
+        if expires_at - time.time() < min(EXPIRES_SOON_SEC, token.life_sec / 10):  # the server may be closing it
+            await connection.disconnect(nowait=True)
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py gives it no types
+            return await exchange(connection, request, count)
+        login = Login(token.user, token.secret)
+        first, *replies = await exchange(connection, pack(login.command) + request, count + 1)
+        if isinstance(first, Exception):
+            await connection.disconnect(nowait=True)
+            raise redis_errors.AuthenticationError(str(first)) from first
+        note_signed_in(connection, token.secret, token.expires_at)
+        return replies
+
+    def _refused(self, exc: redis_errors.AuthenticationError) -> AccessDenied:
+        """What it means that the server refused who we are."""
+        if self._tokens is None:
+            return AccessDenied(f"{self.address} refused the user name or password: {said(exc)}")
+        self._tokens.refuse()
+        todo = "give it an access policy assignment there, by its object ID, and see that the cache takes Entra tokens"
+        return AccessDenied(f"{self.address} refused the Entra token of {self._tokens.identity}: {said(exc)}; {todo}")
+
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
         """A connection of the pool, for as long as one batch may take: while bytes move, and a little longer."""
@@ -128,7 +181,7 @@ class Node:
                             await connection.disconnect(nowait=True)
                         await self._pool.release(connection)
             except redis_errors.AuthenticationError as exc:
-                raise AccessDenied(f"{self.address} refused the user name or password: {said(exc)}") from exc
+                raise self._refused(exc) from exc
             except TimeoutError as exc:
                 if not limit.expired():
                     raise

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis import exceptions as redis_errors
 
@@ -17,6 +17,9 @@ from reclaim.errors import AccessDenied, ServerError, Unsuitable, said
 from reclaim.settings import Settings
 from reclaim.state.node import Node
 from reclaim.state.slots import SLOTS
+
+if TYPE_CHECKING:
+    from reclaim.state.entra import Tokens
 
 REST_SEC = 0.1  # after an answer it is not asked again for so long: an answer is not newer than what the nodes know
 
@@ -47,12 +50,13 @@ class Topology:
         replicas: the nodes that serve slots, and how many replicas of each are in service.
     """
 
-    def __init__(self, settings: Settings, timeout_sec: float) -> None:
+    def __init__(self, settings: Settings, timeout_sec: float, tokens: "Tokens | None" = None) -> None:
         """Make it, inside the event loop that uses it; nothing is asked yet."""
         self.places: list[Place | None] = [None] * SLOTS
         self.replicas: dict[Place, int] = {}
         self._settings = settings
         self._timeout_sec = timeout_sec
+        self._tokens = tokens
         self._first = Place(settings.host, settings.port)
         self._nodes: dict[Place, Node] = {}
         self._met: set[Place] = set()
@@ -108,7 +112,7 @@ class Topology:
         node = self._nodes.get(place)
         if node is None:
             there = replace(self._settings, host=place.host, port=place.port)
-            node = self._nodes[place] = Node(there, self._timeout_sec, self._tls_name(place))
+            node = self._nodes[place] = Node(there, self._timeout_sec, self._tls_name(place), self._tokens)
             node.replicas = self._wanted(place)
         return node
 

@@ -27,11 +27,6 @@ OF_CLASSIC = {
     *("PYTHON_ISOLATE_WORKER_DEPENDENCIES", "SCM_DO_BUILD_DURING_DEPLOYMENT"),
 }
 
-# Settings that infra/ makes and that the table does not have yet.
-TO_COME = {
-    "REDIS_ENTRA_CLIENT_ID": "which identity signs in, with REDIS_AUTH=entra",
-}
-
 INSTEAD = {"REDIS_URL"}  # infra/ makes REDIS_HOST and REDIS_PASSWORD
 
 
@@ -52,12 +47,7 @@ def of_plan(file: str) -> set[str]:
 
 
 def test_every_setting_is_one_of_the_table() -> None:
-    assert OURS.keys() - {row.name for row in TABLE} - TO_COME.keys() == set()
-
-
-def test_what_is_still_to_come_is_not_there_yet() -> None:
-    """Else it has come: take it from TO_COME."""
-    assert TO_COME.keys() & {row.name for row in TABLE} == set()
+    assert OURS.keys() - {row.name for row in TABLE} == set()
 
 
 def test_every_required_setting_and_every_secret_is_made() -> None:

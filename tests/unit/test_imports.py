@@ -22,7 +22,7 @@ ONLY = {
     "opencensus": {"observe.app_insights"},
     "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session", "cli.output", "cli.try_"},
     "rich": {"cli.output", "cli.progress", "cli.views"},
-    "azure": {"function_app", "http.routes", "observe.app_insights"},
+    "azure": {"state.entra", "function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
     "httpx2": {"observe.webhook"},
     "aiohttp": {"handlers.http"},

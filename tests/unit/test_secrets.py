@@ -140,7 +140,7 @@ def test_a_password_in_redis_auth_is_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(LEAST | {"REDIS_AUTH": CANARY})
 
-    assert caught.value.problems == ["REDIS_AUTH is '***'; allowed: password; anything else is not supported yet"]
+    assert caught.value.problems == ["REDIS_AUTH is '***'; allowed: password or entra"]
 
 
 def test_json_that_cannot_be_read_is_told_of_by_its_place() -> None:

@@ -44,15 +44,6 @@ def test_two_deliveries_are_enough() -> None:
     assert target.max_deliveries == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("REDIS_AUTH", "entra")])
-def test_what_is_not_there_yet_is_refused_and_not_passed_over(name: str, value: str) -> None:
-    """Nobody shall find out on Azure."""
-    (problem,) = problems(**{name: value})
-
-    assert problem.startswith(f"{name} is {value!r}")
-    assert "not supported yet" in problem
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [("REDIS_CLUSTER", "false"), ("REDIS_CLUSTER", ""), ("REDIS_AUTH", "password"), ("REDIS_AUTH", " ")],

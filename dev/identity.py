@@ -1,0 +1,104 @@
+"""A stand-in for the identity endpoint of App Service, on loopback: it gives out short-lived tokens, slowly, or none.
+
+    with IdentityEndpoint(life_sec=2) as endpoint:
+        os.environ |= endpoint.environment
+
+It answers as https://learn.microsoft.com/azure/app-service/overview-managed-identity says. Its tokens are JWTs in form;
+nobody has signed them.
+"""
+
+import base64
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from dev.server import HOST
+
+OID = "0f3c1c1e-0000-4000-8000-00000000beef"
+HEADER = "the header's secret"
+
+
+def made_token(number: int, oid: str = OID) -> str:
+    """A token with the claim that names the user."""
+    claims = base64.urlsafe_b64encode(json.dumps({"oid": oid, "number": number}).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJub25lIn0.{claims}.signature{number}"
+
+
+class IdentityEndpoint:
+    """The endpoint. Used as a context manager.
+
+    Attributes:
+        life_sec: how long a token lives, in whole seconds as the protocol has it.
+        latency_sec: how long an answer takes.
+        status: what it answers: 200 with a token; else an error.
+        given: told each token and when it expires, before the token is given.
+        requests: the query of each request.
+    """
+
+    def __init__(self, life_sec: int = 2, given: Callable[[str, float], object] = lambda *_: None) -> None:
+        self.life_sec = life_sec
+        self.latency_sec = 0.0
+        self.status = 200
+        self.given = given
+        self.requests: list[dict[str, str]] = []
+        self._numbers = itertools.count(1)
+        self._server = ThreadingHTTPServer((HOST, 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_port)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What App Service sets for its apps."""
+        return {"IDENTITY_ENDPOINT": f"http://{HOST}:{self.port}/msi/token", "IDENTITY_HEADER": HEADER}
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, query: dict[str, str], header: str | None) -> tuple[int, dict[str, Any]]:
+        self.requests.append(query)
+        time.sleep(self.latency_sec)
+        if header != HEADER:
+            return 400, {"statusCode": 400, "message": "the header is wrong"}
+        if self.status != 200:
+            return self.status, {"statusCode": self.status, "message": "no identity for you"}
+        expires_on = int(time.time()) + self.life_sec
+        token = made_token(next(self._numbers))
+        self.given(token, expires_on)
+        found = {"access_token": token, "expires_on": str(expires_on), "resource": query["resource"]}
+        return 200, found | {"token_type": "Bearer", "client_id": query.get("client_id", "")}
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+                status, body = endpoint._answer(query, self.headers["X-IDENTITY-HEADER"])
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler
