@@ -253,12 +253,13 @@ var appSettings = union(
     STREAM_CONSUMER_GROUP_NAME: groupName
     HASH_KEY: hashKey
     RECLAIM_SCHEDULE: schedule
+    REDIS_ENTRA_CLIENT_ID: identity.outputs.clientId
     APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
   },
   redisSettings,
   withEntra
-    ? { REDIS_AUTH: 'entra', REDIS_ENTRA_CLIENT_ID: identity.outputs.clientId }
+    ? { REDIS_AUTH: 'entra' }
     : { REDIS_AUTH: 'password', REDIS_PASSWORD: '${secret}redis-password)' },
   fanOut ? { FAN_OUT: 'queue' } : {},
   empty(targets) ? {} : { RECLAIM_TARGETS: '${secret}reclaim-targets)' },

@@ -114,6 +114,12 @@ class Target:
         kinds.secret(kinds.HEADERS),
         "with `HANDLER=http`: headers that each request has besides, as a JSON object",
     )
+    http_audience: str | None = setting(
+        "HTTP_AUDIENCE",
+        None,
+        kinds.TEXT,
+        "with `HANDLER=http`: the service's audience; each request then has a managed identity's token for it",
+    )
     http_body: str | None = setting(
         "HTTP_BODY",
         None,
@@ -368,7 +374,8 @@ class Settings:
         "REDIS_ENTRA_CLIENT_ID",
         None,
         kinds.TEXT,
-        "with `REDIS_AUTH=entra`: the client ID of a user-assigned identity; without it the system-assigned one",
+        "with `REDIS_AUTH=entra` or `HTTP_AUDIENCE`: the client ID of a user-assigned identity; without it the "
+        "system-assigned one is used",
     )
     tls: bool = setting(
         "REDIS_TLS", True, kinds.BOOLEAN, "whether to use TLS: 1.2 or newer, certificate and host name verified"
@@ -570,9 +577,6 @@ def _check_cluster(reader: Reader, settings: Settings) -> None:
 def _check_entra(reader: Reader, settings: Settings) -> None:
     """Who signs in with a token has no password, and lets nobody listen."""
     if settings.auth != "entra":
-        if reader.is_set(rows(Settings)["entra_client_id"]):
-            what = "REDIS_ENTRA_CLIENT_ID is set, and REDIS_AUTH is not entra"
-            reader.warnings.append(Warned(what, "set REDIS_AUTH=entra, or remove it"))
         return
     for name in ("username", "password"):
         if getattr(settings, name):
@@ -681,6 +685,9 @@ def _target(reader: Reader) -> Target:
         _check_destination(reader, given)
     if given["handler"] == "http" and not reader.is_set(rows(Target)["http_url"]):
         reader.problem(reader.name(rows(Target)["http_url"]), "missing, and HANDLER is http", "a web address")
+    if given["http_audience"] and any(name.lower() == "authorization" for name, _ in given["http_headers"] or ()):
+        name = reader.name(rows(Target)["http_headers"])
+        reader.problem(name, "with Authorization, and HTTP_AUDIENCE is set", "one of the two: both say who is calling")
     if given["handler"] not in IN_REDIS and not reader.is_set(rows(Target)["lanes"]):
         given["lanes"] = WAITING_LANES
     return Target(**given)

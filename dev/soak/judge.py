@@ -210,8 +210,9 @@ class _Account:
             return
         begun: dict[str, set[str]] = {}  # by order key: begun by a run, and not done
         away: set[str] = set()  # acknowledged by a consumer, or deleted
-        charges: Counter[str] = Counter()
+        charges = _Charges()
         for line in self._lines:
+            charges.note(line)
             if line.word == "anew":
                 begun.clear()
             elif line.word == "begin" and line.about:
@@ -222,9 +223,7 @@ class _Account:
                 open_ones.update({line.entry} - away)
             elif line.word in {"acked", "removed"}:  # perhaps after a run claimed it, and before its handler began
                 away.add(line.entry)
-            elif line.word in {"failed", "cancelled"}:
-                charges[line.entry] += 1
-            is_last = charges[line.entry] >= self._plan.max_deliveries - 1  # it is to become a dead letter
+            is_last = charges.of[line.entry] >= self._plan.max_deliveries - 1  # it is to become a dead letter
             if line.word in _OVER or line.entry in away or is_last:
                 _close(begun, line.entry)
 
@@ -249,21 +248,34 @@ def _close(begun: dict[str, set[str]], entry: str) -> None:
         ids.discard(entry)
 
 
-def _charges(lines: list[journal.Line]) -> Counter[str]:
+class _Charges:
     """How many tries of ours may have been charged: those that failed, and those during which a process was killed.
 
     An entry that a killed process had claimed is charged, whether its handler was begun, had ended, or neither.
+
+    Attributes:
+        of: by entry.
     """
-    charges: Counter[str] = Counter()
-    read: set[str] = set()
-    for line in lines:
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+        self._read: set[str] = set()
+
+    def note(self, line: journal.Line) -> None:
+        """Take in the next line of the journal."""
         if line.word == "read":
-            read.add(line.entry)
+            self._read.add(line.entry)
         elif line.word in {"failed", "cancelled"}:
-            charges[line.entry] += 1
+            self.of[line.entry] += 1
         elif line.word == "killed":
-            charges.update(read)
-    return charges
+            self.of.update(self._read)
+
+
+def _charges(lines: list[journal.Line]) -> Counter[str]:
+    charges = _Charges()
+    for line in lines:
+        charges.note(line)
+    return charges.of
 
 
 def _pairs(letter: dict[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -1,6 +1,7 @@
 """Owns the choice of a handler: what finishes an entry before it is acknowledged."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from reclaim.handlers.forward import forwarded
 from reclaim.handlers.function import FunctionHandler
@@ -15,6 +16,9 @@ from reclaim.names import name_bytes
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.moves import Moves
+
+if TYPE_CHECKING:
+    from reclaim.state.entra import Tokens
 
 
 def make(server: Server, target: Target) -> Handler:
@@ -31,7 +35,7 @@ def make(server: Server, target: Target) -> Handler:
         case "forward":
             return _forward(server, target)
         case "http":
-            return _http(target)
+            return _http(server, target)
         case name:
             return FunctionHandler(load(name), target.order_template, name, target.name)
 
@@ -52,7 +56,7 @@ def _forward(server: Server, target: Target) -> MovingHandler:
     return _moving(server, target, target.forward_stream_bytes, target.forward_maxlen, fields, fields)
 
 
-def _http(target: Target) -> HttpHandler:
+def _http(server: Server, target: Target) -> HttpHandler:
     service = Service(
         url=target.http_url or "",
         headers=target.http_headers or (),
@@ -62,7 +66,16 @@ def _http(target: Target) -> HttpHandler:
         stream=target.keys.stream,
         group=target.group_bytes,
     )
-    return HttpHandler(service, target.order_template.render)
+    return HttpHandler(service, target.order_template.render, _tokens(server, target))
+
+
+def _tokens(server: Server, target: Target) -> "Tokens | None":
+    """The tokens that the service wants (HTTP_AUDIENCE); None where it wants none."""
+    if target.http_audience is None:
+        return None
+    from reclaim.state.entra import Identity, Tokens  # noqa: PLC0415  # every cold start would pay for it
+
+    return Tokens(Identity.for_audience(target.http_audience, server.entra_client_id))
 
 
 def _moving(

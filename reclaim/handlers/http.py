@@ -5,7 +5,8 @@ The service's answer decides:
 - 2xx: the entry is done.
 - 408, 425, 429, 502, 503 and 504, no answer, or half of one: an outage. ``Retry-After`` is heeded.
 - another 5xx: the service failed on the entry, which is charged.
-- 401, 403, 405 and redirects, which are not followed: HTTP_URL or HTTP_HEADERS is wrong, so the run ends.
+- 401, 403, 405 and redirects, which are not followed: HTTP_URL or HTTP_HEADERS is wrong, so the run ends. With
+  HTTP_AUDIENCE, a 401 is first answered with another token, once.
 - another 4xx: the entry is bad. Until the service has taken one entry, the address may be what is bad: the entry is
   charged, and if nothing is taken in two runs, the circuit opens and refunds.
 """
@@ -33,12 +34,19 @@ from reclaim.trace import entry_under_way
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
+    from reclaim.state.entra import Tokens
+
 TYPE = "reclaim.entry"
+_WHO = "Authorization"
 AS_IT_IS_BYTES = 2**20  # a larger body is handed to the client in parts, so that sending it does not block the loop
 READ_BYTES = 65_536  # of an answer; a connection whose answer is longer is closed
 SHOWN_CHARS = 500  # of an answer, in the reason
 _NOT_FOR_ENTRIES = frozenset({401, 403, 405, *range(300, 400)})
 _TO_ENCODE = re.compile(r'[^\x21-\x7e]|["%]')
+
+
+class _Unknown(Exception):
+    """The service did not take our token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +114,15 @@ class HttpHandler(Handler):
         took_one: whether the service has taken an entry. Until then a 4xx may mean that the address is wrong.
     """
 
-    def __init__(self, service: Service, order_key: Callable[[Entry], bytes]) -> None:
+    def __init__(self, service: Service, order_key: Callable[[Entry], bytes], tokens: "Tokens | None" = None) -> None:
         """Make it; nothing is connected yet.
 
         Args:
             service: where entries go.
             order_key: makes the order key; MissingField: the entry is not ordered.
+            tokens: what each request says who we are with; None: nothing but the headers of the service.
         """
+        self._tokens = tokens
         body = service.body_field
         self.needs = None if body is None else Needs("HTTP_BODY", f"http: {written(body)}")
         self.resource: Resource[ClientSession] = Resource("HANDLER http", self._open)
@@ -145,6 +155,9 @@ class HttpHandler(Handler):
         """
         headers, body = self._service.request(entry)
         secret = {name for name, _ in self._service.headers}
+        if self._tokens is not None:
+            secret.add(_WHO)
+            headers[_WHO] = ""
         shown = [(name, "…" if name in secret else value) for name, value in headers.items()]
         return Preview(f"POSTed to {self._service.shown}", shown, body=body)
 
@@ -166,6 +179,8 @@ class HttpHandler(Handler):
         headers, body = self._service.request(entry)
         try:
             await self._answered(headers, body)
+        except _Unknown:
+            await self._answered(headers, body, is_again=True)
         except SSLCertVerificationError as exc:
             what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(exc)}"
             raise NotAccepted(f"{what}; see HTTP_URL, and SSL_CERT_FILE for an authority of your own") from exc
@@ -173,16 +188,23 @@ class HttpHandler(Handler):
             what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
             raise TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC") from exc
 
-    async def _answered(self, headers: Mapping[str, str], body: bytes) -> None:
+    async def _answered(self, headers: Mapping[str, str], body: bytes, *, is_again: bool = False) -> None:
         """One request.
 
         Raises:
+            _Unknown: the service did not take our token, and is to be asked again with another one.
             Exception: what the service answered is not that the entry is done; or it did not answer.
         """
         session = self.resource.value
+        if self._tokens is not None:
+            token = await self._tokens.current(self._service.timeout_sec)
+            headers = {**headers, _WHO: f"Bearer {token.secret}"}
         data = body if len(body) <= AS_IT_IS_BYTES else BytesIO(body)
         async with session.post(self._service.url, data=data, headers=headers, allow_redirects=False) as response:
             answer = await _beginning(response)
+            if response.status == 401 and self._tokens is not None and not is_again:
+                self._tokens.refuse()
+                raise _Unknown
             if not response.ok or response.status >= 300:
                 raise self._error(response.status, response.headers, answer)
 
@@ -190,7 +212,8 @@ class HttpHandler(Handler):
         said = shortened(readable(answer).strip(), SHOWN_CHARS)
         what = f"{self._service.shown} answered {status}{f': {said}' if said else ''}"
         if status in _NOT_FOR_ENTRIES:
-            return NotAccepted(f"{what}; see HTTP_URL and HTTP_HEADERS")
+            who = "HTTP_HEADERS" if self._tokens is None else f"HTTP_AUDIENCE ({self._tokens.identity})"
+            return NotAccepted(f"{what}; see HTTP_URL and {who}")
         if 400 <= status < 500 and status not in STATUSES and self.took_one:
             return RejectEntry(what)
         return Answered(what, status, headers)

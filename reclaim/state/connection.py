@@ -55,11 +55,13 @@ class Server:
     Attributes:
         cluster: the way to its nodes, where it is a cluster; else None.
         waits: whether stores may have to wait for replicas.
+        entra_client_id: of the identity whose tokens are used; None: the system-assigned one.
     """
 
     def __init__(self, settings: Settings, link: "Node | Cluster", cluster: "Cluster | None" = None) -> None:
         """Use `connect`."""
         self.address = settings.address
+        self.entra_client_id = settings.entra_client_id
         self.cluster = cluster
         self.waits = settings.cluster if isinstance(settings.store_replicas, str) else settings.store_replicas > 0
         self._link = link

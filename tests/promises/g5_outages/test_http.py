@@ -15,12 +15,26 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from dev.identity import IdentityEndpoint, made_token
 from reclaim.app import App
+from reclaim.errors import SettingsError
 from reclaim.ops import operations
 from reclaim.run.report import RunReport
-from reclaim.settings import Target
+from reclaim.settings import Settings, Target
 from tests.integration.cli.program import env_of, in_process
-from tests.support import Client, Endpoint, Held, a_target, given, held, pending_rows, settings_for, state, tweet
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    a_target,
+    env_for,
+    given,
+    held,
+    pending_rows,
+    settings_for,
+    state,
+    tweet,
+)
 
 pytestmark = pytest.mark.G5
 
@@ -326,3 +340,71 @@ async def test_entries_of_one_order_key_are_sent_one_after_another(embedded: End
     assert [one for one in sent if one in {"1-0", "3-0", "5-0"}] == ["1-0", "3-0"]
     assert [one for one in sent if one in {"2-0", "4-0", "6-0"}] == ["2-0", "4-0", "6-0"]
     assert (report.acknowledged, report.failed, report.held) == (4, 1, 1)
+
+
+@asynccontextmanager
+async def an_identity(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[IdentityEndpoint]:
+    """The platform's identity endpoint."""
+    with IdentityEndpoint(60) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        yield endpoint
+
+
+async def test_with_an_audience_each_request_has_a_token_for_it(
+    embedded: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One token for all of them, of the identity that is named."""
+    given(client, a_target(), *held(range(3)))
+    async with a_service() as service, an_identity(monkeypatch) as endpoint:
+        target = a_target(handler="http", http_url=service.url, http_audience="api://orders")
+        async with an_app(embedded, target, entra_client_id="client-7") as app:
+            (report,) = await app.reports()
+
+    assert report.acknowledged == 3
+    assert {headers["Authorization"] for headers, _ in service.got} == {f"Bearer {made_token(1)}"}
+    assert [(one["resource"], one["client_id"]) for one in endpoint.requests] == [("api://orders", "client-7")]
+
+
+async def test_a_token_that_the_service_does_not_take_is_asked_for_anew_once(
+    embedded: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the run fails, and says who we are; nothing is charged."""
+    given(client, a_target(), *held(range(1)))
+    async with a_service() as service, an_identity(monkeypatch) as endpoint:
+        wanted = f"Bearer {made_token(2)}"
+        service.answer = lambda request: web.Response(status=204 if request.headers["Authorization"] == wanted else 401)
+        (taken,) = await runs(embedded, service, http_audience="api://orders")
+        given(client, a_target(), *held(range(1)))
+        (refused,) = await runs(embedded, service, http_audience="api://orders")
+
+    assert (taken.acknowledged, refused.outcome.value) == (1, "failed")
+    assert "see HTTP_URL and HTTP_AUDIENCE (the system-assigned identity, api://orders/.default" in refused.reason
+    assert "eyJ" not in refused.reason
+    assert len(endpoint.requests) == 4
+    ((_, deliveries),) = [(row[1], row[3]) for row in pending_rows(client, a_target())]
+    assert deliveries == 1
+
+
+async def test_without_a_token_nothing_is_sent_and_nothing_charged(
+    embedded: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The identity endpoint is down: that is an outage."""
+    given(client, a_target(), *held(range(2)))
+    async with a_service() as service, an_identity(monkeypatch) as endpoint:
+        endpoint.status = 500
+        (report,) = await runs(embedded, service, http_audience="api://orders")
+
+    assert (service.got, report.retried, report.failed) == ([], 2, 0)
+    assert {row[3] for row in pending_rows(client, a_target())} == {1}
+
+
+def test_an_audience_beside_an_authorization_header_is_refused(embedded: Endpoint) -> None:
+    """Both say who is calling."""
+    env = env_for(embedded, HANDLER="http", HTTP_URL="http://127.0.0.1/", HTTP_AUDIENCE="api://orders")
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(env | {"HTTP_HEADERS": '{"authorization": "Basic c2VjcmV0"}'})
+
+    (problem,) = caught.value.problems
+    assert problem.startswith("HTTP_HEADERS is with Authorization, and HTTP_AUDIENCE is set")
+    assert "c2VjcmV0" not in problem
