@@ -10,7 +10,7 @@ AZURITE := dev/azurite/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check check-page kql-parser azurite format bench bench-smoke soak clean
+.PHONY: help run serve test check check-page kql-parser azurite format bench bench-smoke sbom soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: .venv ## measure it all in some thirteen minutes, and write docs/benchmar
 
 bench-smoke: .venv ## the same with little of everything: see that it works
 	@$(BIN)/python -m bench --quick
+
+sbom: .venv ## what is deployed: build/sbom.json (CycloneDX) and docs/licences.md
+	@$(BIN)/python -m dev.materials
 
 soak: .venv ## half an hour of random worlds with the faults of production: every entry is accounted for
 	@$(BIN)/python -m dev.soak
