@@ -173,7 +173,7 @@ async def _look(bed: Bed, megabytes: int) -> tuple[float, str]:
     await _park(bed, megabytes)
     bed.send([("SLOWLOG", "RESET")])
     async with _connected(bed.server.port) as server:
-        letters = await DeadLetters(server, TARGET).list()
+        letters = [letter async for some in DeadLetters(server, TARGET).walk() for letter in some]
     if len(letters) != COUNT:
         raise CheckFailed(f"{len(letters)} dead letters were listed")
     return _noted(bed)

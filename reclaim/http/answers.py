@@ -4,8 +4,9 @@ Each function has the name of its operation in the OpenAPI document.
 """
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -15,15 +16,38 @@ from reclaim import visible
 from reclaim.app import App
 from reclaim.errors import AccessDenied
 from reclaim.http.document import document
-from reclaim.http.requests import CircuitChange, Discard, LatestFirst, Nothing, OldestFirst, Replay, Run
-from reclaim.ops import operations
+from reclaim.http.requests import (
+    CircuitChange,
+    Discard,
+    Filter,
+    LatestFirst,
+    Letters,
+    Nothing,
+    Replay,
+    Run,
+    SomeLetters,
+)
+from reclaim.ops import operations, saved
+from reclaim.ops.results import Letters as LettersFound
 from reclaim.run.report import Outcome
+from reclaim.state.letter_filter import LetterFilter
+from reclaim.times import said_moment
 from reclaim.trace import current_operation
 from reclaim.verdicts import is_transient
 
 PREVIEW_CHARS = 1000
+DISCARD_SEC = 60.0  # one answer removes as much as it can in this time
 
 Answer = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An answer that is not JSON, but a part of a file."""
+
+    content: str
+    mimetype: str
+    headers: Mapping[str, str]
 
 
 async def get_status(app: App, _: Nothing) -> Answer:
@@ -55,11 +79,56 @@ def _is_of_redis(error: Exception) -> bool:
     return isinstance(error, AccessDenied) or is_transient(error)
 
 
-async def list_dead_letters(app: App, asked: OldestFirst) -> Answer:
-    page = await operations.list_dead_letters(app, _text(asked.target), limit=asked.limit, after=_id(asked.after))
+async def list_dead_letters(app: App, asked: Letters) -> Answer | File:
+    page = await operations.list_dead_letters(
+        app,
+        _text(asked.target),
+        wanted=_filter(asked),
+        newest_first=asked.order == "newest",
+        limit=asked.limit,
+        after=_id(asked.after),
+    )
+    if asked.format != "json":
+        return _file(page, asked.format, is_first=isinstance(asked.after, UnsetType))
     preview = partial(visible.for_a_page, most_chars=PREVIEW_CHARS)
     letters = [letter.to_dict(preview) for letter in page.letters]
-    return {"target": page.target, "count": page.count, "dead_letters": letters, "next": page.next, "last": page.last}
+    about = {"target": page.target, "count": page.count, "looked": page.looked, "next": page.next, "last": page.last}
+    return {**about, "dead_letters": letters}
+
+
+def _file(page: LettersFound, form: str, *, is_first: bool) -> File:
+    """A page of a file. What a newer release has written is not in it: nobody knows here what all of it means."""
+    known = [letter for letter in page.letters if not letter.is_foreign]
+    headers = {"X-Reclaim-Looked": str(page.looked), "X-Reclaim-Left-Out": str(len(page.letters) - len(known))}
+    if page.next is not None:
+        headers["X-Reclaim-Next"] = page.next
+    if form == "csv":
+        return File(saved.csv_of(known, header=is_first), "text/csv", headers)
+    return File("".join(f"{saved.line_of(letter)}\n" for letter in known), "application/x-ndjson", headers)
+
+
+async def group_dead_letters(app: App, asked: SomeLetters) -> Answer:
+    newest_first = asked.order == "newest"
+    return asdict(
+        await operations.group_dead_letters(
+            app, _text(asked.target), wanted=_filter(asked), newest_first=newest_first, after=_id(asked.after)
+        )
+    )
+
+
+def _filter(asked: Filter) -> LetterFilter:
+    now_ms = time.time_ns() // 1_000_000
+    since, until, entry_ids = _text(asked.since), _text(asked.until), _text(asked.entry_id)
+    return LetterFilter(
+        reason=_text(asked.reason),
+        error=_text(asked.error),
+        error_group=_text(asked.error_group),
+        consumer=_text(asked.consumer),
+        since_ms=None if since is None else said_moment(since, now_ms),
+        until_ms=None if until is None else said_moment(until, now_ms),
+        text=_text(asked.text),
+        entry_ids=None if entry_ids is None else frozenset(entry_ids.encode().split(b",")),
+    )
 
 
 async def replay_dead_letters(app: App, asked: Replay) -> Answer:
@@ -67,6 +136,7 @@ async def replay_dead_letters(app: App, asked: Replay) -> Answer:
         app,
         None if asked.ids == "all" else [one.encode() for one in asked.ids],
         _text(asked.target),
+        wanted=_filter(asked),
         upto=_id(asked.upto),
         limit=None if isinstance(asked.limit, UnsetType) else asked.limit,
         per_second=None if isinstance(asked.rate, UnsetType) else asked.rate,
@@ -79,7 +149,16 @@ async def replay_dead_letters(app: App, asked: Replay) -> Answer:
 
 async def discard_dead_letters(app: App, asked: Discard) -> Answer:
     ids = None if asked.ids == "all" else [one.encode() for one in asked.ids.split(",")]
-    return asdict(await operations.discard_dead_letters(app, ids, _text(asked.target), upto=_id(asked.upto)))
+    return asdict(
+        await operations.discard_dead_letters(
+            app,
+            ids,
+            _text(asked.target),
+            wanted=_filter(asked),
+            upto=_id(asked.upto),
+            budget_sec=DISCARD_SEC,
+        )
+    )
 
 
 async def list_lost(app: App, asked: LatestFirst) -> Answer:

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from reclaim import visible
 from reclaim.errors import BadRequest, shown
 from reclaim.ops.operations import MAX_REASON_CHARS, MAX_WHO_CHARS
+from reclaim.times import MOMENT, MOMENT_ALLOWED
 
 _ID = "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})"
 _SOME_IDS = "all, or a list of 1 to 1000 different IDs"
@@ -53,15 +54,57 @@ class LatestFirst(Query, frozen=True):
     before: Id | UnsetType = UNSET
 
 
-class OldestFirst(Query, frozen=True):
-    """Which page of a list that begins with the oldest."""
+Words = Annotated[str, Meta(min_length=1, max_length=500, description="1 to 500 characters")]
+When = Annotated[str, Meta(pattern=f"^{MOMENT}{_END}", description=MOMENT_ALLOWED)]
+
+
+class Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What dead letters must be like; they must fit all that is said."""
+
+    reason: Annotated[Words, Meta(description="1 to 500 characters: why it became a dead letter")] | UnsetType = UNSET
+    error: Annotated[Words, Meta(description="1 to 500 characters: a part of its error")] | UnsetType = UNSET
+    error_group: (
+        Annotated[Words, Meta(description="1 to 500 characters: an error_group, as /dead-letters/groups names it")]
+        | UnsetType
+    ) = UNSET
+    consumer: Annotated[Words, Meta(description="1 to 500 characters: who had the entry")] | UnsetType = UNSET
+    since: When | UnsetType = UNSET
+    until: When | UnsetType = UNSET
+    text: Annotated[Words, Meta(description="1 to 500 characters: a part of a value in its body")] | UnsetType = UNSET
+    entry_id: (
+        Annotated[
+            str,
+            Meta(
+                pattern=f"^{_ID}(,{_ID}){{0,99}}{_END}",
+                description="1 to 100 IDs of entries with commas between, as in 1700000000000-0,1700000000000-1",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class SomeLetters(Filter, Query, frozen=True, kw_only=True):
+    """Which dead letters to look at, and where to go on."""
 
     target: Target | UnsetType = UNSET
-    limit: Limit = 50
+    order: Annotated[Literal["oldest", "newest"], Meta(description="oldest or newest: which come first")] = "oldest"
     after: Id | UnsetType = UNSET
 
 
-class Discard(Query, frozen=True):
+class Letters(SomeLetters, frozen=True, kw_only=True):
+    """Which dead letters to list, and how."""
+
+    limit: Limit = 50
+    format: Annotated[
+        Literal["json", "jsonl", "csv"],
+        Meta(
+            description="json; or jsonl or csv, for a file: there bodies are whole, and the page's X-Reclaim-Next says"
+            " where to go on"
+        ),
+    ] = "json"
+
+
+class Discard(Filter, Query, frozen=True, kw_only=True):
     """Which dead letters to remove."""
 
     ids: Annotated[
@@ -100,7 +143,7 @@ class Run(Body, frozen=True):
     who: Who = "somebody with a function key"
 
 
-class Replay(Body, frozen=True):
+class Replay(Filter, Body, frozen=True, kw_only=True):
     """Which dead letters to handle once more, and how."""
 
     ids: Annotated[
@@ -165,7 +208,8 @@ REQUESTS: dict[str, type[Query] | type[Body]] = {
     "get_status": Nothing,
     "list_runs": LatestFirst,
     "run_now": Run,
-    "list_dead_letters": OldestFirst,
+    "list_dead_letters": Letters,
+    "group_dead_letters": SomeLetters,
     "replay_dead_letters": Replay,
     "discard_dead_letters": Discard,
     "list_lost": LatestFirst,

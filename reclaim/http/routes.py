@@ -31,6 +31,7 @@ ROUTES = {
     "list_runs": ("GET", "/runs"),
     "run_now": ("POST", "/runs"),
     "list_dead_letters": ("GET", "/dead-letters"),
+    "group_dead_letters": ("GET", "/dead-letters/groups"),
     "replay_dead_letters": ("POST", "/dead-letters/replay"),
     "discard_dead_letters": ("DELETE", "/dead-letters"),
     "list_lost": ("GET", "/lost"),
@@ -65,7 +66,10 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
     try:
         asked = reading.read(operation_id, req.params, req.get_body())
         acting = partial(act, app_of_loop(), asked)
-        return _json(200, await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting()))
+        found = await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting())
+        if isinstance(found, answers.File):
+            return func.HttpResponse(found.content, headers=_kept(found.headers), mimetype=found.mimetype)
+        return _json(200, found)
     # Every error gets an answer. A cancellation too: if one leaves this function, the host's invocation hangs.
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # see above
         problem = problems.problem_of(exc)
@@ -79,8 +83,14 @@ async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
 
 
 def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    kept = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
-    return func.HttpResponse(json.dumps(body), status_code=status, headers=kept, mimetype="application/json")
+    return func.HttpResponse(
+        json.dumps(body), status_code=status, headers=_kept(headers or {}), mimetype="application/json"
+    )
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """These headers, and those of every answer that holds data."""
+    return {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers}
 
 
 @blueprint.function_name("dashboard")

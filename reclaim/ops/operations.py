@@ -6,9 +6,10 @@ raise `UnknownTarget`, and `ServerError` or `redis.exceptions.RedisError` if it 
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reclaim import visible
 from reclaim.app import App, Unit
@@ -19,23 +20,27 @@ from reclaim.ops.results import (
     CircuitChanged,
     CircuitOf,
     Discarded,
+    LetterGroups,
     Letters,
     Lost,
     Replayed,
     Runs,
     ServerStatus,
 )
+from reclaim.ops.searching import count_groups, search
 from reclaim.ops.status import status
 from reclaim.run.replay import ReplayReport
 from reclaim.run.report import RunReport
 from reclaim.state.circuit import State
-from reclaim.state.dead_letters import DeadLetter, DeadLetters
+from reclaim.state.letter_filter import EVERY_LETTER, LetterFilter, chosen_ids
 from reclaim.state.lost import LOST_MAXLEN, LostEntries
+from reclaim.times import Deadline
 from reclaim.trace import Operation
 
+if TYPE_CHECKING:
+    from reclaim.state.dead_letters import DeadLetter
+
 MAX_REASON_CHARS, MAX_WHO_CHARS = 500, 100
-LETTERS_AT_ONCE = 10  # so few, because dead letters may be large
-PAGE_BYTES = 2**20  # a page of dead letters ends early if its bodies have more bytes than this
 RUNS_AT_ONCE = 100
 
 # --- which target ----------------------------------------------------------------------------------------------------
@@ -139,43 +144,58 @@ async def run_now(
 
 
 async def list_dead_letters(
-    app: App, target: str | None = None, *, limit: int = 50, after: bytes | None = None
+    app: App,
+    target: str | None = None,
+    *,
+    wanted: LetterFilter = EVERY_LETTER,
+    newest_first: bool = False,
+    limit: int = 50,
+    after: bytes | None = None,
 ) -> Letters:
-    """A page of at most `limit` dead letters, from the one after `after`; fewer if they are large."""
+    """At most `limit` dead letters that fit, from the one after `after`; fewer where one answer can look at no more."""
     unit = the_unit(app, target)
     count, last = await unit.dead_letters.count(), await unit.dead_letters.last()
-    letters, after = await _page(unit.dead_letters, after, limit)
-    return Letters(unit.target.name, count, letters, _text(after), _text(last))
-
-
-async def _page(letters: DeadLetters, after: bytes | None, limit: int) -> tuple[list[DeadLetter], bytes | None]:
-    """At most `limit` dead letters, and the ID after which to go on (None: at the end)."""
-    found: list[DeadLetter] = []
-    size = 0
-    while len(found) < limit:
-        wanted = min(LETTERS_AT_ONCE, limit - len(found))
-        some = await letters.list(after, wanted)
-        for letter in some:
-            found.append(letter)
-            size += sum(map(len, letter.entry.fields))
-            if size > PAGE_BYTES:
-                return found, letter.id
-        if len(some) < wanted:
-            return found, None
-        after = some[-1].id
-    return found, after
+    found = await search(unit.dead_letters, wanted, newest_first=newest_first, after=after, limit=limit)
+    return Letters(unit.target.name, count, found.letters, found.looked, _text(found.next), _text(last))
 
 
 async def list_many_dead_letters(
-    app: App, target: str | None = None, *, limit: int = 50, after: bytes | None = None
+    app: App,
+    target: str | None = None,
+    *,
+    wanted: LetterFilter = EVERY_LETTER,
+    newest_first: bool = False,
+    limit: int = 50,
+    after: bytes | None = None,
 ) -> Letters:
     """List `limit` dead letters, from as many pages as that takes. `next` is None only if the list ends before."""
-    page = await list_dead_letters(app, target, limit=limit, after=after)
-    letters = list(page.letters)
-    while page.next is not None and len(letters) < limit:
-        page = await list_dead_letters(app, target, limit=limit - len(letters), after=page.next.encode())
+    letters: list[DeadLetter] = []
+    looked = 0
+    while True:
+        page = await list_dead_letters(
+            app, target, wanted=wanted, newest_first=newest_first, limit=limit - len(letters), after=after
+        )
         letters += page.letters
-    return replace(page, letters=letters)
+        looked += page.looked
+        if page.next is None or len(letters) >= limit:
+            return replace(page, letters=letters, looked=looked)
+        after = page.next.encode()
+
+
+async def group_dead_letters(
+    app: App,
+    target: str | None = None,
+    *,
+    wanted: LetterFilter = EVERY_LETTER,
+    newest_first: bool = False,
+    after: bytes | None = None,
+) -> LetterGroups:
+    """The groups among the dead letters from the one after `after`, as far as one answer can look."""
+    unit = the_unit(app, target)
+    count, last = await unit.dead_letters.count(), await unit.dead_letters.last()
+    found = await count_groups(unit.dead_letters, wanted, newest_first=newest_first, after=after)
+    groups = (found.groups, found.others)
+    return LetterGroups(unit.target.name, count, found.looked, found.matched, *groups, _text(found.next), _text(last))
 
 
 async def show_dead_letters(app: App, ids: Sequence[bytes], target: str | None = None) -> Chosen:
@@ -202,6 +222,7 @@ async def replay_dead_letters(
     ids: Sequence[bytes] | None,
     target: str | None = None,
     *,
+    wanted: LetterFilter = EVERY_LETTER,
     upto: bytes | None = None,
     limit: int | None = None,
     per_second: float | None = None,
@@ -221,6 +242,7 @@ async def replay_dead_letters(
         await _check_circuit(unit)
     report = await unit.replay().run(
         ids,
+        wanted=wanted,
         upto=upto,
         limit=limit,
         per_second=per_second,
@@ -239,12 +261,33 @@ async def _check_circuit(unit: Unit) -> None:
 
 
 async def discard_dead_letters(
-    app: App, ids: Iterable[bytes] | None, target: str | None = None, *, upto: bytes | None = None
+    app: App,
+    ids: Iterable[bytes] | None,
+    target: str | None = None,
+    *,
+    wanted: LetterFilter = EVERY_LETTER,
+    upto: bytes | None = None,
+    budget_sec: float = math.inf,
 ) -> Discarded:
-    """Remove the dead letters with these IDs for good. If `ids` is None: all of them, or all up to the ID `upto`."""
+    """Remove the dead letters with these IDs that fit, for good. If `ids` is None: all that fit, up to the ID `upto`.
+
+    It begins nothing more after `budget_sec`.
+    """
     unit = the_unit(app, target)
     letters = unit.dead_letters
-    discarded = await (letters.discard_all(upto) if ids is None else letters.discard([*ids]))
+    if ids is not None:
+        named = [*ids]
+        if wanted != EVERY_LETTER:
+            there = await letters.show(named)
+            named = [letter.id for letter in there if letter is not None and wanted.fits(letter)]
+        return Discarded(unit.target.name, await letters.discard(named))
+    if wanted == EVERY_LETTER:
+        return Discarded(unit.target.name, await letters.discard_all(upto))
+    deadline, discarded = Deadline(budget_sec, time.monotonic), 0
+    async for some in chosen_ids(letters, wanted, upto):
+        if deadline.passed():
+            return Discarded(unit.target.name, discarded, done=False)
+        discarded += await letters.discard([letter_id for letter_id, _ in some])
     return Discarded(unit.target.name, discarded)
 
 

@@ -51,17 +51,64 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """Dead letters of a target, the oldest first.
+    """Dead letters of a target.
 
     Attributes:
         count: how many dead letters the target has.
-        next: the ID of the page's last dead letter; ask for the page `after` it to go on. None at the end.
+        looked: at how many of them this answer has looked; all it has found are here.
+        next: the ID of the dead letter looked at last; ask for the page `after` it to go on. None at the end.
         last: the ID of the target's newest dead letter; None if there are none.
     """
 
     target: str
     count: int
     letters: Sequence[DeadLetter]
+    looked: int
+    next: str | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LetterGroup:
+    """Dead letters that have failed in the same way.
+
+    Attributes:
+        reason: why they became dead letters.
+        error_group: their error, without what differs from entry to entry.
+        count: how many there are among those looked at.
+        first: when the earliest of them came to the list; ISO 8601, UTC.
+        last: when the latest did.
+        example: the ID of one of them.
+    """
+
+    reason: str
+    error_group: str
+    count: int
+    first: str
+    last: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetterGroups:
+    """The groups among the dead letters that an answer has looked at, the largest first.
+
+    Attributes:
+        count: how many dead letters the target has.
+        looked: at how many of them this answer has looked.
+        matched: how many of those fit what was asked for.
+        groups: at most `GROUPS_SHOWN` of them.
+        others: how many dead letters are in smaller groups.
+        next: the ID of the dead letter looked at last; ask for what comes `after` it to go on. None at the end.
+        last: the ID of the target's newest dead letter; None if there are none.
+    """
+
+    target: str
+    count: int
+    looked: int
+    matched: int
+    groups: Sequence[LetterGroup]
+    others: int
     next: str | None
     last: str | None
 
@@ -86,10 +133,15 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """How many dead letters of a target were removed."""
+    """How many dead letters of a target were removed.
+
+    Attributes:
+        done: whether all that were meant were looked for; False if the time was up before.
+    """
 
     target: str
     discarded: int
+    done: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ says the version where it is not 1.
 
 import base64
 import binascii
+import csv
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reclaim.entry import Entry, check_id
@@ -44,6 +46,33 @@ def line_of(letter: DeadLetter) -> str:
         "fields": [{"name": name, "value": value} for name, value in pairs],
     }
     return json.dumps(made)
+
+
+CSV_COLUMNS = ("id", "entry_id", "at", "reason", "error", "consumer", "deliveries", "fields")
+
+
+def csv_of(letters: Iterable[DeadLetter], *, header: bool = True) -> str:
+    """Dead letters as lines of CSV, for a person's spreadsheet: it cannot be read back, JSON Lines can.
+
+    A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out)
+    if header:
+        writer.writerow(CSV_COLUMNS)
+    for letter in letters:
+        parts = list(map(part_of, letter.entry.fields))
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        fields = json.dumps([{"name": name, "value": value} for name, value in pairs])
+        words = (letter.at, letter.reason, letter.error, written(letter.entry.consumer))
+        writer.writerow(
+            [letter.id.decode(), letter.entry.id.decode(), *map(_cell, words), letter.entry.deliveries, fields]
+        )
+    return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def letter_of(line: str | bytes, where: str) -> DeadLetter:

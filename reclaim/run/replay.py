@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from reclaim.entry import Entry, id_number
+from reclaim.entry import Entry, id_after, id_number
 from reclaim.errors import LeaseHeld, MissingField, OutOfTime, describe
 from reclaim.handlers.outcomes import Handler, Keyed
 from reclaim.reasons import Reasons
@@ -34,7 +34,7 @@ from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.dead_letters import DeadLetter, DeadLetters
 from reclaim.state.lease import Lease
-from reclaim.state.page_size import PageSize
+from reclaim.state.letter_filter import EVERY_LETTER, LetterFilter, chosen_ids
 from reclaim.state.seen import SeenGroup
 from reclaim.times import Deadline
 from reclaim.tracebacks import last_frames
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("reclaim")
 
 PAGE = 100
-FIRST = 1  # nothing is known of their weight
-PATIENCE_MS = 10_000
 WAIT_FOR_LEASE_SEC = 0.5
 OF_NEWER_RELEASE = "written by a newer release of reclaim"
 
@@ -114,6 +112,7 @@ class Replay:
         self,
         ids: Sequence[bytes] | None = None,
         *,
+        wanted: LetterFilter = EVERY_LETTER,
         upto: bytes | None = None,
         limit: int | None = None,
         per_second: float | None = None,
@@ -125,6 +124,7 @@ class Replay:
 
         Args:
             ids: of dead letters; None for all.
+            wanted: of these, only those that fit.
             upto: of all, only those up to the one with this ID: what fails gets a new ID, and is not among them again.
             limit: replay at most so many.
             per_second: replay at most so many each second.
@@ -142,7 +142,7 @@ class Replay:
         if per_second is not None and not 0 < per_second < math.inf:
             raise ValueError(f"per_second is {per_second!r}; allowed: a number above 0")
         deadline = Deadline(budget_sec, self._clock)
-        chosen, missing = await self._choose(ids, upto, limit)
+        chosen, missing = await self._choose(ids, wanted, upto, limit)
         report = ReplayReport(chosen=len(chosen), missing=missing)
         if dry_run or not chosen:
             return report
@@ -154,13 +154,13 @@ class Replay:
             return await self._replay(chosen, report, held, lease, deadline, per_second, progress)
 
     async def _choose(
-        self, ids: Sequence[bytes] | None, upto: bytes | None, limit: int | None
+        self, ids: Sequence[bytes] | None, wanted: LetterFilter, upto: bytes | None, limit: int | None
     ) -> tuple[list[bytes], int]:
         """The IDs of the dead letters to replay, by entry ID, and how many of those asked for are not there."""
         missing = 0
         places: list[tuple[int, bytes]] = []
         if ids is None:
-            async for some in self._letters.ids(upto):
+            async for some in chosen_ids(self._letters, wanted, upto):
                 places += ((id_number(entry_id), letter_id) for letter_id, entry_id in some)
         bodies, named = self._letters.bodies(), deque(dict.fromkeys(ids or ()))
         while named:
@@ -168,7 +168,7 @@ class Replay:
             _first(named, len(letters))
             there = [letter for letter in letters if letter is not None]
             missing += len(letters) - len(there)
-            places += ((id_number(letter.entry.id), letter.id) for letter in there)
+            places += ((id_number(letter.entry.id), letter.id) for letter in there if wanted.fits(letter))
         return [letter_id for _, letter_id in sorted(places)[:limit]], missing
 
     async def _held_after(self, last: bytes) -> HeldKeys:
@@ -177,13 +177,13 @@ class Replay:
         One that failed in a replay of those up to the same place is among them.
         """
         held = HeldKeys()
-        page_size = PageSize(PAGE, FIRST, PATIENCE_MS)
-        while some := await self._letters.list(last, page_size.count):
+        first = id_after(last)
+        if first is None:
+            return held
+        async for some in self._letters.walk(first):
             for letter in some:
                 with suppress(MissingField):
                     held.hold(self._handler.order_key(letter.entry), letter.entry)
-            page_size.learn(len(some), sum(len(value) for one in some for value in one.entry.fields) / len(some), 0)
-            last = some[-1].id
         return held
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from redis.exceptions import ResponseError
 
 from reclaim.bounded import cut, cut_bytes, cut_start
-from reclaim.entry import Entry, check_id, id_after, readable
+from reclaim.entry import Entry, check_id, id_after, id_before, readable
 from reclaim.errors import AccessDenied, DeadLettersFull
 from reclaim.names import written
 from reclaim.retry import Retries
@@ -34,8 +34,8 @@ MAX_NAME_BYTES = 800  # of the consumer that had the entry
 MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
 # What one script or command may look at, so that it blocks the server for a few milliseconds at most.
 IDS_AT_ONCE = 500
+LETTERS_AT_ONCE = 200  # with their bodies: 2 ms
 BYTES_AT_ONCE = 2**18
-LIGHT_AT_ONCE = 8  # dead letters, where those before were light: even if they come to 1 MB each
 PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connection breaks
 
 _PARK = script("park", prelude="keep_prelude")
@@ -44,6 +44,7 @@ _PARK_WIDE = script("park_wide", prelude="keep_prelude")
 _PARK_WIDE_AND_DELETE = script("park_wide", prelude="delete_prelude")
 _AMEND = script("amend")
 _IDS = script("dead_letter_ids")
+_LETTERS = script("letters")
 _DISCARD = script("discard")
 
 
@@ -248,19 +249,39 @@ class DeadLetters:
         found = await self._call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
         return found[0][0] if found else None
 
-    async def list(self, after: bytes | None = None, count: int = 50) -> Sequence[DeadLetter]:
-        """At most `count` dead letters, the oldest first, from the one after the ID given."""
-        start = b"-" if after is None else id_after(after)
-        letters: list[DeadLetter] = []
-        at_once = 1
-        while start is not None and len(letters) < count:
-            found = await self._call("XRANGE", self._keys.dead, start, "+", "COUNT", min(at_once, count - len(letters)))
-            if not found:
-                break
-            letters += (DeadLetter.read(letter_id, flat) for letter_id, flat in found)
-            start = id_after(letters[-1].id)
-            at_once = LIGHT_AT_ONCE if max(sum(map(len, flat)) for _, flat in found) < BYTES_AT_ONCE else 1
-        return letters
+    async def walk(
+        self, first: bytes = b"-", last: bytes = b"+", *, newest_first: bool = False, at_once: int = LETTERS_AT_ONCE
+    ) -> AsyncIterator[Sequence[DeadLetter]]:
+        """The dead letters from the ID `first` to the ID `last`, a few at a time: as many as one script may look at.
+
+        Args:
+            first: the smallest ID.
+            last: the greatest ID.
+            newest_first: begin with the greatest ID.
+            at_once: at most so many at a time.
+        """
+        start, end, command, step = (
+            (last, first, "XREVRANGE", id_before) if newest_first else (first, last, "XRANGE", id_after)
+        )
+        at_once = min(at_once, LETTERS_AT_ONCE)
+        at: bytes | None = start
+        is_end = 0
+        while at is not None and not is_end:
+            dead = self._keys.dead
+            found, is_end = await self._call("EVAL", _LETTERS, 1, dead, at, end, command, at_once, BYTES_AT_ONCE)
+            letters = [DeadLetter.read(letter_id, flat) for letter_id, flat in found]
+            if letters:
+                yield letters
+                at = step(letters[-1].id)
+
+    async def with_entries(self, entry_ids: Collection[bytes]) -> Mapping[bytes, Sequence[bytes]]:
+        """The IDs of all dead letters of these entries, by the entry's ID; the oldest first. No body is read."""
+        found: dict[bytes, list[bytes]] = {}
+        async for some in self.ids():
+            for letter_id, entry_id in some:
+                if entry_id in entry_ids:
+                    found.setdefault(entry_id, []).append(letter_id)
+        return found
 
     async def show(self, ids: Sequence[bytes]) -> Sequence[DeadLetter | None]:
         """The dead letters with these IDs; None in the place of one that is not there.

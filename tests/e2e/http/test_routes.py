@@ -1,6 +1,7 @@
 """Each route of the operations API, over real HTTP: a state is given, one request, the answer and the state after."""
 
 import base64
+import csv
 import re
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from dev.server import Server
 from reclaim.http.document import document
+from reclaim.ops.saved import letter_of
 from reclaim.run.report import Outcome
 from tests.e2e.http.apps import KEY, OTHER, ROOT, TARGET, App
 from tests.e2e.http.letters import dead, lose
@@ -82,6 +84,7 @@ ROUTES = [
     ("POST", "runs", {"json": {}}),
     ("GET", "lost", {}),
     ("GET", "dead-letters", {}),
+    ("GET", "dead-letters/groups", {}),
     ("POST", "dead-letters/replay", {"json": {"ids": "all"}}),
     ("DELETE", "dead-letters", {"params": {"ids": "all"}}),
     ("POST", "circuit", {"json": {"action": "open", "reason": "a test"}}),
@@ -385,6 +388,67 @@ def test_a_replay_that_a_run_keeps_out_says_so(app: App, client: Client) -> None
     assert app.get("status")["targets"][0]["dead_letters"] == 1
 
 
+def other_kind(client: Client, number: int, error: bytes) -> str:
+    """A dead letter of another kind than those that `dead` makes."""
+    about = [b"id", b"%d-0" % number, b"reason", b"failed", b"error", error, b"consumer", b"other", b"deliveries", b"5"]
+    body = [b"at", b"2026-01-02T03:04:05.678+00:00", b"field:text", b"=1+\xff"]
+    return client.execute_command("XADD", TARGET.keys.dead, "*", *about, *body).decode()
+
+
+def test_dead_letters_are_found_by_what_they_are_like(app: App, client: Client) -> None:
+    """Each filter, the newest first; groups of them; and a replay and a discard of all that fit."""
+    ids = dead(client, tweet(1), tweet(2, text=b"Hello THERE"))
+    other = other_kind(client, 77, b"ValueError: no stock (order 3)")
+
+    def found(**like: str) -> list[str]:
+        page = app.get("dead-letters", order="newest", **like)
+        assert (page["looked"], page["count"], page["next"]) == (3, 3, None)
+        return [letter["id"] for letter in page["dead_letters"]]
+
+    assert found() == [other, ids[1], ids[0]]
+    assert found(reason="bad_entry") == [ids[1], ids[0]]
+    assert found(error="NO STOCK") == [other]
+    assert found(error_group="ValueError: no stock (order #)") == [other]
+    assert found(consumer="worker", text="there") == [ids[1]]
+    assert found(entry_id="77-0,1-0") == [other, ids[0]]
+    assert found(since="1h") == [other, ids[1], ids[0]]
+    assert app.get("dead-letters", until="1h")["dead_letters"] == []
+    assert app.get("dead-letters", since="2999-01-01T00:00:00+01:00")["looked"] == 0
+    groups = app.get("dead-letters/groups", order="newest")
+    assert [(one["reason"], one["error_group"], one["count"], one["example"]) for one in groups["groups"]] == [
+        ("bad_entry", "it is bad", 2, ids[1]),
+        ("failed", "ValueError: no stock (order #)", 1, other),
+    ]
+    assert (groups["matched"], groups["looked"], groups["others"], groups["last"]) == (3, 3, 0, other)
+    assert app.post("dead-letters/replay", ids="all", error="stock", dry_run=True)["chosen"] == 1
+    assert app.delete("dead-letters", ids="all", reason="bad_entry") == {"target": NAME, "discarded": 2, "done": True}
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [other]
+
+
+def test_dead_letters_can_be_had_as_parts_of_a_file(app: App, client: Client) -> None:
+    """JSON Lines with every byte, and CSV for a spreadsheet, which must take nothing for a formula."""
+    dead(client, tweet(1))
+    other = other_kind(client, 77, b"=HYPERLINK()")
+    client.execute_command("XADD", TARGET.keys.dead, "*", "format", "99", "id", "5-0")
+
+    first = app.ask("GET", "dead-letters", params={"format": "jsonl", "limit": 2})
+    then = app.ask("GET", "dead-letters", params={"format": "jsonl", "after": first.headers["x-reclaim-next"]})
+    table = app.ask("GET", "dead-letters", params={"format": "csv"})
+
+    assert first.headers["content-type"].partition(";")[0] == "application/x-ndjson"
+    read = [letter_of(line, "a line") for line in first.text.splitlines()]
+    assert [(letter.entry.id, list(letter.entry.fields)) for letter in read] == [
+        (b"1-0", tweet(1)),
+        (b"77-0", [b"text", b"=1+\xff"]),
+    ]
+    assert first.headers["x-reclaim-next"] == other
+    assert (then.text, then.headers["x-reclaim-left-out"], "x-reclaim-next" in then.headers) == ("", "1", False)
+    assert table.headers["content-type"].partition(";")[0] == "text/csv"
+    rows = list(csv.reader(table.text.splitlines()))
+    assert [row[1] for row in rows] == ["entry_id", "1-0", "77-0"]
+    assert rows[2][4] == "'=HYPERLINK()"
+
+
 def test_discarding_removes_those_asked_for_or_all(app: App, client: Client) -> None:
     """The answer says how many there were."""
     ids = dead(client, *(tweet(number) for number in range(5)))
@@ -442,6 +506,11 @@ REFUSED = [
     ("GET", "runs?target=s", None, "target"),
     ("GET", "dead-letters?after=1", None, "after"),
     ("GET", "dead-letters?target=%00", None, "target"),
+    ("GET", "dead-letters?since=yesterday", None, "since"),
+    ("GET", "dead-letters?until=2026-13-01", None, "until"),
+    ("GET", "dead-letters?entry_id=1", None, "entry_id"),
+    ("GET", "dead-letters?format=xml", None, "format"),
+    ("GET", "dead-letters/groups?limit=5", None, '"limit"'),
     ("DELETE", "dead-letters", None, "ids"),
     ("DELETE", "dead-letters?ids=", None, "ids"),
     ("DELETE", "dead-letters?ids=*", None, "ids"),

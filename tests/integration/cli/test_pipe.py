@@ -533,7 +533,7 @@ def test_discarding_removes_those_named(embedded: Endpoint, client: Client) -> N
     rest = in_pipe(env, "dead", "discard", "--all", "--yes")
 
     assert (one.code, one.out) == (0, "s/g: 1 discarded\n")
-    assert (gone.code, as_json(gone.out)) == (1, {"target": "s/g", "discarded": 1})
+    assert (gone.code, as_json(gone.out)) == (1, {"target": "s/g", "discarded": 1, "done": True})
     assert (rest.code, rest.out) == (0, "s/g: 2 discarded\n")
     assert dead_ids(client, target) == []
 

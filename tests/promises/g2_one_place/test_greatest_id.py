@@ -108,12 +108,12 @@ async def test_lists_end_with_it(server: Endpoint, client: Client) -> None:
     try:
         letters, lost = DeadLetters(redis, target), LostEntries(redis, target)
 
-        assert [letter.id for letter in await letters.list(None, 1)] == [BEFORE]
-        assert [letter.id for letter in await letters.list(BEFORE, 5)] == [GREATEST]
-        assert await letters.list(GREATEST, 5) == []
+        walks = [letters.walk(at_once=1), letters.walk(newest_first=True, at_once=1), letters.walk(GREATEST)]
+        found = [[letter.id async for some in walk for letter in some] for walk in walks]
+        assert found == [[BEFORE, GREATEST], [GREATEST, BEFORE], [GREATEST]]
         assert [one async for some in letters.ids() for one in some] == [(BEFORE, b"5-0"), (GREATEST, b"5-0")]
-        found, before = await lost.latest(1)
-        assert (len(found), before) == (1, GREATEST)
+        gone, before = await lost.latest(1)
+        assert (len(gone), before) == (1, GREATEST)
         assert len((await lost.latest(5, before))[0]) == 1
         assert await letters.discard_all() == 2
     finally:

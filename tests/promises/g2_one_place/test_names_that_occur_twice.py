@@ -145,7 +145,7 @@ async def test_a_dead_letter_keeps_and_shows_every_value_in_order(server: Endpoi
 
     report = await run(server, target)
     async with closing(server, target) as connected:
-        (letter,) = await DeadLetters(connected, target).list()
+        ((letter,),) = [some async for some in DeadLetters(connected, target).walk()]
 
     assert report.parked == 1
     assert list(letter.entry.fields) == BAD
@@ -170,7 +170,8 @@ async def test_a_replay_passes_on_every_value_and_tells_of_those_that_are_lost(
     async with closing(server, target) as connected:
         replay = Replay(target, connected, handlers.make(connected, target))
         failed = await replay.run()
-        left = [list(letter.entry.fields) for letter in await DeadLetters(connected, target).list()]
+        walked = DeadLetters(connected, target).walk()
+        left = [list(letter.entry.fields) async for some in walked for letter in some]
         client.execute_command("DEL", "tweet:1")
         caplog.clear()
 
