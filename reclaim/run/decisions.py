@@ -194,9 +194,9 @@ def decide(keyed: Sequence[Keyed], outcomes: Sequence[Handled], rules: Rules) ->
     done nor will be parked, the key's later entries are held, stored or not. A handler that moves entries moves none
     of them.
     """
-    if outcomes.count(STORED) == len(outcomes):
+    if outcomes.count(STORED) == len(keyed):
         return Judged(keyed)
-    if outcomes.count(MOVED) == len(outcomes):
+    if outcomes.count(MOVED) == len(keyed):
         return Judged(moved=keyed)
     done: list[Keyed] = []
     decisions: list[Decision] = []

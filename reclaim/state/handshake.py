@@ -172,6 +172,8 @@ class _Greeting:
         replies = await self._exchange(connection, request, len(named))
         for (name, _), reply in zip(named, replies, strict=True):
             if not isinstance(reply, Exception):
+                if reply != b"OK":
+                    raise redis_errors.ConnectionError(f"what answers there is no Redis: it said {reply!r:.80}")
                 continue
             if _HANGS_UP.match(f"{error_code(reply)} {reply}"):
                 raise redis_errors.ConnectionError(str(reply)) from reply
@@ -209,10 +211,13 @@ class _TlsConnection(SSLConnection):
             if not handshake.done() and await _speaks_plainly(self.host, int(self.port)) and not handshake.done():
                 raise _plain(f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
             await handshake
-        finally:
+        except BaseException:  # it may be connected already, and nobody will greet it
             if not handshake.done():
                 handshake.cancel()
                 await asyncio.wait({handshake})
+            await self.disconnect(nowait=True)
+            raise
+        finally:
             if not handshake.cancelled():
                 handshake.exception()  # or asyncio would complain that nobody has asked for it
 

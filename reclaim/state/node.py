@@ -208,6 +208,19 @@ pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignme
 async def exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
     """Send a request of `count` commands and read their replies.
 
+    If that does not come to its end, whatever the reason, the connection is closed: else the next exchange would take
+    the replies that this one is still owed for its own.
+    """
+    try:
+        return await _exchange(connection, request, count)
+    except BaseException:  # a cancellation too; nothing here waits, so nothing can come in between
+        await connection.disconnect(nowait=True)
+        raise
+
+
+async def _exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:
+    """Do that.
+
     redis-py reads one reply at a time, which costs more than everything else that is done for an entry. So before any
     reply arrives, the head of an array of `count` elements is put into redis-py's reader: it then reads all the replies
     as one array (https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays).
@@ -220,7 +233,7 @@ async def exchange(connection: Connection, request: bytes, count: int) -> list[R
     replies_ahead.feed_data(b"*%d\r\n" % count)
     try:
         await connection.send_packed_command(request)
-        replies: list[Reply] | None = await connection.read_response(timeout=math.inf)
+        replies: list[Reply] | None = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
     except redis_errors.ConnectionError as exc:
         if type(exc) is not redis_errors.ConnectionError:  # it is a reply: LOADING, NOAUTH, …
             raise
@@ -229,14 +242,11 @@ async def exchange(connection: Connection, request: bytes, count: int) -> list[R
             raise
         raise redis_errors.ConnectionError(f"the server closed the connection and said: {said}") from exc
     except redis_errors.ResponseError as exc:  # not in the array: it was said before we said anything
-        await connection.disconnect(nowait=True)
         raise redis_errors.ConnectionError(f"the server said, before it was asked: {exc}") from exc
     if replies is None:  # what redis-py makes of ETIMEDOUT, which the system may say of any connection
-        await connection.disconnect(nowait=True)
         raise redis_errors.ConnectionError("the connection has timed out")
     for reply in replies if any_errors(replies) else ():
         if isinstance(reply, redis_errors.ConnectionError):  # LOADING, NOAUTH, …: this connection is of no use
-            await connection.disconnect(nowait=True)
             raise reply
     return replies
 

@@ -1,6 +1,7 @@
 """Each fault of the proxy does to a real client and a real server what its name says, and nothing else."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,7 @@ from redis.exceptions import ExecAbortError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from dev.proxy import ErrorReply, Fault, Proxy, redis_6_0_commands
-from dev.server import Server
+from dev.server import HOST, Server
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +265,17 @@ async def test_refuse_keeps_what_is_connected_and_accept_ends_it(proxy: Proxy, c
     proxy.cut()
     with pytest.raises(RedisConnectionError):
         await client.ping()
+
+    proxy.accept()
+
+    assert await client.ping()
+
+
+async def test_nobody_else_gets_the_port_of_a_proxy_that_refuses(proxy: Proxy, client: redis.Redis) -> None:
+    """Or a client of ours would speak to somebody else's server, and a client of theirs to ours."""
+    proxy.refuse()
+    with pytest.raises(OSError, match="in use"), socket.socket() as other:
+        other.bind((HOST, proxy.port))
 
     proxy.accept()
 

@@ -15,8 +15,7 @@ import pytest
 import trustme
 from redis import Redis
 
-from dev import server as dev_server
-from dev.server import Server, ServerError, available
+from dev.server import HOST, Server, ServerError, available
 from tests import conftest
 
 VERSIONS = {
@@ -107,14 +106,14 @@ def test_the_context_manager_leaves_neither_process_nor_files() -> None:
     assert not server.directory.exists()
 
 
-def test_a_taken_port_is_left_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = dev_server.free_port()
-    with Server() as first:
-        ports = iter([first.port, first.port, free, free, free])
-        monkeypatch.setattr(dev_server, "free_port", lambda: next(ports))
-        with Server() as second:
-            assert second.port == free
-            assert ping(second.port) == ping(first.port) == b"+PONG\r\n"
+def test_nobody_else_gets_the_port_of_a_server_that_is_down() -> None:
+    """Or a client of ours would speak to somebody else's server."""
+    with Server() as server:
+        server.kill()
+        with pytest.raises(OSError, match="in use"), socket.socket() as other:
+            other.bind((HOST, server.port))
+        server.start()
+        assert ping(server.port) == b"+PONG\r\n"
 
 
 def test_a_server_that_cannot_start_says_why_and_is_cleaned_up() -> None:
