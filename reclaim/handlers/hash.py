@@ -98,7 +98,7 @@ class HashHandler(Handler):
         (version,) = await self._server.ask(plain("HGET", key, self._versions.field).or_error())
         if isinstance(version, bytes) and _ID.fullmatch(version) and _greater({version}, entry.id):
             return _of_newer(version, await self._beyond(self._versions, {version}, entry.id))
-        return _of_reply(version, entry)
+        return _of_reply(version if isinstance(version, Exception) else 1, entry)
 
     async def store(self, entries: Sequence[Keyed]) -> list[Handled]:
         """One pipeline: HSET for each entry, or with a version field a script for each."""

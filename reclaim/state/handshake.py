@@ -170,10 +170,9 @@ class _Greeting:
             named.append(("database", ("SELECT", db)))
         request = b"".join(hiredis.pack_command(command) for _, command in named)  # type: ignore[arg-type] # as in connection
         replies = await self._exchange(connection, request, len(named))
+        _check_words(replies)
         for (name, _), reply in zip(named, replies, strict=True):
             if not isinstance(reply, Exception):
-                if reply != b"OK":
-                    raise redis_errors.ConnectionError(f"what answers there is no Redis: it said {reply!r:.80}")
                 continue
             if _HANGS_UP.match(f"{error_code(reply)} {reply}"):
                 raise redis_errors.ConnectionError(str(reply)) from reply
@@ -187,6 +186,13 @@ class _Greeting:
                 raise Unsuitable(f"{self._settings.address} has no database {db} for us: {reply}", todo) from reply
         if login is not None and login.expires_at is not None:
             note_signed_in(connection, login.secret, login.expires_at)
+
+
+def _check_words(replies: list[Reply]) -> None:
+    """Raise an error if these are not the answers of a Redis to what is said first: each is OK, or an error."""
+    for reply in replies:
+        if reply != b"OK" and not isinstance(reply, Exception):
+            raise redis_errors.ConnectionError(f"what answers there is no Redis: it said {reply!r:.80}")
 
 
 # What a server says of a connection before it closes it; in protected mode, say, Redis answers only its own machine.
