@@ -13,7 +13,21 @@ interface Status {
   health: Health;
   server: { address: string; kind: string | null; version: string | null; tls: boolean };
   doctor: Doctor;
+  overview: TargetInBrief[];
   targets: TargetStatus[];
+}
+
+/** One target in a line; null is what could not be read. */
+interface TargetInBrief {
+  target: string;
+  health: Health;
+  sentence: string;
+  pending: number | null;
+  oldest_idle_ms: number | null;
+  circuit: CircuitState | null;
+  dead_letters: number | null;
+  lost: number | null;
+  last_tick_at: string | null;
 }
 
 /** One target; null is what could not be read. */
@@ -26,6 +40,7 @@ interface TargetStatus {
   circuit: Circuit | null;
   lease: string | null;
   runs: RunReport[];
+  last_tick_at: string | null;
   dead_letters: number | null;
   dead_letter_maxlen: number;
   lost: Lost | null;
@@ -62,6 +77,7 @@ interface Circuit {
 /** A run's report. A count that an older release did not know is missing. */
 interface RunReport {
   id: string;
+  run_id?: string;
   outcome: string;
   reason: string;
   started_at: string;

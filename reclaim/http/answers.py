@@ -20,6 +20,7 @@ from reclaim.http.requests import (
     CircuitChange,
     Discard,
     Filter,
+    GetStatus,
     LatestFirst,
     Letters,
     Nothing,
@@ -28,6 +29,7 @@ from reclaim.http.requests import (
     SomeLetters,
 )
 from reclaim.ops import operations, saved
+from reclaim.ops.overview import overview
 from reclaim.ops.results import Letters as LettersFound
 from reclaim.run.report import Outcome
 from reclaim.state.letter_filter import LetterFilter
@@ -50,11 +52,13 @@ class File:
     headers: Mapping[str, str]
 
 
-async def get_status(app: App, _: Nothing) -> Answer:
+async def get_status(app: App, asked: GetStatus) -> Answer:
+    target = _text(asked.target)
+    operations.named_units(app, target)
     status = await operations.read_status(app)
     if status.error is not None:
         raise status.error
-    return status.found
+    return overview(status.found, target)
 
 
 async def list_runs(app: App, asked: LatestFirst) -> Answer:

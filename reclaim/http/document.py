@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reclaim import __version__
-from reclaim.http.requests import REQUESTS, Body, Nothing, Query, Run, schemas
+from reclaim.http.requests import REQUESTS, Body, GetStatus, Nothing, Query, Run, schemas
 
 _TARGET = {"$ref": "#/components/schemas/Target"}
 
@@ -21,7 +21,7 @@ def document(targets: Sequence[str]) -> dict[str, Any]:
     kept["Target"]["enum"] = list(targets)
     for operation in (one for methods in made["paths"].values() for one in methods.values()):
         kind = REQUESTS.get(operation["operationId"], Nothing)
-        schema = _schema(kind, must_name=len(targets) > 1 and kind is not Run)
+        schema = _schema(kind, must_name=len(targets) > 1 and kind not in {GetStatus, Run})
         if issubclass(kind, Body):
             kept[kind.__name__] = schema
             operation["requestBody"] = _request_body(kind, schema)

@@ -46,6 +46,12 @@ class Nothing(Query, frozen=True):
     """A request without any fields."""
 
 
+class GetStatus(Query, frozen=True):
+    """Which target to tell of in full; without one, the worst."""
+
+    target: Target | UnsetType = UNSET
+
+
 class LatestFirst(Query, frozen=True):
     """Which page of a list that begins with the latest."""
 
@@ -205,7 +211,7 @@ class CircuitChange(Body, frozen=True):
 
 # The type of each operation's request, by the operation's ID. The ID is also the name of the function on Azure.
 REQUESTS: dict[str, type[Query] | type[Body]] = {
-    "get_status": Nothing,
+    "get_status": GetStatus,
     "list_runs": LatestFirst,
     "run_now": Run,
     "list_dead_letters": Letters,

@@ -5,7 +5,9 @@ first request imports these modules, so that a cold start without a request does
 """
 
 import asyncio
+import gzip
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -20,6 +22,7 @@ from reclaim.times import Deadline
 from reclaim.trace import Operation
 
 RETRY_AFTER_SEC = 5
+GZIP_BYTES, GZIP_LEVEL = 1500, 5  # an answer that fits in one packet is sent as it is
 ATTEMPTS = 3
 
 T = TypeVar("T")
@@ -67,9 +70,10 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
         asked = reading.read(operation_id, req.params, req.get_body())
         acting = partial(act, app_of_loop(), asked)
         found = await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting())
+        accepts = req.headers.get("Accept-Encoding", "")
         if isinstance(found, answers.File):
-            return func.HttpResponse(found.content, headers=_kept(found.headers), mimetype=found.mimetype)
-        return _json(200, found)
+            return _sent(200, found.content.encode(), found.mimetype, found.headers, accepts)
+        return _json(200, found, accepts=accepts)
     # Every error gets an answer. A cancellation too: if one leaves this function, the host's invocation hangs.
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # see above
         problem = problems.problem_of(exc)
@@ -82,15 +86,28 @@ async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
     return await Retries(ATTEMPTS, max_delay_sec=0).attempt(Deadline(TIMEOUT_SEC, time.monotonic), read)
 
 
-def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    return func.HttpResponse(
-        json.dumps(body), status_code=status, headers=_kept(headers or {}), mimetype="application/json"
-    )
+def _json(
+    status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, *, accepts: str = ""
+) -> func.HttpResponse:
+    return _sent(status, json.dumps(body).encode(), "application/json", headers or {}, accepts)
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """These headers, and those of every answer that holds data."""
-    return {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers}
+def _sent(status: int, content: bytes, mimetype: str, headers: Mapping[str, str], accepts: str) -> func.HttpResponse:
+    """An answer that holds data: compressed if it is worth it and the caller takes that."""
+    kept = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers}
+    if len(content) > GZIP_BYTES and _takes_gzip(accepts):
+        content = gzip.compress(content, GZIP_LEVEL)
+        kept |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return func.HttpResponse(content, status_code=status, headers=kept, mimetype=mimetype)
+
+
+def _takes_gzip(accepts: str) -> bool:
+    """Whether a caller with this header ``Accept-Encoding`` takes gzip: it is named, and not with ``q=0``."""
+    for part in accepts.lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        if name == "gzip":
+            return not any(re.fullmatch(r"q=0(\.0*)?", one) for one in parameters)
+    return False
 
 
 @blueprint.function_name("dashboard")

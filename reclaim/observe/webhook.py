@@ -66,8 +66,10 @@ def _event(alert: Alert, dashboard_url: str | None, most: Most) -> dict[str, Any
     data = {"target": name, "why": why, **tightened(alert.facts, most, depth=0)}
     text = f"reclaim {name}: {why}"
     if dashboard_url:
-        data["dashboard"] = dashboard_url
-        text = f"{text} {dashboard_url}"
+        is_whole = name == alert.target.name  # a name that had to be cut names no target
+        link = f"{dashboard_url}#target={quote(name, errors='replace')}" if is_whole else dashboard_url
+        data["dashboard"] = link
+        text = f"{text} {link}"
     return {
         "specversion": "1.0",
         "id": alert.id,

@@ -67,6 +67,8 @@ class Facts:
         clock_behind_ms: at the last run the server's clock was so much behind where it had been before.
         lease: which run is at work on the target; None if none is.
         runs: the latest reports, newest first, each with its `id`.
+        last_tick_at: when the last run looked at the group, by the server's clock (ISO 8601); None if that is not
+            known. A run that finds nothing leaves no report, but it leaves this.
     """
 
     target: str
@@ -82,6 +84,7 @@ class Facts:
     circuit: CircuitState | None = None
     lease: str | None = None
     runs: Sequence[dict[str, Any]] = ()
+    last_tick_at: str | None = None
     dead_letters: int | None = None
     dead_letter_maxlen: int = 100_000
     lost: Lost | None = None

@@ -43,16 +43,16 @@ def assess(facts: Facts, now: datetime, failing: str | None = None) -> Assessmen
         return Health.WARN, _sentence([f"nothing is wrong yet, but a check fails: {failing}"])
     if not assessments:
         return Health.OK, _sentence([_all_is_well(facts)])
-    assessments.sort(key=lambda found: _SEVERITY[found[0]])
+    assessments.sort(key=lambda found: SEVERITY[found[0]])
     return assessments[0][0], _sentence([clause for _, clause in assessments])
 
 
 def worst(found: Sequence[Health]) -> Health:
     """The worst of these; OK if there are none."""
-    return min(found, key=_SEVERITY.__getitem__, default=Health.OK)
+    return min(found, key=SEVERITY.__getitem__, default=Health.OK)
 
 
-_SEVERITY = {Health.FAIL: 0, Health.WARN: 1, Health.OK: 2}
+SEVERITY = {Health.FAIL: 0, Health.WARN: 1, Health.OK: 2}
 
 
 def _sentence(clauses: Sequence[str]) -> str:
@@ -139,16 +139,24 @@ def _not_stored(facts: Facts, now: datetime) -> Assessment | None:
 
 
 def _timer(facts: Facts, now: datetime) -> Assessment | None:
-    """Whether the timer starts runs at all. Of the runs that find nothing, one is recorded every five minutes."""
+    """Whether the timer starts runs at all.
+
+    Each run leaves when it looked at the group. Without that only reports tell: of the runs that find nothing, one is
+    recorded every five minutes.
+    """
     timer_is_blamed = _has_forgotten_entries(facts, now) and not _ended_well_lately(facts, now)
     if facts.lease is not None or facts.group_missing or timer_is_blamed:
         return None
-    if not facts.runs:
+    last, looked = next(iter(facts.runs), {}), _seconds_since(facts.last_tick_at, now)
+    if not last and looked is None:
         return Health.WARN, "no run is on record yet"
-    ago = _seconds_since(facts.runs[0].get("started_at"), now)
-    if ago is None or ago - _seconds(facts.runs[0]) <= IDLE_EVERY_SEC + _forgotten_sec(facts):
+    began = _seconds_since(last.get("started_at"), now)
+    thinned = IDLE_EVERY_SEC if looked is None else 0.0
+    ago = min((one for one in (began, looked) if one is not None), default=None)
+    if ago is None or ago - _seconds(last) <= thinned + _forgotten_sec(facts):
         return None
-    return Health.WARN, f"no run is on record for the last {span(ago)}: check the timer"
+    what = "no run is on record" if looked is None else "no run has begun"
+    return Health.WARN, f"{what} for the last {span(ago)}: check the timer"
 
 
 def _dead_letters(facts: Facts, _: datetime) -> Assessment | None:
@@ -172,9 +180,10 @@ def _lost(facts: Facts, now: datetime) -> Assessment | None:
     if not recent:
         return None
     may_be_more = len(recent) == len(facts.lost.latest) < facts.lost.count
-    exactly = "1 entry" if len(recent) == 1 else f"{len(recent)} entries"
-    count = f"{len(recent)} or more entries" if may_be_more else exactly
-    return Health.WARN, f"{count} trimmed or deleted while pending, the latest {span(min(recent))} ago"
+    count = facts.lost.count if may_be_more else len(recent)
+    entries = "1 entry" if count == 1 else f"{count:,} entries"
+    full = " or more" if facts.lost.full and may_be_more else ""
+    return Health.WARN, f"{entries}{full} trimmed or deleted while pending, the latest {span(min(recent))} ago"
 
 
 def _clock(facts: Facts, _: datetime) -> Assessment | None:

@@ -31,6 +31,7 @@ from reclaim.state.connection import Server
 from reclaim.state.lost import LOST_MAXLEN, LostEntries
 from reclaim.state.patience import patiently
 from reclaim.state.seen import Seen
+from reclaim.times import moment
 from reclaim.verdicts import error_code
 
 LOOK_AT = 100  # pending entries, those with the smallest IDs; the status shows the one of them that is idle longest
@@ -126,6 +127,7 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
         circuit=circuit,
         lease=lease,
         runs=runs or [],
+        last_tick_at=None if seen.sight is None else moment(seen.sight.at_ms),
         dead_letters=dead_letters,
         lost=lost,
         error=next((said(answer) for answer in answers if isinstance(answer, Exception)), None),

@@ -6,13 +6,15 @@ import { clock } from "./format.js";
 import { store } from "./store.js";
 
 /**
- * Say what came of an act, in the line below the verdict.
+ * Say what came of an act, at the lower edge of what is in sight.
  * @param {string} text
+ * @param {string | null} name the target to which it was done
  */
-export function told(text) {
-  say("said-text", `${clock(Date.now())}: ${text}`);
+export function told(text, name = store.name) {
+  const whose = name ? `${name}: ` : "";
+  say("said-text", `${clock(Date.now())}, ${whose}${text}`);
   $("said").hidden = false;
-  announce(text);
+  announce(`${whose}${text}`);
 }
 
 /**

@@ -77,7 +77,7 @@ async function send(method, address, body, waitMs) {
       signal: AbortSignal.timeout(waitMs),
     });
   } catch (error) {
-    throw away(error, waitMs, "no answer", "no connection to the app");
+    throw away(error, waitMs, "There was no answer", "There is no connection to the app");
   }
 }
 
@@ -92,7 +92,7 @@ async function read(answer, waitMs) {
     return await answer.json();
   } catch (error) {
     if (error instanceof SyntaxError) return null;
-    throw away(error, waitMs, "no whole answer", "the connection to the app broke");
+    throw away(error, waitMs, "There was no whole answer", "The connection to the app broke");
   }
 }
 
@@ -104,7 +104,7 @@ async function read(answer, waitMs) {
 function refused({ status, statusText }, said) {
   if (status === 401) return new Refused(401, "key", "This key is not accepted.");
   const { code, message } = said?.error ?? {};
-  const plain = `the app answers ${status} ${statusText}`;
+  const plain = `The app answers ${status} ${statusText}`;
   return new Refused(status, code ?? "failed", message ?? plain);
 }
 
@@ -121,15 +121,18 @@ function away(error, waitMs, nothing, broken) {
 
 /** What the app can be asked, by the name of the operation. */
 export const api = {
-  /** @returns {Promise<Status>} */
-  status: () => call("GET", "status"),
+  /**
+   * @param {string | null} target which target to tell of in full; null: the worst
+   * @returns {Promise<Status>}
+   */
+  status: (target) => call("GET", "status", { query: { target } }),
 
   /**
    * @param {string} target
    * @param {string} before
    * @returns {Promise<{runs: RunReport[], next: string | null}>}
    */
-  runsBefore: (target, before) => call("GET", "runs", { query: { target, limit: 50, before } }),
+  runsBefore: (target, before) => call("GET", "runs", { query: { target, limit: 100, before } }),
 
   /**
    * @param {string} target

@@ -1,14 +1,29 @@
-/** Owns the sections that show the status: verdict, targets, tiles, consumers, circuit, runs, lost entries, checks. */
+/** Owns the sections that show the status: verdict, tiles, consumers, circuit, lost entries, checks. */
 
 import { draw } from "./charts.js";
-import { $, announce, bar, button, el, mark, say, show, sign, signPath, swatch } from "./dom.js";
-import { ago, clock, count, cut, many, moment, seen, span } from "./format.js";
+import {
+  $,
+  announce,
+  bar,
+  button,
+  el,
+  hideTable,
+  mark,
+  say,
+  sayIn,
+  show,
+  sign,
+  signPath,
+  swatch,
+} from "./dom.js";
+import { ago, clocks, count, many, moment, seen, span } from "./format.js";
+import { renderOverview } from "./overview.js";
+import { renderRuns } from "./runs.js";
 import { colour, consumerRows } from "./history.js";
 import { store } from "./store.js";
 import * as words from "./words.js";
 import { circuitFacts } from "./circuit.js";
 
-const REASON_CHARS = 200;
 const LOST_MS = 30000; // after which the list of lost entries is made anew, for its "… ago"
 
 /** Which verdict was announced last; null: none. @type {string | null} */
@@ -16,15 +31,15 @@ let announced = null;
 
 /** Show all that is known. */
 export function render() {
-  const { target, hindrance, status } = store;
-  $("board").hidden = !target && !hindrance;
+  const { target, row, hindrance, status } = store;
+  $("board").hidden = !row && !hindrance;
   $("page").classList.toggle("stale", hindrance !== null);
   for (const fresh of document.querySelectorAll(".fresh")) fresh.toggleAttribute("hidden", !target);
   renderVerdict(target, hindrance);
   renderPulse();
+  if (status) renderOverview(status.overview);
   if (!target || !status) return;
   renderServer(status, target);
-  renderTargets(status.targets, target);
   renderTiles(target);
   renderConsumers(target);
   renderCircuit(target);
@@ -46,7 +61,7 @@ export function clear() {
 /** Show how old what is shown is. */
 export function renderPulse() {
   $("pulse").classList.toggle("late", !store.isLive);
-  const at = store.seenAt ? clock(store.seenAt) : "never";
+  const at = store.seenAt ? clocks(store.seenAt) : "never";
   say("pulse", store.isLive ? `live, ${at}` : `not live; last seen ${at}`);
 }
 
@@ -55,7 +70,13 @@ export function renderPulse() {
  * @param {Trouble | null} trouble
  */
 function renderVerdict(target, trouble) {
-  const { health, word, sentence } = words.verdict(target, trouble, store.seenAt, clock);
+  const { health, word, sentence } = words.verdict(
+    target ?? store.row,
+    trouble,
+    store.seenAt,
+    clocks,
+  );
+  say("whose", store.name ?? "");
   $("verdict").className = `verdict ${health}`;
   say("word", word);
   say("sentence", sentence);
@@ -63,17 +84,26 @@ function renderVerdict(target, trouble) {
   $("brief").hidden = false;
   show("brief", [health, word], () => [sign(health), el("span", {}, word)]);
   show("sign", health, () => [signPath(health)]);
-  const isClosed = !target?.circuit || target.circuit.state === "closed";
-  const mayClose = !trouble && !isClosed;
-  $("verdict-close").hidden = !mayClose;
-  button("run").disabled = trouble !== null || store.isRunning;
-  $("run").classList.toggle("main", !mayClose);
+  renderActs(target, trouble);
   const worst = trouble ? health : (store.status?.health ?? health);
   mark(worst, words.title(worst, trouble ? word : words.HEALTH[worst]));
   const verdict = `${store.name}:${word}`;
   if (announced === verdict) return;
   announced = verdict;
-  announce(`${word}. ${sentence}`);
+  announce(`${store.name ? `${store.name}: ` : ""}${word}. ${sentence}`);
+}
+
+/**
+ * The buttons beside the verdict.
+ * @param {TargetStatus | null} target
+ * @param {Trouble | null} trouble
+ */
+function renderActs(target, trouble) {
+  const isClosed = !target?.circuit || target.circuit.state === "closed";
+  const mayClose = !trouble && !isClosed;
+  $("verdict-close").hidden = !mayClose;
+  button("run").disabled = trouble !== null || store.isRunning || !target;
+  $("run").classList.toggle("main", !mayClose);
 }
 
 /**
@@ -86,33 +116,6 @@ function renderServer({ server, version }, target) {
   say("server", about.filter(Boolean).join(" · "));
   const as = target.consumer ? ` · as ${target.consumer}` : "";
   say("foot", `reclaim ${version} · ${target.stream}, group ${target.group}${as}`);
-}
-
-/**
- * The choice between targets, where there are several.
- * @param {TargetStatus[]} targets
- * @param {TargetStatus} target
- */
-function renderTargets(targets, target) {
-  $("targets-nav").hidden = targets.length < 2;
-  if (targets.length < 2) return;
-  const names = targets.map((one) => one.target);
-  show("targets", names, () => names.map(choice));
-  const buttons = $("targets").querySelectorAll("button");
-  for (const [at, one] of targets.entries()) {
-    buttons[at].setAttribute("aria-current", String(one === target));
-    const more = `${words.HEALTH[one.health].toLowerCase()}, ${count(one.pending?.total)} pending`;
-    show(buttons[at], [one.health, one.pending?.total], () => [
-      el("span", {}, sign(one.health), ` ${one.target}`),
-      el("span", { class: "soft small" }, more),
-    ]);
-  }
-}
-
-/** @param {string} name */
-function choice(name) {
-  const onclick = () => store.choose(name);
-  return el("li", {}, el("button", { type: "button", onclick }));
 }
 
 /** @param {TargetStatus} target */
@@ -193,55 +196,6 @@ function gauge(share) {
   return bar(share, share > 0.5 ? full : "f-ok");
 }
 
-/** @param {TargetStatus} target */
-function renderRuns(target) {
-  const history = store.history(target.target);
-  const all = history.runs;
-  say("lease", target.lease ? `at work now: ${target.lease}` : "");
-  $("runs-none").hidden = all.length > 0;
-  for (const figure of $("runs").querySelectorAll("figure")) figure.hidden = all.length === 0;
-  hideTable("runs-rows", all.length === 0);
-  const runs = all.slice(0, store.runsShown);
-  $("runs-older").hidden = all.length === runs.length && (history.isComplete || !all.length);
-  show(
-    "runs-rows",
-    runs.map((run) => run.id),
-    () => runs.map(runRow),
-  );
-  for (const [at, run] of runs.entries())
-    sayIn("runs-rows", at, ":first-child", ago(run.started_at, store.now));
-}
-
-/** @param {RunReport} run */
-function runRow(run) {
-  const { health, word } = words.outcome(run);
-  const why = cut(words.why(run), REASON_CHARS);
-  const below = why ? el("div", { class: "narrow small soft" }, el("bdi", {}, why)) : null;
-  const started = { class: "nowrap", title: moment(Date.parse(run.started_at)) };
-  return el(
-    "tr",
-    {},
-    el("td", started, ago(run.started_at, store.now)),
-    el("td", {}, el("span", { class: "nowrap" }, sign(health), ` ${word}`), below),
-    number(run.claimed, "num wide"),
-    number(words.finished(run), "num"),
-    number(words.left(run), "num wide"),
-    number(run.parked, "num"),
-    number(run.lost, "num wide"),
-    el("td", { class: "num wide" }, span(run.seconds)),
-    el("td", { class: "wide small" }, el("bdi", {}, why)),
-  );
-}
-
-/**
- * A cell with a number; one that says nothing is soft.
- * @param {number | undefined} n
- * @param {string} kind
- */
-function number(n, kind) {
-  return el("td", { class: kind }, n ? count(n) : el("span", { class: "soft" }, "0"));
-}
-
 /** @param {Lost | null} lost */
 function renderLost(lost) {
   const entries = lost ? store.lost.items : [];
@@ -261,7 +215,7 @@ function lostRow(entry) {
     {},
     el("td", { class: "mono" }, entry.id),
     el("td", {}, el("bdi", {}, words.lostWhose(entry))),
-    el("td", { class: "num" }, count(entry.deliveries)),
+    el("td", { class: "num wide" }, count(entry.deliveries)),
     el("td", { class: "num wide" }, entry.idle_ms < 0 ? "–" : span(entry.idle_ms / 1000)),
     el("td", found, ago(entry.at, store.now)),
   );
@@ -287,25 +241,4 @@ function check({ health, about, what, todo }) {
   const text = el("span", {}, el("strong", {}, el("bdi", {}, about)), ": ", el("bdi", {}, what));
   const toDo = todo ? el("span", { class: "todo" }, "To do: ", el("bdi", {}, todo)) : null;
   return el("li", { class: health }, state, text, toDo);
-}
-
-/**
- * Hide or show the table that has these rows, with what it is scrolled in.
- * @param {string} rows the ID of its body
- * @param {boolean} isHidden
- */
-function hideTable(rows, isHidden) {
-  $(rows).closest(".scroll")?.toggleAttribute("hidden", isHidden);
-}
-
-/**
- * Set the text of one cell, which changes more often than its row.
- * @param {string} rows the ID of the table's body
- * @param {number} at
- * @param {":first-child" | ":last-child"} which
- * @param {string} text
- */
-function sayIn(rows, at, which, text) {
-  const cell = $(rows).children[at]?.querySelector(`td${which}`);
-  if (cell) say(cell, text);
 }

@@ -40,16 +40,19 @@ export function selected(ids) {
  * @param {string[] | "all"} ids
  */
 export function named(ids) {
-  if (ids === "all") return `all ${many(target().dead_letters ?? 0, "dead letter")}`;
-  return many(ids.length, "dead letter");
+  const of = `of ${target().target}`;
+  const all = target().dead_letters ?? 0;
+  if (ids !== "all") return `${many(ids.length, "dead letter")} ${of}`;
+  return all === 1 ? `the only dead letter ${of}` : `all ${many(all, "dead letter")} ${of}`;
 }
 
 async function runNow() {
+  const { target: name } = target();
   store.isRunning = true;
   say("run", "Running…");
   try {
-    const { runs } = await api.run(target().target);
-    told(ran(runs[0]));
+    const { runs } = await api.run(name);
+    told(ran(runs[0]), name);
   } finally {
     store.isRunning = false;
     say("run", "Run now");
@@ -61,7 +64,7 @@ async function runNow() {
 function askCircuit(wanted) {
   action = wanted;
   const { title, text, button } = circuitQuestion(wanted, target().circuit?.state === "closed");
-  say("circuit-dialog-h", title);
+  say("circuit-dialog-h", `${title} of ${target().target}`);
   say("circuit-dialog-p", text);
   say("circuit-go", button);
   say("circuit-error", "");
@@ -74,10 +77,11 @@ function askCircuit(wanted) {
 async function setCircuit() {
   const who = input("who").value.trim();
   const reason = input("reason").value;
-  const { effect } = await api.setCircuit({ target: target().target, action, reason, who });
+  const { target: name } = target();
+  const { effect } = await api.setCircuit({ target: name, action, reason, who });
   sessionStorage.setItem(WHO, who);
   dialog("circuit-dialog").close();
-  told(EFFECTS[effect]);
+  told(EFFECTS[effect], name);
   await poll(); // the look that may be under way was asked before the change
   await poll();
 }
@@ -112,7 +116,7 @@ async function discard() {
   }
   dialog("discard-dialog").close();
   store.letters.stale();
-  told(`${many(discarded, "dead letter is", "dead letters are")} discarded.`);
+  told(`${many(discarded, "dead letter is", "dead letters are")} discarded.`, name);
   await poll();
 }
 

@@ -189,3 +189,24 @@ export function mark(health, title) {
 export function closeDialogs() {
   for (const open of document.querySelectorAll("dialog")) if (open.open) open.close();
 }
+
+/**
+ * Hide or show the table that has these rows, with what it is scrolled in.
+ * @param {string} rows the ID of its body
+ * @param {boolean} isHidden
+ */
+export function hideTable(rows, isHidden) {
+  $(rows).closest(".scroll")?.toggleAttribute("hidden", isHidden);
+}
+
+/**
+ * Set the text of one cell, which changes more often than its row.
+ * @param {string} rows the ID of the table's body
+ * @param {number} at
+ * @param {":first-child" | ":last-child"} which
+ * @param {string} text
+ */
+export function sayIn(rows, at, which, text) {
+  const cell = $(rows).children[at]?.querySelector(`td${which}`);
+  if (cell) say(cell, text);
+}

@@ -87,11 +87,23 @@ export function hourAndMinute(ms) {
 }
 
 /**
- * Day and time.
+ * Day and time, here and in UTC: logs and the command line speak UTC.
  * @param {number} ms
  */
 export function moment(ms) {
-  return new Date(ms).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+  const date = new Date(ms);
+  const here = date.toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+  return `${here} (${date.toISOString().slice(0, 19).replace("T", " ")} UTC)`;
+}
+
+/**
+ * The time of day here, and in UTC where that is another.
+ * @param {number} ms
+ */
+export function clocks(ms) {
+  const date = new Date(ms);
+  const utc = `${date.toISOString().slice(11, 19)} UTC`;
+  return date.getTimezoneOffset() === 0 ? utc : `${clock(ms)} (${utc})`;
 }
 
 /**

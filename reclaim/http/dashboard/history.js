@@ -2,7 +2,7 @@
 
 import { many } from "./format.js";
 
-const SAMPLES = 900;
+const SAMPLES = 6000; // a week of the runs that are kept, and an hour of looks
 const COLOURS = 5;
 const ROWS = 12;
 
@@ -32,14 +32,32 @@ function unnamed(pending, named = pending.by_consumer) {
 }
 
 export class History {
-  /** Moments and what was pending then, the oldest first. @type {Sample[]} */
-  samples = [];
+  /** Whether runs before those of the status were read. */
+  wasReadBack = false;
 
   /** Whether there is no run before those that are known. */
   isComplete = false;
 
   /** @type {Map<string, RunReport>} */
   #runs = new Map();
+
+  /** What was pending, by the moment. @type {Map<number, Record<string, number>>} */
+  #pending = new Map();
+
+  /** The samples in their order; null: they are to be put in order again. @type {Sample[] | null} */
+  #samples = null;
+
+  /** Moments and what was pending then, the oldest first. @returns {Sample[]} */
+  get samples() {
+    if (this.#samples) return this.#samples;
+    const all = [...this.#pending].map(([at, byConsumer]) => ({ at, byConsumer }));
+    this.#samples = all.sort((one, other) => one.at - other.at).slice(-SAMPLES);
+    if (all.length > SAMPLES) {
+      this.#pending.clear();
+      for (const { at, byConsumer } of this.#samples) this.#pending.set(at, byConsumer);
+    }
+    return this.#samples;
+  }
 
   /** All known runs, the latest first. */
   get runs() {
@@ -93,8 +111,9 @@ export class History {
 
   #forget() {
     this.#runs.clear();
-    this.samples = [];
-    this.isComplete = false;
+    this.#pending.clear();
+    this.#samples = null;
+    this.isComplete = this.wasReadBack = false;
   }
 
   /**
@@ -102,13 +121,9 @@ export class History {
    * @param {Record<string, number>} byConsumer
    */
   #sample(at, byConsumer) {
-    const last = this.samples.at(-1);
-    if (!last || last.at < at) this.samples.push({ at, byConsumer });
-    else if (!this.samples.some((one) => one.at === at)) {
-      this.samples.push({ at, byConsumer });
-      this.samples.sort((one, other) => one.at - other.at);
-    }
-    if (this.samples.length > SAMPLES) this.samples.splice(0, this.samples.length - SAMPLES);
+    if (this.#pending.has(at)) return;
+    this.#pending.set(at, byConsumer);
+    this.#samples = null;
   }
 }
 

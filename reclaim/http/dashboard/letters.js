@@ -172,7 +172,7 @@ function summary({ reason, error, entry_id: entry, at }) {
     el("span", { class: "pill" }, reason.replaceAll("_", " ")),
     el("span", { class: "what" }, el("bdi", {}, cut(error, ERROR_CHARS))),
     el("span", { class: "mono soft" }, entry),
-    el("span", { class: "soft small nowrap", title: at }, moment(Date.parse(at))),
+    el("span", { class: "soft small", title: at }, moment(Date.parse(at))),
   );
 }
 

@@ -5,7 +5,9 @@ import { api, refusal } from "./api.js";
 import { clear, render, renderPulse } from "./board.js";
 import { $, announce, closeDialogs, input, say } from "./dom.js";
 import { clearLetters, readLetters, readMoreLetters } from "./letters.js";
-import { live, poll, quietly, readOlderRuns } from "./live.js";
+import { readNothing } from "./charts.js";
+import { live, poll, quietly, readOlderRuns, readRange } from "./live.js";
+import { revealChosen } from "./overview.js";
 import { store } from "./store.js";
 
 const KEY = "reclaim-key";
@@ -40,7 +42,7 @@ async function enter() {
   if (!isSendable) return;
   store.key = key;
   try {
-    await api.status();
+    await api.status(null);
   } catch (error) {
     const { status, message } = refusal(error);
     if (status === 401) {
@@ -53,7 +55,54 @@ async function enter() {
   begin();
 }
 
+/** The target that the address names, as a link in an alert does; null: none. */
+function named() {
+  const [, name] = /^#target=(.+)$/.exec(location.hash) ?? [];
+  try {
+    return name ? decodeURIComponent(name) : null;
+  } catch {
+    return null; // no such name can have been meant
+  }
+}
+
+/** Have the address name the target that is looked at, so that a reload and a link show the same. */
+function nameTarget() {
+  const { name } = store;
+  if (!name || named() === name) return;
+  history.replaceState(null, "", `#target=${encodeURIComponent(name).replaceAll("%2F", "/")}`);
+}
+
+/**
+ * Go to a part of the page without naming it in the address, which names the target.
+ * @param {MouseEvent} event
+ */
+function goTo(event) {
+  const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
+  if (!link) return;
+  event.preventDefault();
+  const place = $(link.getAttribute("href")?.slice(1) ?? "");
+  place.tabIndex = -1;
+  place.scrollIntoView();
+  place.focus({ preventScroll: true });
+}
+
+/**
+ * Have the charts go so far back.
+ * @param {MouseEvent} event
+ */
+function chooseRange(event) {
+  const chosen = event.target instanceof HTMLButtonElement ? event.target : null;
+  if (!chosen) return;
+  const { range } = chosen.dataset;
+  store.range = range ? Number(range) : null;
+  for (const one of $("ranges").querySelectorAll("button"))
+    one.setAttribute("aria-pressed", String(one === chosen));
+  refresh();
+  quietly(readRange());
+}
+
 function begin() {
+  store.wanted = named();
   $("gate").hidden = true;
   $("pulse").hidden = $("forget").hidden = false;
   $("main").focus({ preventScroll: true });
@@ -95,9 +144,18 @@ store.addEventListener("chosen", () => {
   $("said").hidden = true;
   closeDialogs();
   clearLetters();
+  readNothing();
+  nameTarget();
   refresh();
-  quietly(readLetters());
+  revealChosen();
+  poll();
 });
+window.addEventListener("hashchange", () => {
+  const name = named();
+  if (name && store.status?.overview.some((one) => one.target === name)) store.choose(name);
+});
+document.addEventListener("click", goTo);
+$("ranges").addEventListener("click", chooseRange);
 store.addEventListener("forgotten", (event) => {
   lock(event instanceof CustomEvent ? event.detail : "");
 });

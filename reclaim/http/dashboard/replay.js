@@ -113,7 +113,7 @@ async function replay() {
   $("replay-go").hidden = true;
   dialog("replay-dialog").close();
   store.letters.stale();
-  told(tally.sentence);
+  told(tally.sentence, wanted.target);
   await poll();
 }
 

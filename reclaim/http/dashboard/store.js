@@ -121,6 +121,12 @@ export class Store extends EventTarget {
   /** The name of the target that is looked at. @type {string | null} */
   name = null;
 
+  /** The target that the address names, which is looked at first. @type {string | null} */
+  wanted = null;
+
+  /** How far back the charts go, in milliseconds; null: as far as is known. @type {number | null} */
+  range = null;
+
   /** How many of the target's runs are listed. */
   runsShown = RUNS_AT_FIRST;
 
@@ -133,10 +139,14 @@ export class Store extends EventTarget {
   /** @type {Map<string, History>} */
   #histories = new Map();
 
-  /** The target that is looked at; null: none is known. */
+  /** The target that is looked at, in full; null: it is not known, or not yet. */
   get target() {
-    const targets = this.status?.targets ?? [];
-    return targets.find((one) => one.target === this.name) ?? targets[0] ?? null;
+    return this.status?.targets.find((one) => one.target === this.name) ?? null;
+  }
+
+  /** The target that is looked at, in brief; null: none is known. */
+  get row() {
+    return this.status?.overview.find((one) => one.target === this.name) ?? null;
   }
 
   /** The app's clock. */
@@ -180,7 +190,7 @@ export class Store extends EventTarget {
   }
 
   /**
-   * The app has answered. At first, and where the target is gone, the worst one is looked at.
+   * The app has answered. At first, and where the target is gone, the one is looked at of which it tells in full.
    * @param {Status} status
    */
   answered(status) {
@@ -190,13 +200,14 @@ export class Store extends EventTarget {
     this.seenAt = Date.now();
     this.skew = at - this.seenAt;
     this.looks += 1;
-    const { targets } = status;
-    for (const target of targets) this.history(target.target).learn(target, at);
-    if (targets.some((one) => one.target === this.name)) this.#learnLost();
-    else {
-      const worst = targets.find((one) => one.health === status.health) ?? targets[0];
-      this.choose(worst?.target ?? null);
-    }
+    for (const target of status.targets) this.history(target.target).learn(target, at);
+    if (this.row) this.#learnLost();
+    else this.choose(status.targets[0]?.target ?? null);
+  }
+
+  /** The target that is looked at is not configured: the worst one is to be looked at. */
+  lookAtTheWorst() {
+    this.name = this.wanted = null;
   }
 
   /**
@@ -205,7 +216,7 @@ export class Store extends EventTarget {
    */
   choose(name) {
     if (this.name === name) return;
-    this.name = name;
+    this.name = this.wanted = name;
     this.runsShown = RUNS_AT_FIRST;
     this.letters = new LetterList();
     this.lost = new LostList();

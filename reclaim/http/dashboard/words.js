@@ -11,6 +11,8 @@ export const HEALTH = {
 };
 
 const TOP_REASONS = 3;
+const DAY_MS = 86400000;
+const ROUND_MS = 1000; // a run writes when it looked a little after it began
 
 /** @type {Record<string, [Health, string]>} */
 const OUTCOMES = {
@@ -54,6 +56,19 @@ export function outcome(run) {
 }
 
 /**
+ * How bad it is what a run did: also one that went well is worth a look where entries became dead letters or were lost,
+ * and it failed where none fared better.
+ * @param {RunReport} run
+ * @returns {Health}
+ */
+export function mark(run) {
+  const { health } = outcome(run);
+  const gone = (run.parked ?? 0) + (run.lost ?? 0) + (run.lost_at_most ?? 0);
+  if (!gone || health === "fail") return health;
+  return finished(run) + left(run) === 0 ? "fail" : "warn";
+}
+
+/**
  * How many entries a run stored or moved.
  * @param {RunReport} run
  */
@@ -70,13 +85,14 @@ export function left(run) {
 }
 
 /**
- * Why a run ended as it did, and why entries were not stored.
+ * Why a run ended as it did, and why entries were not stored: the reasons met most often.
  * @param {RunReport} run
+ * @param {number} most how many reasons
  */
-export function why(run) {
+export function why(run, most = TOP_REASONS) {
   const ranked = Object.entries(run.reasons ?? {}).sort(([, one], [, other]) => other - one);
   const reasons = ranked
-    .slice(0, TOP_REASONS)
+    .slice(0, most)
     .map(([reason, n]) => (n > 1 ? `${reason} (${count(n)} times)` : reason));
   const more = ranked.length - reasons.length;
   const others = more > 0 ? `and ${many(more, "other reason", "other reasons")}` : "";
@@ -84,8 +100,22 @@ export function why(run) {
 }
 
 /**
+ * How the targets are, as a heading.
+ * @param {{health: Health}[]} rows
+ */
+export function targetsSentence(rows) {
+  const failing = rows.filter((one) => one.health === "fail").length;
+  const look = rows.filter((one) => one.health === "warn").length;
+  const parts = [
+    failing ? `${count(failing)} failing` : "",
+    look ? `${count(look)} ${look === 1 ? "needs" : "need"} a look` : "",
+  ].filter(Boolean);
+  return `${many(rows.length, "target")}: ${parts.join(", ") || "all healthy"}`;
+}
+
+/**
  * The verdict: of the target, or where something stands in the way of seeing it, of that.
- * @param {TargetStatus | null} target
+ * @param {{health: Health, sentence: string} | null} target
  * @param {Trouble | null} trouble
  * @param {number} seenAt when the app last answered, in milliseconds; 0: never
  * @param {(ms: number) => string} clock
@@ -133,8 +163,9 @@ export function tiles(target, now) {
     pending: pendingTile(target.pending),
     oldest: oldestTile(target.pending?.oldest),
     circuit: circuitTile(target.circuit),
-    run: runTile(target.runs[0], now),
+    run: runTile(target, now),
     dead: deadTile(target),
+    lost: lostTile(target.lost, now),
   };
 }
 
@@ -172,15 +203,37 @@ function circuitTile(circuit) {
 }
 
 /**
- * @param {RunReport | undefined} run
+ * When a run last did its work. Of the runs that found nothing few leave a report: so the report may be an older one.
+ * @param {TargetStatus} target
  * @param {number} now
  * @returns {Tile}
  */
-function runTile(run, now) {
-  if (!run) return { figure: "–", more: "none on record", health: "" };
-  const { health, word } = outcome(run);
-  const more = `${word}, ${span(run.seconds)}`;
-  return { figure: ago(run.started_at, now), more, health: health === "ok" ? "" : health };
+function runTile({ runs: [run], last_tick_at: tick }, now) {
+  if (!run) {
+    const more = tick ? "no report is kept" : "none on record";
+    return { figure: tick ? ago(tick, now) : "–", more, health: "" };
+  }
+  const { word } = outcome(run);
+  const health = mark(run);
+  const isLater = tick !== null && Date.parse(tick) > Date.parse(run.started_at) + ROUND_MS;
+  const when = isLater ? `, ${ago(run.started_at, now)}` : "";
+  const more = `${isLater ? "last report: " : ""}${word}, ${span(run.seconds)}${when}`;
+  const figure = ago(isLater ? tick : run.started_at, now);
+  return { figure, more, health: health === "ok" ? "" : health };
+}
+
+/**
+ * @param {Lost | null} lost
+ * @param {number} now
+ * @returns {Tile}
+ */
+function lostTile(lost, now) {
+  if (!lost) return { figure: "–", more: "could not be read", health: "" };
+  const [latest] = lost.latest;
+  if (!latest) return { figure: count(lost.count), more: "none on record", health: "" };
+  const isRecent = now - Date.parse(latest.at) < DAY_MS;
+  const figure = `${count(lost.count)}${lost.full ? " or more" : ""}`;
+  return { figure, more: `the latest ${ago(latest.at, now)}`, health: isRecent ? "warn" : "" };
 }
 
 /**

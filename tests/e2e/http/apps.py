@@ -39,7 +39,7 @@ class App:
         self, method: str, path: str, *, key: str | None = KEY, waits: float = WAIT_SEC, **more: Any
     ) -> httpx2.Response:
         """Send one request; `path` is below ``/api/``."""
-        headers = {} if key is None else {"x-functions-key": key}
+        headers = ({} if key is None else {"x-functions-key": key}) | more.pop("headers", {})
         return httpx2.request(method, f"{self.base}/api/{path}", headers=headers, timeout=waits, **more)
 
     def get(self, path: str, **query: Any) -> Any:

@@ -61,7 +61,7 @@ class Dashboard:
     def looks_again(self, times: int = 1) -> None:
         """Put the page's clock forward, so that it looks at the app now; as often as asked."""
         for _ in range(times):
-            with self.page.expect_response("**/api/status"):
+            with self.page.expect_response(re.compile("/api/status")):
                 self.page.clock.run_for(PAUSE_MS)
 
     def open(self) -> None:
@@ -89,6 +89,12 @@ class Dashboard:
     def word(self, word: str) -> None:
         """Wait until the verdict is this word."""
         expect(self.page.locator("#word")).to_have_text(word)
+
+    def chooses(self, target: str) -> None:
+        """Choose another target, and wait until it is shown."""
+        self.page.get_by_role("navigation").get_by_role("button", name=target, exact=True).click()
+        expect(self.page.locator("#whose")).to_have_text(target)
+        expect(self.page.locator(".fresh")).to_be_visible()
 
     def press(self, name: str) -> None:
         """Press the button that is to be seen with this name."""

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import json
 import re
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from tests.support import (
     Endpoint,
     Held,
     State,
+    a_target,
     functions,
     given,
     held,
@@ -133,6 +135,50 @@ def test_the_status_says_what_is_pending_and_what_waits_for_a_person(app: App, c
     assert "1 dead letter waits" in target["sentence"]
     assert (target["target"], target["pending"]["total"], target["dead_letters"]) == (NAME, 3, 1)
     assert [(one["consumer"], one["pending"]) for one in target["pending"]["by_consumer"]] == [("worker", 3)]
+
+
+def test_a_status_of_a_hundred_targets_is_within_10_kb(serve: Callable[..., Any], embedded: Endpoint) -> None:
+    """All in brief, the worst first; in full only the one that is asked for, or the worst."""
+    names = [f"orders-of-region-{number}" for number in range(100)]
+    with raw_client(embedded.port) as client:
+        for number, name in enumerate(names):
+            target = a_target(stream=name, group="billing")
+            given(client, target, *held(range(number), idle_ms=100))
+            if number % 3 == 0:
+                lose(client, *range(30), target=target)
+                dead(client, *[tweet(one) for one in range(number)], target=target)
+    targets = json.dumps([{"stream": name, "group": "billing", "min_idle_time_sec": 1} for name in names])
+    with serve(embedded.port, RECLAIM_TARGETS=targets) as app:
+        for _ in range(8):
+            app.post("runs")
+        first, asked = (
+            app.ask("GET", "status", params=query) for query in ({}, {"target": "orders-of-region-7/billing"})
+        )
+        plain = app.ask("GET", "status", headers={"accept-encoding": "gzip;q=0, br"})
+
+    worst = first.json()
+    assert len(worst["overview"]) == 100
+    assert [one["target"] for one in worst["targets"]] == [worst["overview"][0]["target"]] == [f"{names[99]}/billing"]
+    assert [one["target"] for one in asked.json()["targets"]] == ["orders-of-region-7/billing"]
+    assert (worst["overview"][0]["dead_letters"], worst["overview"][0]["lost"]) == (99, 30)
+    assert first.headers["content-encoding"] == "gzip"
+    assert max(first.num_bytes_downloaded, asked.num_bytes_downloaded) <= 10_000
+    assert "content-encoding" not in plain.headers
+    assert len(plain.json()["overview"]) == 100
+
+
+def test_a_run_that_finds_nothing_leaves_when_it_looked(app: App, client: Client) -> None:
+    """Its report is thinned; what a person reads is when the timer last did its work."""
+    given(client, TARGET)
+    app.post("runs")
+    ticks = []
+    for _ in range(2):
+        app.post("runs")
+        (target,) = app.get("status")["targets"]
+        ticks.append(target["last_tick_at"])
+
+    assert len(target["runs"]) <= 1
+    assert ticks[0] < ticks[1]
 
 
 def test_the_status_says_what_the_doctor_found(serve: Callable[..., Any], embedded: Endpoint, client: Client) -> None:

@@ -73,7 +73,7 @@ async def test_an_event_is_received_whole(embedded: Endpoint, webhook: Webhook) 
         "datacontenttype": "application/json",
         "text": (
             "reclaim s p/g: 2 entries were trimmed or deleted from the stream while they were pending"
-            " https://app.example/api/dashboard"
+            " https://app.example/api/dashboard#target=s%20p/g"
         ),
         "data": {
             "target": "s p/g",
@@ -81,7 +81,7 @@ async def test_an_event_is_received_whole(embedded: Endpoint, webhook: Webhook) 
             "run": report.run_id,
             "lost": 2,
             "lost_at_most": 0,
-            "dashboard": "https://app.example/api/dashboard",
+            "dashboard": "https://app.example/api/dashboard#target=s%20p/g",
         },
     }
 

@@ -97,6 +97,7 @@ NOTHING = {
     "circuit": CLOSED,
     "lease": None,
     "runs": [],
+    "last_tick_at": None,
     "dead_letters": 0,
     "dead_letter_maxlen": 100_000,
     "lost": {"count": 0, "latest": [], "full": False},
@@ -169,6 +170,7 @@ async def test_everything_that_there_is_to_tell(server: Endpoint, client: Client
             "circuit": CLOSED
             | {"state": "open", "since": "now", "by": "person", "who": "ann", "reason": "the database is being moved"},
             "lease": "run 1 on host\\xff",
+            "last_tick_at": "now",
             "dead_letters": 1,
             "dead_letter_maxlen": 7,
             "lost": {

@@ -164,7 +164,18 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
         (
             replace(WELL, lost=lost(60, 70, count=5)),
             "warn",
-            "2 or more entries trimmed or deleted while pending, the latest 60 s ago.",
+            "5 entries trimmed or deleted while pending, the latest 60 s ago.",
+        ),
+        (
+            replace(WELL, lost=Lost(10_000, lost(60, 70).latest, full=True)),
+            "warn",
+            "10,000 entries or more trimmed or deleted while pending, the latest 60 s ago.",
+        ),
+        (replace(WELL, runs=(a_run(7300),), last_tick_at=ago(99)), "ok", "All is well: nothing is pending."),
+        (
+            replace(WELL, runs=(a_run(7300),), last_tick_at=ago(101)),
+            "warn",
+            "No run has begun for the last 101 s: check the timer.",
         ),
         (
             replace(WELL, runs=(FAILED_RUN, a_run(40))),

@@ -8,6 +8,7 @@ import {
   pendingChart,
   runsChart,
   stacked,
+  summed,
   ticks,
 } from "../../../../reclaim/http/dashboard/geometry.js";
 import { aRun } from "./values.js";
@@ -90,6 +91,73 @@ test("a run that failed has a cross, and one with nothing to show a low grey bar
     ],
   );
   assert.deepEqual([crosses, begin], [[{ x: 600.5, y: 107 }], 588]);
+});
+
+test("lost entries are a part of a run's bar", () => {
+  const { bars } = runsChart([aRun({ stored: 5, lost: 5 })], SIZE);
+  assert.deepEqual(
+    bars.map((bar) => bar.fill),
+    ["f-ok", "f-lost"],
+  );
+});
+
+test("labels up to ten million have room beside the chart", () => {
+  for (const most of [999, 20000, 1000000, 10000000]) {
+    const { edge, grid } = pendingChart(
+      [{ at: NOW - MINUTE, byConsumer: { a: most } }],
+      ["a"],
+      NOW,
+      SIZE,
+    );
+    const longest = Math.max(...grid.map((n) => n.toLocaleString("en").length));
+    assert.equal(edge.left - 6 >= longest * 7, true, `${most}: ${edge.left}`);
+  }
+});
+
+test("a range shows what was pending when it began, and the most of each pixel", () => {
+  const samples = Array.from({ length: 5000 }, (_, at) => ({
+    at: at * 1000,
+    byConsumer: { a: at === 4000 ? 99 : 1 },
+  }));
+  const range = 3000 * 1000;
+  const chart = pendingChart(samples, ["a"], 5000 * 1000, { ...SIZE, range });
+  assert.equal(chart.start, 2000 * 1000);
+  assert.equal(chart.shown.length <= SIZE.width, true);
+  assert.equal(
+    chart.shown.some((one) => one.byConsumer.a === 99),
+    true,
+  );
+  const [none] = pendingChart([samples[0]], ["a"], 5000 * 1000, { ...SIZE, range: 1000 }).shown;
+  assert.equal(none.at, 0);
+});
+
+test("the runs of a range are added up in sixty slots", () => {
+  /** @param {number} minutes */
+  const at = (minutes) => new Date(NOW - minutes * MINUTE).toISOString();
+  const slots = summed(
+    [
+      aRun({ started_at: at(0.5), stored: 2, parked: 1 }),
+      aRun({ started_at: at(0.2), stored: 3, outcome: "failed" }),
+      aRun({ started_at: at(59.5), lost: 4 }),
+      aRun({ started_at: at(61), stored: 9 }),
+    ],
+    NOW,
+    60 * MINUTE,
+  );
+  assert.equal(slots.length, 60);
+  assert.deepEqual(
+    [slots[59].stored, slots[59].parked, slots[59].outcome, slots[0].lost],
+    [5, 1, "failed", 4],
+  );
+  assert.equal(
+    slots.reduce((sum, one) => sum + (one.stored ?? 0), 0),
+    5,
+  );
+});
+
+test("a bar is found under a pointer, and the nearest beside the bars", () => {
+  const { runAt } = runsChart([aRun(), aRun()], SIZE);
+  assert.deepEqual([runAt(0), runAt(600), runAt(630), runAt(900)], [0, 0, 1, 1]);
 });
 
 test("many runs share the width", () => {

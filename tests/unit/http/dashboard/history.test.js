@@ -52,10 +52,10 @@ test("samples stand in their order, one a moment, whenever they are learnt", () 
   );
 });
 
-test("of very many samples the latest 900 are kept", () => {
+test("of very many samples the latest 6,000 are kept", () => {
   const history = new History();
-  for (let at = 1; at <= 1000; at += 1) history.learn(aTarget(), at);
-  assert.deepEqual([history.samples.length, history.samples[0].at], [900, 101]);
+  for (let at = 1; at <= 6100; at += 1) history.learn(aTarget(), at);
+  assert.deepEqual([history.samples.length, history.samples[0].at], [6000, 101]);
 });
 
 test("consumers that a status does not name are counted together", () => {

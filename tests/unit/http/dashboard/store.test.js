@@ -31,12 +31,21 @@ function storeOf(status) {
 }
 
 test("the worst target is looked at first, and then the one that was chosen", () => {
-  const targets = [aTarget({ target: "a" }), aTarget({ target: "b", health: "fail" })];
-  const { store, events } = storeOf(aStatus(targets, { health: "fail" }));
+  const [b, a] = [aTarget({ target: "b", health: "fail" }), aTarget({ target: "a" })];
+  const { store, events } = storeOf(aStatus([b, a]));
   assert.equal(store.target?.target, "b");
   store.choose("a");
-  store.answered(aStatus(targets, { health: "fail" }));
+  assert.deepEqual([store.target, store.row?.target, store.wanted], [null, "a", "a"]);
+  store.answered(aStatus([b, a], { targets: [a] }));
   assert.deepEqual([store.target?.target, events], ["a", ["chosen"]]);
+});
+
+test("an answer about another target than the one that is looked at is not shown as its", () => {
+  const [a, b] = [aTarget({ target: "a" }), aTarget({ target: "b" })];
+  const { store, events } = storeOf(aStatus([a, b]));
+  store.choose("b");
+  store.answered(aStatus([a, b]));
+  assert.deepEqual([store.target, store.row?.target, events], [null, "b", ["chosen"]]);
 });
 
 test("a target that is gone is no longer looked at", () => {
@@ -51,6 +60,11 @@ test("nothing of one target is shown as another's", () => {
   store.letters.replace(aPage(["1-0"]), "a");
   store.runsShown = 33;
   store.choose("b");
+  store.answered(
+    aStatus([aTarget({ target: "a" }), aTarget({ target: "b" })], {
+      targets: [aTarget({ target: "b", lost })],
+    }),
+  );
   assert.deepEqual([ids(store.letters), store.letters.readFor, store.runsShown], [[], null, 8]);
   assert.deepEqual(ids(store.lost), ["9-0"]);
 });

@@ -65,6 +65,7 @@ export function aTarget(changes = {}) {
     circuit: aCircuit(),
     lease: null,
     runs: [],
+    last_tick_at: null,
     dead_letters: 0,
     dead_letter_maxlen: 1000,
     lost: { count: 0, full: false, latest: [] },
@@ -75,6 +76,35 @@ export function aTarget(changes = {}) {
 }
 
 /**
+ * A target in brief.
+ * @param {TargetStatus} target
+ * @returns {TargetInBrief}
+ */
+export function inBrief({
+  target,
+  health,
+  sentence,
+  pending,
+  circuit,
+  dead_letters,
+  lost,
+  last_tick_at,
+}) {
+  return {
+    target,
+    health,
+    sentence,
+    pending: pending?.total ?? null,
+    oldest_idle_ms: pending?.oldest?.idle_ms ?? null,
+    circuit: circuit?.state ?? null,
+    dead_letters,
+    lost: lost?.count ?? null,
+    last_tick_at,
+  };
+}
+
+/**
+ * A status with these targets, the worst first; the first is told of in full.
  * @param {TargetStatus[]} targets
  * @param {Partial<Status>} changes
  * @returns {Status}
@@ -83,7 +113,9 @@ export function aStatus(targets, changes = {}) {
   const now = "2026-01-02T03:04:05.000+00:00";
   const server = { address: "127.0.0.1:6379", kind: null, version: null, tls: false };
   const doctor = { at: now, findings: [] };
-  return { version: "1", now, health: "ok", server, doctor, targets, ...changes };
+  const overview = targets.map(inBrief);
+  const full = targets.slice(0, 1);
+  return { version: "1", now, health: "ok", server, doctor, overview, targets: full, ...changes };
 }
 
 /**

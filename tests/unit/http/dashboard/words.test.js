@@ -11,9 +11,11 @@ import {
 import {
   checksSentence,
   left,
+  mark,
   lostSentence,
   outcome,
   ran,
+  targetsSentence,
   tiles,
   title,
   verdict,
@@ -145,7 +147,47 @@ test("the tiles have figures, and a health where a person should look", () => {
     circuit: { figure: "Half open", more: "50 of 50 failures in 30 s", health: "warn" },
     run: { figure: "60 s ago", more: "failed, 0.5 s", health: "fail" },
     dead: { figure: "1,000", more: "kept: at most 1,000", health: "fail" },
+    lost: { figure: "0", more: "none on record", health: "" },
   });
+});
+
+test("the last tick is told though runs that found nothing leave no report", () => {
+  const tick = "2026-01-02T03:05:00.000+00:00";
+  const { run } = tiles(aTarget({ runs: [aRun({ started_at: AT })], last_tick_at: tick }), NOW);
+  assert.deepEqual([run.figure, run.more], ["5 s ago", "last report: completed, 0.5 s, 60 s ago"]);
+  const of = tiles(aTarget({ last_tick_at: tick }), NOW).run;
+  assert.deepEqual([of.figure, of.more], ["5 s ago", "no report is kept"]);
+});
+
+test("all lost entries that are on record are counted, and those of today are worth a look", () => {
+  const latest = [{ ...lostEntries("9-0")[0], at: AT }];
+  const { lost } = tiles(aTarget({ lost: { count: 5000, full: false, latest } }), NOW);
+  assert.deepEqual(lost, { figure: "5,000", more: "the latest 60 s ago", health: "warn" });
+  const later = tiles(aTarget({ lost: { count: 10000, full: true, latest } }), NOW + 2 * 86400000);
+  assert.deepEqual([later.lost.figure, later.lost.health], ["10,000 or more", ""]);
+});
+
+test("a run that went well is marked where entries died or were lost", () => {
+  /** @type {[Partial<RunReport>, Health][]} */
+  const runs = [
+    [{ claimed: 9, stored: 9 }, "ok"],
+    [{ claimed: 9, stored: 8, parked: 1 }, "warn"],
+    [{ claimed: 9, stored: 9, lost: 1 }, "warn"],
+    [{ claimed: 60, parked: 60 }, "fail"],
+    [{ lost_at_most: 3 }, "fail"],
+    [{ outcome: "failed", parked: 1, stored: 1 }, "fail"],
+  ];
+  for (const [changes, health] of runs) assert.equal(mark(aRun(changes)), health);
+});
+
+test("the heading of the targets says how many need somebody", () => {
+  /** @param {Health[]} healths */
+  const rows = (...healths) => healths.map((health) => ({ health }));
+  assert.equal(targetsSentence(rows("ok", "ok")), "2 targets: all healthy");
+  assert.equal(
+    targetsSentence(rows("fail", "warn", "warn", "ok")),
+    "4 targets: 1 failing, 2 need a look",
+  );
 });
 
 test("a tile says what could not be read, and what there is none of", () => {
