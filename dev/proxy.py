@@ -395,8 +395,9 @@ class _Delayed:
                 if data is None:
                     break
                 self._sent()
-                for at in range(0, len(data), self._link.chunk_size if self._link else len(data)):
-                    await self._write(data[at : at + self._link.chunk_size] if self._link else data)
+                size = self._link.chunk_size if self._link else len(data)  # it may change meanwhile
+                for at in range(0, len(data), size):
+                    await self._write(data[at : at + size])
             if self._writer.can_write_eof():
                 self._writer.write_eof()
 
