@@ -245,6 +245,8 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
         raise redis_errors.ConnectionError(f"the server said, before it was asked: {exc}") from exc
     if replies is None:  # what redis-py makes of ETIMEDOUT, which the system may say of any connection
         raise redis_errors.ConnectionError("the connection has timed out")
+    if parser._reader.has_data() or replies_ahead._buffer:  # noqa: SLF001 # as above
+        raise redis_errors.ConnectionError("the server said more than it was asked: its answers cannot be told apart")
     for reply in replies if any_errors(replies) else ():
         if isinstance(reply, redis_errors.ConnectionError):  # LOADING, NOAUTH, …: this connection is of no use
             raise reply

@@ -1,6 +1,7 @@
 """Each fault of the proxy does to a real client and a real server what its name says, and nothing else."""
 
 import asyncio
+import random
 import socket
 import ssl
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
+from redis import Redis
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -269,6 +271,26 @@ async def test_refuse_keeps_what_is_connected_and_accept_ends_it(proxy: Proxy, c
     proxy.accept()
 
     assert await client.ping()
+
+
+@pytest.mark.parametrize(("before", "after"), [(1e9, 0.0), (0.0, 1e9)], ids=["narrow, then wide", "wide, then narrow"])
+def test_what_passes_is_the_same_if_the_link_changes_meanwhile(server: Server, before: float, after: float) -> None:
+    """The client reads nothing until it has changed, so that the change comes in the middle of the reply."""
+    value = random.Random(1).randbytes(16_000_000)
+    expected = b"$%d\r\n%b\r\n" % (len(value), value)
+    with Proxy(server.port) as proxy, Redis(port=server.port) as direct, socket.socket() as client:
+        direct.set("a", value)
+        proxy.bytes_per_sec = before
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.settimeout(10)
+        client.connect((HOST, proxy.port))
+        client.sendall(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+        client.recv(1, socket.MSG_PEEK)
+
+        proxy.bytes_per_sec = after
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as reply:
+            assert reply.read() == expected
 
 
 async def test_nobody_else_gets_the_port_of_a_proxy_that_refuses(proxy: Proxy, client: redis.Redis) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trustme
 from redis.asyncio import SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from dev.proxy import ErrorReply, Fault, Proxy
@@ -144,6 +145,23 @@ async def test_what_is_no_redis_is_not_spoken_to(echoing: Any) -> None:
         await server.call("PING")
 
     await server.aclose()
+
+
+async def test_a_server_that_says_more_than_it_was_asked_is_not_believed() -> None:
+    """Its answers and the commands are out of step, by whoever's mistake."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(b"+OK\r\n" if b"SETINFO" in data else b":4\r\n:5\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, HOST, 0) as listener:
+        server = connect(settings_for(Endpoint("odd", listener.sockets[0].getsockname()[1], 0)))
+
+        with pytest.raises(RedisConnectionError, match="more than it was asked"):
+            await server.call("HLEN", "a")
+
+        await server.aclose()
 
 
 async def test_only_the_answer_of_a_store_counts_as_stored(

@@ -29,5 +29,6 @@ async def test_redis_pys_parser_still_reads_where_ours_listens(embedded: Endpoin
     assert isinstance(parser, DefaultParser)
     assert parser._stream is connection._reader
     assert callable(parser._reader.feed)
+    assert parser._reader.has_data() is False
     assert asyncio.iscoroutinefunction(parser.read_from_socket)
     await connection.disconnect()
