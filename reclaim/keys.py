@@ -14,7 +14,20 @@ from reclaim.errors import MissingField
 from reclaim.json_path import ARROW, JsonPath
 from reclaim.names import name_bytes, written
 
-_NAMES = ("lease", "circuit", "failures", "seen", "tries", "dead", "lost", "runs", "alerts", "waiting", "shards")
+_NAMES = (
+    "lease",
+    "circuit",
+    "failures",
+    "seen",
+    "tries",
+    "dead",
+    "lost",
+    "runs",
+    "alerts",
+    "waiting",
+    "shards",
+    "audit",
+)
 _OURS = re.compile(rb".*\{.+\}.*:reclaim:.+:(%b)(:.*)?" % "|".join(_NAMES).encode(), re.DOTALL)
 
 
@@ -37,6 +50,7 @@ class Keys:
     alerts: bytes
     waiting: bytes
     shards: bytes
+    audit: bytes
 
     @classmethod
     def of(cls, stream: bytes, group: bytes) -> "Keys":

@@ -1,8 +1,5 @@
 """Owns the commands for the circuit: show, open, close."""
 
-import getpass
-import os
-import socket
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,7 +7,7 @@ import typer
 
 from reclaim.cli import views
 from reclaim.cli.output import show_json, show_line, show_table
-from reclaim.cli.session import JsonOption, TargetOption, with_app
+from reclaim.cli.session import JsonOption, TargetOption, me, with_app
 from reclaim.ops import operations
 from reclaim.ops.results import CircuitChanged, CircuitOf
 from reclaim.state.circuit import Effect
@@ -49,8 +46,8 @@ def open_circuit(
 
     Example: python -m reclaim circuit open --reason "the database is being moved"
     """
-    name = me() if who is None else who
-    _show_change(with_app(lambda app: operations.open_circuit(app, reason, name, target)), as_json=as_json)
+    by = me(who)
+    _show_change(with_app(lambda app: operations.open_circuit(app, reason, by.who, target, by=by)), as_json=as_json)
 
 
 @commands.command("close")
@@ -63,8 +60,8 @@ def close_circuit(
 
     Example: python -m reclaim circuit close --reason "the database is back"
     """
-    name = me() if who is None else who
-    _show_change(with_app(lambda app: operations.close_circuit(app, reason, name, target)), as_json=as_json)
+    by = me(who)
+    _show_change(with_app(lambda app: operations.close_circuit(app, reason, by.who, target, by=by)), as_json=as_json)
 
 
 _EFFECTS = {
@@ -81,11 +78,3 @@ def _show_change(changed: CircuitChanged, *, as_json: bool) -> None:
         show_json(asdict(changed))
     else:
         show_line(f"{changed.target}: {_EFFECTS[changed.effect]}")
-
-
-def me() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # in a container the user may have no name; before Python 3.13 that is a KeyError
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"

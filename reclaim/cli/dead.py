@@ -1,23 +1,83 @@
-"""Owns the commands for dead letters: list, show, replay, discard."""
+"""Owns the commands for dead letters: list, groups, show, replay, discard, import."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reclaim.app import App
 from reclaim.cli import views
-from reclaim.cli.output import is_for_a_person, is_terminal, pairs, say, show, show_json, show_line, show_table
+from reclaim.cli.output import (
+    is_for_a_person,
+    is_terminal,
+    pairs,
+    say,
+    show,
+    show_json,
+    show_line,
+    show_table,
+    show_text,
+)
 from reclaim.cli.progress import replay_progress
-from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, with_app
+from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, me, with_app
 from reclaim.entry import readable
-from reclaim.ops import operations
-from reclaim.ops.results import Chosen, Replayed
+from reclaim.ops import operations, saved
+from reclaim.ops.results import Chosen, Discarded, Replayed
 from reclaim.run.replay import ReplayReport
+from reclaim.state.audit import Actor
+from reclaim.state.letter_filter import EVERY_LETTER, LetterFilter
+from reclaim.times import said_moment
 
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="IDs, as `dead list` shows them.")]
+
+
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="REASON", help="Only those with this reason: bad_entry, failed, ….")
+]
+ErrorOption = Annotated[
+    str | None, typer.Option("--error", metavar="TEXT", help="Only those whose error contains this text.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option("--error-group", metavar="ERROR", help="Only those of this group, as `dead groups` names it."),
+]
+ConsumerOption = Annotated[
+    str | None, typer.Option("--consumer", metavar="NAME", help="Only those that this consumer had.")
+]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="MOMENT", help="Only those that came then or later: 2026-01-31, 2h.")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="MOMENT", help="Only those that came then or before.")
+]
+TextOption = Annotated[
+    str | None, typer.Option("--text", metavar="TEXT", help="Only those with this text in a value of the body.")
+]
+EntryOption = Annotated[
+    list[str] | None, typer.Option("--entry-id", metavar="ID", help="Only those of this entry; may be said again.")
+]
+
+
+class Order(Enum):
+    """Which dead letters come first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+OrderOption = Annotated[Order, typer.Option("--order", help="Which come first.")]
+
+
+class Format(Enum):
+    """How dead letters are written for a file."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -26,28 +86,129 @@ commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @commands.command("list")
 def list_dead(
     target: TargetOption = None,
+    order: OrderOption = Order.NEWEST,
+    reason: ReasonOption = None,
+    error: ErrorOption = None,
+    error_group: GroupOption = None,
+    consumer: ConsumerOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    text: TextOption = None,
+    entry_id: EntryOption = None,
     after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Begin after this dead letter.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="List at most this many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="List at most this many.")] = 50,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Write JSON Lines with every byte, or CSV for a spreadsheet, and all of them."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List dead letters, the oldest first.
+    """List dead letters, the newest first.
 
-    Example: python -m reclaim dead list --limit 10
-    """
+    With --format the command writes all that fit, whatever --limit says, each as soon as it is read.
+
+    \b
+    Examples:
+      python -m reclaim dead list --limit 10
+      python -m reclaim dead list --error timeout --since 2h
+      python -m reclaim dead list --format jsonl > dead.jsonl
+    """  # noqa: D301  # \b is one character: it keeps the lines
     start = None if after is None else id_of(after)
-    page = with_app(lambda app: operations.list_many_dead_letters(app, target, limit=limit, after=start))
+    wanted = _filter(reason, error, error_group, consumer, since, until, text, entry_id)
+    newest_first = order is Order.NEWEST
+    if form is not None:
+        with_app(lambda app: _write(app, target, wanted, newest_first=newest_first, after=start, form=form))
+        return
+    page = with_app(
+        lambda app: operations.list_many_dead_letters(
+            app, target, wanted=wanted, newest_first=newest_first, limit=limit, after=start
+        )
+    )
     if as_json:
         found = [letter.to_dict(readable) for letter in page.letters]
         show_json({"target": page.target, "count": page.count, "dead_letters": found, "next": page.next})
         return
     show_table(views.LETTER_COLUMNS, [views.letter_row(letter) for letter in page.letters])
     more = f"; continue with --after {page.next}" if page.next else ""
-    say(f"{page.target}: {len(page.letters):,} of {page.count:,} dead letters{more}")
+    fitting = "" if wanted == EVERY_LETTER else f" that fit among {page.looked:,}"
+    say(f"{page.target}: {len(page.letters):,}{fitting} of {page.count:,} dead letters{more}")
+
+
+def _filter(
+    reason: str | None,
+    error: str | None,
+    error_group: str | None,
+    consumer: str | None,
+    since: str | None,
+    until: str | None,
+    text: str | None,
+    entry_id: list[str] | None,
+) -> LetterFilter:
+    """What the options say."""
+    return LetterFilter(
+        reason=reason,
+        error=error,
+        error_group=error_group,
+        consumer=consumer,
+        since_ms=_moment("--since", since),
+        until_ms=_moment("--until", until),
+        text=text,
+        entry_ids=frozenset(map(id_of, entry_id)) if entry_id else None,
+    )
+
+
+def _moment(option: str, said: str | None) -> int | None:
+    try:
+        return None if said is None else said_moment(said, time.time_ns() // 1_000_000)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc), param_hint=option) from exc
+
+
+async def _write(
+    app: App, target: str | None, wanted: LetterFilter, *, newest_first: bool, after: bytes | None, form: Format
+) -> None:
+    """Write all that fit to standard output. What a newer release has written is left out, and counted."""
+    left_out, is_first = 0, True
+    async for letters in operations.each_dead_letter(app, target, wanted, newest_first=newest_first, after=after):
+        known = [letter for letter in letters if not letter.is_foreign]
+        left_out += len(letters) - len(known)
+        if form is Format.CSV:
+            show_text(saved.csv_of(known, header=is_first))
+        else:
+            show_text("".join(f"{saved.line_of(letter)}\n" for letter in known))
+        is_first = False
+    if left_out:
+        say(f"{left_out:,} dead letters are left out: a newer release has written them")
+
+
+@commands.command("groups")
+def group_dead(
+    target: TargetOption = None,
+    reason: ReasonOption = None,
+    error: ErrorOption = None,
+    consumer: ConsumerOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    text: TextOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the dead letters that have failed in the same way, the largest group first.
+
+    Example: python -m reclaim dead groups --since 1d
+    """
+    wanted = _filter(reason, error, None, consumer, since, until, text, None)
+    found = with_app(lambda app: operations.group_all_dead_letters(app, target, wanted=wanted))
+    if as_json:
+        show_json(asdict(found))
+        return
+    show_table(views.GROUP_COLUMNS, [views.group_row(group) for group in found.groups])
+    others = f"; {found.others:,} in smaller groups" if found.others else ""
+    say(f"{found.target}: {found.matched:,} of {found.count:,} dead letters{others}")
 
 
 @commands.command("show")
 def show_dead(
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="IDs, as `dead list` shows them.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="IDs of dead letters, or of their entries.")],
     target: TargetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,11 +221,17 @@ def show_dead(
     Example: python -m reclaim dead show 1700000000000-0
     """
     wanted = [id_of(one) for one in ids]
-    chosen = with_app(lambda app: operations.show_dead_letters(app, wanted, target))
+    chosen = with_app(lambda app: _show_named(app, wanted, target))
     _show_letters(chosen, as_json=as_json)
     if chosen.missing:
         say(f"no such dead letter: {', '.join(map(readable, chosen.missing))}")
     exit_if(bool(chosen.missing))
+
+
+async def _show_named(app: App, ids: list[bytes], target: str | None) -> Chosen:
+    named = await operations.named_dead_letters(app, ids, target)
+    chosen = await operations.show_dead_letters(app, named.letter_ids, target)
+    return replace(chosen, missing=[*named.missing, *chosen.missing])
 
 
 def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
@@ -82,9 +249,19 @@ def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
 
 @commands.command()
 def replay(
-    ids: IdsArgument = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="IDs of dead letters, or of their entries.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
     target: TargetOption = None,
+    reason: ReasonOption = None,
+    error: ErrorOption = None,
+    error_group: GroupOption = None,
+    consumer: ConsumerOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    text: TextOption = None,
+    entry_id: EntryOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Replay at most this many.")] = None,
     per_second: Annotated[
         float | None, typer.Option("--per-second", min=0.001, max=1e6, help="Replay at most this many a second.")
@@ -98,7 +275,7 @@ def replay(
     even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay even if the circuit is open.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Handle dead letters once more.
+    """Handle dead letters once more: those with these IDs, those that fit, or all of them.
 
     If an entry is stored, its dead letter is removed. Runs of the target wait until the replay ends. While the circuit
     is open, the command refuses to replay.
@@ -110,22 +287,31 @@ def replay(
     Examples:
       python -m reclaim dead replay 1700000000000-0
       python -m reclaim dead replay --all --per-second 100
+      python -m reclaim dead replay --error timeout --since 2h
     """  # noqa: D301  # \b is one character: it keeps the lines
-    chosen = _chosen(ids, everything=everything)
+    wanted = _filter(reason, error, error_group, consumer, since, until, text, entry_id)
+    chosen = _chosen(ids, wanted, everything=everything)
 
     async def replay_them(app: App) -> Replayed:
+        named = None if chosen is None else await operations.named_dead_letters(app, chosen, target)
         with replay_progress() as progress:
-            return await operations.replay_dead_letters(
+            done = await operations.replay_dead_letters(
                 app,
-                chosen,
+                None if named is None else named.letter_ids,
                 target,
+                wanted=wanted,
                 limit=limit,
                 per_second=per_second,
                 dry_run=dry_run,
                 even_if_open=even_if_open,
                 budget_sec=budget_sec,
                 progress=progress,
+                by=me(),
             )
+        if named is None:
+            return done
+        report = replace(done.report, missing=done.report.missing + len(named.missing))
+        return replace(done, report=report)
 
     done = with_app(replay_them)
     if as_json:
@@ -150,45 +336,117 @@ def discard(
     ids: IdsArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Discard all dead letters.")] = False,
     target: TargetOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Discard without asking.")] = False,
+    reason: ReasonOption = None,
+    error: ErrorOption = None,
+    error_group: GroupOption = None,
+    consumer: ConsumerOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    text: TextOption = None,
+    entry_id: EntryOption = None,
+    why: Annotated[
+        str | None, typer.Option("--why", help="Why. The audit keeps it; on a terminal it is asked for.")
+    ] = None,
+    who: Annotated[str | None, typer.Option("--who", help="Who discards them; by default user@host.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE", help="First save them to this new file, which `dead import` takes back."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Discard without asking; needs --why.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove dead letters for good.
+    """Remove dead letters for good: those with these IDs, those that fit, or all of them.
 
-    The command asks first. If no person sits at the terminal, --yes is needed.
+    The command asks first. If no person sits at the terminal, --yes is needed. With --save it removes only what is in
+    the file.
 
     Exit codes: 0 they are removed, 1 the command failed, one did not exist or you said no, 2 the settings or the
     arguments are bad.
 
     \b
     Examples:
-      python -m reclaim dead discard 1700000000000-0
-      python -m reclaim dead discard --all --yes
+      python -m reclaim dead discard 1700000000000-0 --why "a test order"
+      python -m reclaim dead discard --reason bad_entry --save bad.jsonl --why "old format" --yes
     """  # noqa: D301  # \b is one character: it keeps the lines
-    chosen = _chosen(ids, everything=everything)
+    wanted = _filter(reason, error, error_group, consumer, since, until, text, entry_id)
+    chosen = _chosen(ids, wanted, everything=everything)
+    if save is not None and save.exists():
+        raise typer.BadParameter(f"{save} is there already", param_hint="--save")
+    if not yes and not is_terminal(sys.stdin):
+        raise typer.BadParameter("nobody can be asked here; say --yes to discard without a question")
+    if yes and why is None:
+        raise typer.BadParameter("say why: nobody is asked", param_hint="--why")
     if not yes:
-        if not is_terminal(sys.stdin):
-            raise typer.BadParameter("nobody can be asked here; say --yes to discard without a question")
-        _ask_whether_to_discard(chosen, target)
-    done = with_app(lambda app: operations.discard_dead_letters(app, chosen, target))
+        _ask_whether_to_discard(chosen, wanted, target, saved_to=save)
+    because = typer.prompt("Why", err=True) if why is None else why
+    by = me(who)
+    work = _discarding(chosen, wanted, target, by, because, save)
+    done = with_app(work)
     if as_json:
         show_json(asdict(done))
     else:
-        show_line(f"{done.target}: {done.discarded:,} discarded")
-    exit_if(chosen is not None and done.discarded < len(chosen))
+        show_line(f"{done.target}: {done.discarded:,} discarded{'' if save is None else f', and saved to {save}'}")
+    if chosen is not None and done.discarded < len(chosen):
+        say("not every ID is a dead letter's; to discard those of an entry, say --entry-id ID")
+        exit_if(failed=True)
 
 
-def _ask_whether_to_discard(chosen: Sequence[bytes] | None, target: str | None) -> None:
+def _discarding(
+    chosen: list[bytes] | None, wanted: LetterFilter, target: str | None, by: Actor, why: str, save: Path | None
+) -> Callable[[App], Awaitable[Discarded]]:
+    async def work(app: App) -> Discarded:
+        if save is None:
+            return await operations.discard_dead_letters(app, chosen, target, wanted=wanted, by=by, why=why)
+        with save.open("x", encoding="ascii") as file:
+            return await operations.save_and_discard(app, chosen, target, wanted=wanted, by=by, why=why, file=file)
+
+    return work
+
+
+def _ask_whether_to_discard(
+    chosen: Sequence[bytes] | None, wanted: LetterFilter, target: str | None, *, saved_to: Path | None
+) -> None:
     """Ask the person. No event loop runs meanwhile: it would catch Ctrl-C."""
-    name, there = with_app(lambda app: operations.count_dead_letters(app, target))
-    many = there if chosen is None else len(chosen)
+    name, many = with_app(lambda app: operations.count_dead_letters(app, target, wanted=wanted))
+    many = many if chosen is None else len(chosen)
     letters = "1 dead letter" if many == 1 else f"{many:,} dead letters"
-    if many:
-        typer.confirm(f"Discard {letters} of {name} for good?", abort=True, err=True)
+    if not many:
+        return
+    if saved_to is None:
+        say("This cannot be undone. To keep a copy that can be imported again, say --save FILE.")
+    typer.confirm(f"Discard {letters} of {name} for good?", abort=True, err=True)
 
 
-def _chosen(ids: Sequence[str] | None, *, everything: bool) -> list[bytes] | None:
-    """The IDs that are chosen, each once; None for all."""
-    if bool(ids) == everything:
-        raise typer.BadParameter("give the IDs, or --all")
-    return None if everything else list(dict.fromkeys(id_of(one) for one in ids or ()))
+@commands.command("import")
+def import_dead(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Saved by `dead discard --save` or `dead list --format jsonl`.")
+    ],
+    target: TargetOption = None,
+    who: Annotated[str | None, typer.Option("--who", help="Who imports them; by default user@host.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make dead letters of those in a file again, byte for byte. Each gets a new ID.
+
+    Nothing is imported if a line of the file is bad, or if there is no room for all of them.
+
+    Example: python -m reclaim dead import bad.jsonl
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as exc:
+        raise typer.BadParameter(f"{file} cannot be read: {exc.strerror}", param_hint="FILE") from exc
+    done = with_app(lambda app: operations.import_dead_letters(app, content, file.name, target, by=me(who)))
+    if as_json:
+        show_json(asdict(done))
+    else:
+        show_line(f"{done.target}: {done.imported:,} imported")
+
+
+def _chosen(ids: Sequence[str] | None, wanted: LetterFilter, *, everything: bool) -> list[bytes] | None:
+    """The IDs that are chosen, each once; None for all that fit."""
+    if sum((bool(ids), everything, wanted != EVERY_LETTER)) != 1:
+        raise typer.BadParameter("give the IDs, or --all, or what they must be like (--error, --reason, …)")
+    return list(dict.fromkeys(id_of(one) for one in ids)) if ids else None

@@ -13,17 +13,23 @@ from reclaim.reasons import top_reasons
 from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport, failures_in
 from reclaim.schedule import Schedule
 from reclaim.settings import Settings
+from reclaim.state.audit import Actor
 
 logger = logging.getLogger("reclaim")
 
 
 async def once(
-    settings: Settings, only: str | None = None, budget_sec: float = math.inf, park_misfits: str | None = None
+    settings: Settings,
+    only: str | None = None,
+    budget_sec: float = math.inf,
+    by: Actor | None = None,
+    *,
+    park_misfits: bool = False,
 ) -> list[RunReport]:
     """Run every target once, or the one named. SIGINT and SIGTERM end a run after the entries in work.
 
-    A failed run raises nothing: its report says that it failed (see `failures_in`). `park_misfits` is who wants entries
-    to be parked though HASH_KEY fits none of them; None: nobody.
+    A failed run raises nothing: its report says that it failed (see `failures_in`). `by` is who asks for the run.
+    `park_misfits`: park entries though HASH_KEY fits none of them.
 
     Raises:
         SettingsError: a handler cannot be loaded.
@@ -31,7 +37,8 @@ async def once(
     """
     app, stop = _app(settings), _stop_on_signals()
     try:
-        return await operations.run_now(app, only, budget_sec=budget_sec, stop=stop, park_misfits=park_misfits)
+        misfits = by.who if by is not None and park_misfits else None
+        return await operations.run_now(app, only, budget_sec=budget_sec, stop=stop, park_misfits=misfits, by=by)
     finally:
         await app.aclose()
 

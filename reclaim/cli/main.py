@@ -17,7 +17,16 @@ from reclaim.cli import dead as cli_dead
 from reclaim.cli import loop, views
 from reclaim.cli import try_ as cli_try
 from reclaim.cli.output import is_for_a_person, say, show, show_json, show_line, show_table, use_any_encoding
-from reclaim.cli.session import BAD_USAGE, JsonOption, TargetOption, errors_end_the_command, exit_if, with_app
+from reclaim.cli.session import (
+    BAD_USAGE,
+    JsonOption,
+    TargetOption,
+    errors_end_the_command,
+    exit_if,
+    id_of,
+    me,
+    with_app,
+)
 from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
 from reclaim.ops import operations
@@ -42,7 +51,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     name="reclaim",
 )
-cli.add_typer(cli_dead.commands, name="dead", help="List, show, replay and discard dead letters.")
+cli.add_typer(cli_dead.commands, name="dead", help="List, group, show, replay, discard and import dead letters.")
 cli.command("try")(cli_try.try_one)
 cli.add_typer(cli_circuit.commands, name="circuit", help="Show, open and close the circuit.")
 
@@ -131,7 +140,7 @@ def run(
         if watch:
             asyncio.run(loop.watch(settings, target, budget_sec, _show_as_json if as_json else _show_nothing))
             return
-        reports = asyncio.run(loop.once(settings, target, budget_sec, cli_circuit.me() if park_misfits else None))
+        reports = asyncio.run(loop.once(settings, target, budget_sec, me(), park_misfits=park_misfits))
         for report in reports:
             if as_json:
                 _show_as_json(report)
@@ -220,6 +229,29 @@ def list_lost(
     show_table(views.LOST_COLUMNS, [views.lost_row(one) for one in found.lost])
     full = ", and the record is full: earlier ones are no longer on it" if found.full else ""
     say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries{full}")
+
+
+@cli.command("audit")
+def show_audit(
+    target: TargetOption = None,
+    before: Annotated[str | None, typer.Option("--before", metavar="ID", help="Begin before this record.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=2000, help="List at most this many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List what people did, the latest first: replays, discards, imports, changes of the circuit, runs by hand.
+
+    A record without an end is under way, or its process died. Redis keeps about the latest 2,000.
+
+    Example: python -m reclaim audit --limit 10
+    """
+    start = None if before is None else id_of(before)
+    found = with_app(lambda app: operations.list_audit(app, target, limit=limit, before=start))
+    if as_json:
+        show_json(asdict(found))
+        return
+    show_table(views.AUDIT_COLUMNS, [views.audit_row(one) for one in found.records])
+    more = f"; continue with --before {found.next}" if found.next else ""
+    say(f"{found.target}: {len(found.records):,} records{more}")
 
 
 @cli.command()

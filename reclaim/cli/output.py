@@ -61,10 +61,15 @@ def show_json(value: Any, indent: int | None = 2) -> None:
     _print(json.dumps(value, indent=indent))
 
 
-def _print(text: str) -> None:
+def show_text(text: str) -> None:
+    """Print lines of ASCII that are ready for a file."""
+    _print(text, end="")
+
+
+def _print(text: str, end: str = "\n") -> None:
     """Print to standard output. If its disk is full, end the program with one line and exit code 1."""
     try:
-        typer.echo(text, file=sys.stdout)
+        typer.echo(f"{text}{end}", file=sys.stdout, nl=False)
     except BrokenPipeError:
         raise  # Typer ends the program
     except OSError as exc:

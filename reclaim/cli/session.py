@@ -1,8 +1,10 @@
 """Owns what every command needs: an app, the common options, and one table from an error to the exit code."""
 
 import asyncio
+import getpass
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, NoReturn, TypeVar
@@ -15,6 +17,7 @@ from reclaim.cli.output import say
 from reclaim.entry import check_id
 from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget, said
 from reclaim.settings import Settings
+from reclaim.state.audit import Actor
 
 FAILED, BAD_USAGE, TERMINATED = 1, 2, 128 + signal.SIGTERM  # what a command exits with
 
@@ -115,3 +118,13 @@ def id_of(text: str) -> bytes:
         return check_id(os.fsencode(text))
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
+
+
+def me(who: str | None = None) -> Actor:
+    """Who works at this terminal: the name that was said, else the user's."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container the user may have no name; before Python 3.13 that is a KeyError
+        user = f"uid {os.getuid()}"
+    host = socket.gethostname()
+    return Actor(f"{user}@{host}" if who is None else who, "cli", host)

@@ -10,10 +10,12 @@ from reclaim.cli.output import STYLES, cell, pairs, table
 from reclaim.entry import readable
 from reclaim.names import written
 from reclaim.ops.health import Health, span
+from reclaim.ops.results import LetterGroup
 from reclaim.ops.trying import Tried
 from reclaim.ops.trying import pairs as name_value
 from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.report import MAIN_COUNTS
+from reclaim.state.audit import AuditRecord
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.state.lost import LostEntry
 from reclaim.visible import for_a_terminal
@@ -26,6 +28,8 @@ STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost", "at most")
 RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
+GROUP_COLUMNS = ("count", "reason", "error group", "first", "last", "example")
+AUDIT_COLUMNS = ("id", "begun", "what", "who", "from", "outcome", "how many", "meant", "why")
 CHECK_COLUMNS = ("health", "about", "what", "what to do")
 
 
@@ -176,6 +180,23 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
     entry = letter.entry
     ids = (readable(letter.id), readable(entry.id))
     return (*ids, letter.reason, entry.deliveries, written(entry.consumer), letter.at, letter.error)
+
+
+def group_row(group: LetterGroup) -> Sequence[Any]:
+    """Dead letters that have failed in the same way in one line, under GROUP_COLUMNS."""
+    return group.count, group.reason, group.error_group, group.first, group.last, group.example
+
+
+def audit_row(one: AuditRecord) -> Sequence[Any]:
+    """What a person did in one line, under AUDIT_COLUMNS."""
+    place = f"{one.door} {one.place}".rstrip()
+    counts = _in_words({name: n for name, n in (one.counts or {}).items() if n not in (0, {})})
+    outcome = f"{one.outcome}: {one.error}" if one.error else one.outcome
+    return one.id, one.begun_at, one.what, one.who, place, outcome, counts, _in_words(one.meant), one.why
+
+
+def _in_words(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in facts.items())
 
 
 def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:

@@ -15,8 +15,10 @@ from msgspec import UnsetType
 from reclaim import visible
 from reclaim.app import App
 from reclaim.errors import AccessDenied
+from reclaim.http.callers import Caller
 from reclaim.http.document import document
 from reclaim.http.requests import (
+    Access,
     CircuitChange,
     Discard,
     Filter,
@@ -66,11 +68,12 @@ async def list_runs(app: App, asked: LatestFirst) -> Answer:
     return asdict(await operations.list_runs(app, _text(asked.target), limit=asked.limit, before=before))
 
 
-async def run_now(app: App, asked: Run) -> Answer:
+async def run_now(app: App, asked: Run, caller: Caller) -> Answer:
     target, operation = _text(asked.target), current_operation()
-    park_misfits = asked.who if asked.park_misfits else None
+    by = caller.actor(asked.who)
+    park_misfits = by.who if asked.park_misfits else None
     reports = await operations.run_now(
-        app, target, budget_sec=asked.budget_sec, operation=operation, park_misfits=park_misfits
+        app, target, budget_sec=asked.budget_sec, operation=operation, park_misfits=park_misfits, by=by
     )
     errors = [report.error for report in reports if report.outcome is Outcome.FAILED]
     if len(errors) == len(reports) and errors[0] is not None and _is_of_redis(errors[0]):
@@ -135,7 +138,7 @@ def _filter(asked: Filter) -> LetterFilter:
     )
 
 
-async def replay_dead_letters(app: App, asked: Replay) -> Answer:
+async def replay_dead_letters(app: App, asked: Replay, caller: Caller) -> Answer:
     done = await operations.replay_dead_letters(
         app,
         None if asked.ids == "all" else [one.encode() for one in asked.ids],
@@ -147,11 +150,12 @@ async def replay_dead_letters(app: App, asked: Replay) -> Answer:
         dry_run=asked.dry_run,
         even_if_open=asked.even_if_open,
         budget_sec=asked.budget_sec,
+        by=caller.actor(asked.who),
     )
     return {"target": done.target, "dry_run": done.dry_run, **asdict(done.report)}
 
 
-async def discard_dead_letters(app: App, asked: Discard) -> Answer:
+async def discard_dead_letters(app: App, asked: Discard, caller: Caller) -> Answer:
     ids = None if asked.ids == "all" else [one.encode() for one in asked.ids.split(",")]
     return asdict(
         await operations.discard_dead_letters(
@@ -161,6 +165,8 @@ async def discard_dead_letters(app: App, asked: Discard) -> Answer:
             wanted=_filter(asked),
             upto=_id(asked.upto),
             budget_sec=DISCARD_SEC,
+            by=caller.actor(asked.who),
+            why=_text(asked.why) or "",
         )
     )
 
@@ -170,9 +176,20 @@ async def list_lost(app: App, asked: LatestFirst) -> Answer:
     return asdict(await operations.list_lost(app, _text(asked.target), limit=asked.limit, before=before))
 
 
-async def set_circuit(app: App, asked: CircuitChange) -> Answer:
+async def set_circuit(app: App, asked: CircuitChange, caller: Caller) -> Answer:
     change = operations.open_circuit if asked.action == "open" else operations.close_circuit
-    return asdict(await change(app, asked.reason, asked.who, _text(asked.target)))
+    by = caller.actor(asked.who)
+    return asdict(await change(app, asked.reason, by.who, _text(asked.target), by=by))
+
+
+async def list_audit(app: App, asked: LatestFirst) -> Answer:
+    before = _id(asked.before)
+    return asdict(await operations.list_audit(app, _text(asked.target), limit=asked.limit, before=before))
+
+
+async def check_access(app: App, _: Access) -> Answer:  # noqa: ARG001  # every answer takes it
+    """Whoever gets this answer has a key that may change things: a key that only reads is not set on this function."""
+    return {"may_change": True}
 
 
 async def openapi(app: App, _: Nothing) -> Answer:

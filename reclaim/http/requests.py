@@ -31,6 +31,15 @@ Who = Annotated[
         " name",
     ),
 ]
+Why = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_REASON_CHARS,
+        pattern=visible.ONE_LINE,
+        description=f"1 to {MAX_REASON_CHARS} characters on one line that can be seen, not all of them blank",
+    ),
+]
 Limit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 
 
@@ -125,6 +134,8 @@ class Discard(Filter, Query, frozen=True, kw_only=True):
         Annotated[Id, Meta(description="an ID: with all, remove only those up to this one; ignored with a list of IDs")]
         | UnsetType
     ) = UNSET
+    who: Who = "somebody with a function key"
+    why: Why | UnsetType = UNSET
 
 
 class Run(Body, frozen=True):
@@ -182,6 +193,7 @@ class Replay(Filter, Body, frozen=True, kw_only=True):
     ) = UNSET
     dry_run: Annotated[bool, Meta(description="true or false: only count what would be replayed")] = False
     even_if_open: Annotated[bool, Meta(description="true or false: replay even if the circuit is open")] = False
+    who: Who = "somebody with a function key"
     budget_sec: Annotated[
         float, Meta(ge=1, le=200, description="a number from 1 to 200: begin nothing after this many seconds")
     ] = 60
@@ -196,17 +208,13 @@ class CircuitChange(Body, frozen=True):
     """Whether to open or to close the circuit, why, and who decides."""
 
     action: Annotated[Literal["open", "close"], Meta(description="open or close")]
-    reason: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=MAX_REASON_CHARS,
-            pattern=visible.ONE_LINE,
-            description=f"1 to {MAX_REASON_CHARS} characters on one line that can be seen, not all of them blank",
-        ),
-    ]
+    reason: Why
     target: Target | UnsetType = UNSET
     who: Who = "somebody with a function key"
+
+
+class Access(Body, frozen=True):
+    """A request without any fields: the key alone is asked about."""
 
 
 # The type of each operation's request, by the operation's ID. The ID is also the name of the function on Azure.
@@ -220,6 +228,8 @@ REQUESTS: dict[str, type[Query] | type[Body]] = {
     "discard_dead_letters": Discard,
     "list_lost": LatestFirst,
     "set_circuit": CircuitChange,
+    "list_audit": LatestFirst,
+    "check_access": Access,
     "openapi": Nothing,
 }
 

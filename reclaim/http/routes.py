@@ -7,11 +7,12 @@ first request imports these modules, so that a cold start without a request does
 import asyncio
 import gzip
 import json
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import azure.functions as func
 
@@ -20,6 +21,9 @@ from reclaim.retry import Retries
 from reclaim.state.node import TIMEOUT_SEC
 from reclaim.times import Deadline
 from reclaim.trace import Operation
+
+if TYPE_CHECKING:
+    from reclaim.http.callers import Caller
 
 RETRY_AFTER_SEC = 5
 GZIP_BYTES, GZIP_LEVEL = 1500, 5  # an answer that fits in one packet is sent as it is
@@ -39,8 +43,12 @@ ROUTES = {
     "discard_dead_letters": ("DELETE", "/dead-letters"),
     "list_lost": ("GET", "/lost"),
     "set_circuit": ("POST", "/circuit"),
+    "list_audit": ("GET", "/audit"),
+    "check_access": ("POST", "/access"),
     "openapi": ("GET", "/openapi.json"),
 }
+
+RECORDED = frozenset({"run_now", "replay_dead_letters", "discard_dead_letters", "set_circuit"})  # with who did it
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # its __init__ has no types
 
@@ -68,7 +76,7 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
     act = getattr(answers, operation_id)
     try:
         asked = reading.read(operation_id, req.params, req.get_body())
-        acting = partial(act, app_of_loop(), asked)
+        acting = partial(act, app_of_loop(), asked, *_caller(operation_id, req.headers))
         found = await (_patiently(acting) if ROUTES[operation_id][0] == "GET" else acting())
         accepts = req.headers.get("Accept-Encoding", "")
         if isinstance(found, answers.File):
@@ -79,6 +87,13 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
         problem = problems.problem_of(exc)
         headers = {"Retry-After": str(RETRY_AFTER_SEC)} if problem.status in {409, 503} else {}
         return _json(problem.status, {"error": {"code": problem.code, "message": problem.sentence}}, headers)
+
+
+def _caller(operation_id: str, headers: Mapping[str, str]) -> "tuple[()] | tuple[Caller]":
+    """Who asks, for an operation that is recorded."""
+    from reclaim.http.callers import caller  # noqa: PLC0415  # see above
+
+    return (caller(headers, os.environ),) if operation_id in RECORDED else ()
 
 
 async def _patiently(read: Callable[[], Awaitable[T]]) -> T:

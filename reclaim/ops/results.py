@@ -1,11 +1,12 @@
 """Owns the results of the operations: a frozen value for each. Each door shows it in its own way."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reclaim.errors import ServerError
 from reclaim.run.replay import ReplayReport
+from reclaim.state.audit import AuditRecord
 from reclaim.state.circuit import CircuitState, Effect
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.state.lost import LostEntry
@@ -88,6 +89,10 @@ class LetterGroup:
     last: str
     example: str
 
+    def __add__(self, more: "LetterGroup") -> "LetterGroup":
+        first, last = min(self.first, more.first), max(self.last, more.last)
+        return replace(self, count=self.count + more.count, first=first, last=last)
+
 
 @dataclass(frozen=True, slots=True)
 class LetterGroups:
@@ -142,6 +147,40 @@ class Discarded:
     target: str
     discarded: int
     done: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many dead letters were made of those in a file."""
+
+    target: str
+    imported: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The dead letters that IDs name, which may be their own or their entries'.
+
+    Attributes:
+        letter_ids: the dead letters' own IDs, each once.
+        missing: the IDs that name none.
+    """
+
+    letter_ids: Sequence[bytes]
+    missing: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What people did to a target, the latest first.
+
+    Attributes:
+        next: ask for the page `before` this ID to go on; None at the end.
+    """
+
+    target: str
+    records: Sequence[AuditRecord]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)

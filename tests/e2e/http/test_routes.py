@@ -90,6 +90,8 @@ ROUTES = [
     ("POST", "dead-letters/replay", {"json": {"ids": "all"}}),
     ("DELETE", "dead-letters", {"params": {"ids": "all"}}),
     ("POST", "circuit", {"json": {"action": "open", "reason": "a test"}}),
+    ("GET", "audit", {}),
+    ("POST", "access", {}),
     ("GET", "openapi.json", {}),
 ]
 
@@ -536,6 +538,54 @@ def test_what_is_so_already_is_no_change(app: App) -> None:
     assert effects == ["is_closed", "opened", "is_open"]
 
 
+# --- who did what ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_done_is_recorded_with_who_and_why(app: App, client: Client) -> None:
+    """Headers that the platform would set count for nothing where it signs nobody in. Looking leaves no record."""
+    given(client, TARGET)
+    dead(client, tweet(1), tweet(2), tweet(3))
+    forged = {"x-ms-client-principal-name": "the boss", "x-forwarded-for": "6.6.6.6", "x-functions-key": KEY}
+
+    query = {"ids": "all", "text": "nobody wrote this", "who": "ann", "why": "a test"}
+    httpx2.delete(f"{app.base}/api/dead-letters", params=query, headers=forged).raise_for_status()
+    app.post("dead-letters/replay", ids="all", limit=1, who="bob")
+    app.post("dead-letters/replay", ids="all", dry_run=True)
+    app.post("runs")
+    first = app.get("audit", limit=2)
+    then = app.get("audit", limit=2, before=first["next"])
+
+    told = [(one["what"], one["who"], one["place"], one["outcome"]) for one in (*first["records"], *then["records"])]
+    assert told == [
+        ("run", "somebody with a function key", "", "done"),
+        ("replay", "bob", "", "done"),
+        ("discard", "ann", "", "done"),
+    ]
+    discard = then["records"][0]
+    assert (discard["why"], discard["meant"]) == ("a test", {"ids": "all", "text": "nobody wrote this"})
+    assert (discard["counts"], discard["door"], then["next"]) == ({"discarded": 0, "done": True}, "http", None)
+
+
+def test_where_the_platform_signs_people_in_the_name_is_its_own(
+    serve: Callable[..., Any], embedded: Endpoint, client: Client
+) -> None:
+    """Whatever the request says."""
+    given(client, TARGET)
+    with serve(embedded.port, WEBSITE_AUTH_ENABLED="True") as app:
+        headers = {"x-ms-client-principal-name": "ann@example.com", "x-functions-key": KEY}
+        body = {"action": "open", "reason": "a test", "who": "somebody else"}
+        changed = httpx2.post(f"{app.base}/api/circuit", json=body, headers=headers).json()
+        (record,) = app.get("audit")["records"]
+
+    assert changed["circuit"]["who"] == record["who"] == "ann@example.com"
+
+
+def test_a_key_that_may_change_things_learns_so(app: App) -> None:
+    """A key that only reads is not set on this function: the host answers 401."""
+    assert app.post("access") == {"may_change": True}
+    assert app.ask("POST", "access", key="a key that only reads").status_code == 401
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 REFUSED = [
@@ -665,7 +715,7 @@ def test_redis_away_is_a_503_and_passes(serve: Callable[..., Any]) -> None:
         with raw_client(server.port) as client:
             given(client, TARGET)
         server.stop()
-        answers = {f"{method} {path}": app.ask(method, path, **more) for method, path, more in ROUTES[:-1]}
+        answers = {f"{method} {path}": app.ask(method, path, **more) for method, path, more in ROUTES[:-2]}
         server.start()
         with raw_client(server.port) as client:
             given(client, TARGET)
@@ -702,7 +752,7 @@ def test_bad_settings_are_named_without_what_is_in_them(serve: Callable[..., Any
 def test_a_wrong_password_is_said(serve: Callable[..., Any]) -> None:
     """It does not pass by itself, so it is no 503; every route says the same, and names the host."""
     with Server(requirepass="right") as server, serve(server.port, REDIS_PASSWORD="wrong") as app:
-        answers = [app.ask(method, path, **more) for method, path, more in ROUTES[:-1]]
+        answers = [app.ask(method, path, **more) for method, path, more in ROUTES[:-2]]
 
     assert {answer.status_code for answer in answers} == {500}
     assert {answer.json()["error"]["code"] for answer in answers} == {"access_denied"}

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from reclaim.cli import circuit as cli_circuit
+from reclaim.cli.session import me
 from tests.integration.cli.program import dead_ids, env_of, given_dead, in_pipe
 from tests.support import Client, Endpoint, a_target, given, tweet
 
@@ -20,7 +20,7 @@ def test_a_user_without_a_name_is_named_by_the_number(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(getpass, "getuser", nobody)
 
-    assert cli_circuit.me().startswith(f"uid {os.getuid()}@")
+    assert me().who.startswith(f"uid {os.getuid()}@")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,10 @@ def as_json(text: str) -> Any:
         "doctor",
         "dead",
         "dead list",
+        "dead groups",
         "dead show",
+        "dead import",
+        "audit",
         "dead replay",
         "dead discard",
         "circuit",
@@ -100,9 +103,9 @@ def test_bad_settings_end_with_2_and_all_their_names(command: str) -> None:
         (["runs", "--limit", "0"], "Invalid value for '--limit': Input should be"),
         (["dead", "replay", "--all", "--per-second", "inf"], "--per-second"),
         (["dead", "replay", "--all", "--budget-sec", "nan"], "--budget-sec"),
-        (["dead", "replay"], "give the IDs, or --all"),
-        (["dead", "replay", "--all", "1-0"], "give the IDs, or --all"),
-        (["dead", "discard", "--yes"], "give the IDs, or --all"),
+        (["dead", "replay"], "give the IDs, or --all, or what they must be like"),
+        (["dead", "replay", "--all", "1-0"], "give the IDs, or --all, or what they must be like"),
+        (["dead", "discard", "--yes", "--why", "a test"], "give the IDs, or --all, or what they must be like"),
         (["dead", "discard", "--all"], "nobody can be asked here; say --yes"),
         (["circuit", "open"], "--reason"),
         (["circuit", "slam"], "slam"),
@@ -149,10 +152,10 @@ def test_where_several_targets_are_configured_one_is_to_be_named(embedded: Endpo
     assert [row[0] for row in lines(in_pipe(env, "status").out)] == ["target", "s/g", "s2/g"]
     assert [row[0] for row in lines(in_pipe(env, "status", "--target", "s2/g").out)] == ["target", "s2/g"]
     assert [row[0] for row in lines(in_pipe(env, "circuit", "show").out)] == ["target", "s/g", "s2/g"]
-    ended = in_pipe(env, "dead", "discard", "--all", "--yes")
+    ended = in_pipe(env, "dead", "discard", "--all", "--yes", "--why", "a test")
     assert (ended.code, len(dead_ids(client, first)), len(dead_ids(client, second))) == (2, 1, 2)
     assert "say which target; there are s/g, s2/g" in " ".join(ended.err.split())
-    ended = in_pipe(env, "dead", "discard", "--all", "--yes", "--target", "s2/g")
+    ended = in_pipe(env, "dead", "discard", "--all", "--yes", "--why", "a test", "--target", "s2/g")
     assert (ended.code, len(dead_ids(client, first)), len(dead_ids(client, second))) == (0, 1, 0)
 
 
@@ -372,8 +375,8 @@ def test_dead_letters_are_listed_a_page_at_a_time(embedded: Endpoint, client: Cl
     ids = given_dead(client, embedded, target, *(tweet(number) for number in range(45)))
     env = env_of(embedded, target)
 
-    first = in_pipe(env, "dead", "list", "--limit", "30")
-    then = in_pipe(env, "dead", "list", "--limit", "30", "--after", ids[29], "--json")
+    first = in_pipe(env, "dead", "list", "--order", "oldest", "--limit", "30")
+    then = in_pipe(env, "dead", "list", "--order", "oldest", "--limit", "30", "--after", ids[29], "--json")
 
     assert (first.code, then.code) == (0, 0)
     rows = lines(first.out)
@@ -528,9 +531,9 @@ def test_discarding_removes_those_named(embedded: Endpoint, client: Client) -> N
     ids = given_dead(client, embedded, target, *(tweet(number) for number in range(4)))
     env = env_of(embedded, target)
 
-    one = in_pipe(env, "dead", "discard", ids[1], ids[1], "--yes")
-    gone = in_pipe(env, "dead", "discard", ids[1], ids[2], "--yes", "--json")
-    rest = in_pipe(env, "dead", "discard", "--all", "--yes")
+    one = in_pipe(env, "dead", "discard", ids[1], ids[1], "--yes", "--why", "a test")
+    gone = in_pipe(env, "dead", "discard", ids[1], ids[2], "--yes", "--why", "a test", "--json")
+    rest = in_pipe(env, "dead", "discard", "--all", "--yes", "--why", "a test")
 
     assert (one.code, one.out) == (0, "s/g: 1 discarded\n")
     assert (gone.code, as_json(gone.out)) == (1, {"target": "s/g", "discarded": 1, "done": True})

@@ -127,7 +127,7 @@ def test_discarding_asks_first(embedded: Endpoint, client: Client, answer: str, 
     target = a_target()
     given_dead(client, embedded, target, *(tweet(number) for number in range(3)))
 
-    ended = in_terminal(env_of(embedded, target), "dead", "discard", "--all", answer=answer)
+    ended = in_terminal(env_of(embedded, target), "dead", "discard", "--all", "--why", "a test", answer=answer)
 
     assert "Discard 3 dead letters of s/g for good? [y/N]" in ended.out
     assert ended.code == code
@@ -140,7 +140,7 @@ def test_yes_is_the_answer_given_in_advance(embedded: Endpoint, client: Client) 
     target = a_target()
     given_dead(client, embedded, target, tweet(1))
 
-    ended = in_terminal(env_of(embedded, target), "dead", "discard", "--all", "--yes")
+    ended = in_terminal(env_of(embedded, target), "dead", "discard", "--all", "--yes", "--why", "a test")
 
     assert (ended.code, ended.out) == (0, "s/g: 1 discarded\n")
     assert dead_ids(client, target) == []
