@@ -151,14 +151,44 @@ interface DeadLetter {
   fields: Field[];
 }
 
+/** What dead letters are to be like; they fit all that is said. */
+interface LetterFilter {
+  reason?: string;
+  error?: string;
+  error_group?: string;
+  consumer?: string;
+  since?: string;
+  text?: string;
+  entry_id?: string;
+}
+
+interface LetterGroup {
+  reason: string;
+  error_group: string;
+  count: number;
+  first: string;
+  last: string;
+}
+
+interface LetterGroups {
+  count: number;
+  looked: number;
+  matched: number;
+  groups: LetterGroup[];
+  others: number;
+  next: string | null;
+}
+
 interface LetterPage {
+  count?: number;
+  looked?: number;
   dead_letters: DeadLetter[];
   next: string | null;
   last: string | null;
 }
 
-/** Which dead letters are meant; of all, those up to one ID. */
-interface WhichLetters {
+/** Which dead letters are meant; of all, those that fit, up to one ID. */
+interface WhichLetters extends LetterFilter {
   ids: string[] | "all";
   upto?: string;
 }

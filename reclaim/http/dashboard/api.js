@@ -34,7 +34,7 @@ export function refusal(error) {
  * Call the app.
  * @param {"GET" | "POST" | "DELETE"} method
  * @param {string} path below /api/
- * @param {{query?: Record<string, string | number | null>, body?: object, waitMs?: number}} options
+ * @param {{query?: Record<string, string | number | null | undefined>, body?: object, waitMs?: number}} options
  * @returns {Promise<any>} what it answers
  * @throws {Refused}
  */
@@ -47,12 +47,12 @@ async function call(method, path, { query = {}, body, waitMs = SHORT_MS } = {}) 
 
 /**
  * @param {string} path
- * @param {Record<string, string | number | null>} query what is null is left out
+ * @param {Record<string, string | number | null | undefined>} query what is null or not there is left out
  */
 function addressOf(path, query) {
   const address = new URL(`../${path}`, import.meta.url); // this file is served below /api/dashboard/
   for (const [name, value] of Object.entries(query))
-    if (value !== null) address.searchParams.set(name, String(value));
+    if (value !== null && value !== undefined) address.searchParams.set(name, String(value));
   return address;
 }
 
@@ -142,12 +142,37 @@ export const api = {
 
   /**
    * @param {string} target
+   * @param {LetterFilter & {order: "newest" | "oldest"}} wanted
    * @param {string | null} after
    * @param {number} limit
    * @returns {Promise<LetterPage>}
    */
-  deadLetters: (target, after, limit) =>
-    call("GET", "dead-letters", { query: { target, after, limit } }),
+  deadLetters: (target, wanted, after, limit) =>
+    call("GET", "dead-letters", { query: { target, ...wanted, after, limit } }),
+
+  /**
+   * @param {string} target
+   * @param {LetterFilter} wanted
+   * @param {string | null} after
+   * @returns {Promise<LetterGroups>}
+   */
+  groups: (target, wanted, after) =>
+    call("GET", "dead-letters/groups", { query: { target, ...wanted, order: "newest", after } }),
+
+  /**
+   * A part of a file of dead letters, with whole bodies, and where the next part begins.
+   * @param {string} target
+   * @param {LetterFilter & {order: "newest" | "oldest"}} wanted
+   * @param {"jsonl" | "csv"} format
+   * @param {string | null} after
+   * @returns {Promise<{text: string, next: string | null}>}
+   */
+  file: async (target, wanted, format, after) => {
+    const query = { target, ...wanted, format, after, limit: 100 };
+    const answer = await send("GET", addressOf("dead-letters", query), undefined, REPLAY_MS);
+    if (!answer.ok) throw refused(answer, await read(answer, REPLAY_MS));
+    return { text: await answer.text(), next: answer.headers.get("x-reclaim-next") };
+  },
 
   /**
    * @param {ReplayAsked & {budget_sec?: number, dry_run?: boolean}} asked
@@ -156,10 +181,10 @@ export const api = {
   replay: (asked) => call("POST", "dead-letters/replay", { body: asked, waitMs: REPLAY_MS }),
 
   /**
-   * @param {{target: string, ids: string, upto: string | null}} query
-   * @returns {Promise<{discarded: number}>}
+   * @param {LetterFilter & {target: string, ids: string, upto: string | null}} query
+   * @returns {Promise<{discarded: number, done: boolean}>}
    */
-  discard: (query) => call("DELETE", "dead-letters", { query, waitMs: LONG_MS }),
+  discard: (query) => call("DELETE", "dead-letters", { query: { ...query }, waitMs: LONG_MS }),
 
   /**
    * @param {string} target

@@ -31,8 +31,8 @@ export function chosenOrAll() {
  * @returns {WhichLetters}
  */
 export function selected(ids) {
-  const { last } = store.letters;
-  return ids === "all" && last ? { ids, upto: last } : { ids };
+  const { last, filter } = store.letters;
+  return ids === "all" ? { ids, ...filter, ...(last ? { upto: last } : {}) } : { ids };
 }
 
 /**
@@ -41,6 +41,9 @@ export function selected(ids) {
  */
 export function named(ids) {
   const of = `of ${target().target}`;
+  const { isFiltered, matched } = store.letters;
+  if (ids === "all" && isFiltered)
+    return `${matched === null ? "all dead letters" : many(matched, "dead letter")} ${of} that fit`;
   const all = target().dead_letters ?? 0;
   if (ids !== "all") return `${many(ids.length, "dead letter")} ${of}`;
   return all === 1 ? `the only dead letter ${of}` : `all ${many(all, "dead letter")} ${of}`;
@@ -110,7 +113,11 @@ async function discard() {
   bar.removeAttribute("value");
   let discarded = 0;
   for (const [at, some] of parts.entries()) {
-    discarded += (await api.discard({ target: name, ...some })).discarded;
+    for (let isDone = false; !isDone;) {
+      const part = await api.discard({ target: name, ...some });
+      discarded += part.discarded;
+      isDone = part.done;
+    }
     bar.max = parts.length;
     bar.value = at + 1;
   }
@@ -123,10 +130,10 @@ async function discard() {
 /**
  * What one request after another discards: an address holds only so many IDs.
  * @param {WhichLetters} which
- * @returns {{ids: string, upto: string | null}[]}
+ * @returns {(LetterFilter & {ids: string, upto: string | null})[]}
  */
-function chunks({ ids, upto }) {
-  if (ids === "all") return [{ ids, upto: upto ?? null }];
+function chunks({ ids, upto, ...filter }) {
+  if (ids === "all") return [{ ids, ...filter, upto: upto ?? null }];
   /** @type {{ids: string, upto: string | null}[]} */
   const found = [];
   for (let at = 0; at < ids.length; at += IDS_AT_ONCE)

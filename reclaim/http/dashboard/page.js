@@ -6,6 +6,7 @@ import { clear, render, renderPulse } from "./board.js";
 import { $, announce, closeDialogs, input, say } from "./dom.js";
 import { clearLetters, readLetters, readMoreLetters } from "./letters.js";
 import { readNothing } from "./charts.js";
+import { findNothing } from "./find.js";
 import { live, poll, quietly, readOlderRuns, readRange } from "./live.js";
 import { revealChosen } from "./overview.js";
 import { store } from "./store.js";
@@ -144,6 +145,7 @@ store.addEventListener("chosen", () => {
   $("said").hidden = true;
   closeDialogs();
   clearLetters();
+  findNothing();
   readNothing();
   nameTarget();
   refresh();

@@ -26,6 +26,20 @@ export class LetterList {
   /** For what they were read; null: they are to be read again. @type {string | null} */
   readFor = null;
 
+  /** What those that are listed are like. @type {LetterFilter} */
+  filter = {};
+
+  /** @type {"newest" | "oldest"} */
+  order = "newest";
+
+  /** How many fit, as far as is known; null: that was not counted. @type {number | null} */
+  matched = null;
+
+  /** Whether only some of all are wanted. */
+  get isFiltered() {
+    return Object.keys(this.filter).length > 0;
+  }
+
   /** How large the listed ones are, in bytes of their values. */
   get bytes() {
     const fields = this.items.flatMap((letter) => letter.fields);
@@ -61,7 +75,20 @@ export class LetterList {
   /** Choose none, and read them again: something was done to them. */
   stale() {
     this.chosen.clear();
-    this.readFor = null;
+    this.readFor = this.matched = null;
+  }
+
+  /**
+   * List others: those that are like this.
+   * @param {LetterFilter} filter
+   * @param {"newest" | "oldest"} order
+   */
+  want(filter, order) {
+    this.filter = filter;
+    this.order = order;
+    this.items = [];
+    this.next = null;
+    this.stale();
   }
 }
 

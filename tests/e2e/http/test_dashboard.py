@@ -1,16 +1,19 @@
 """The dashboard, as a person uses it: in a browser, on the app in the stand-in host, on a real server."""
 
+import csv
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Route, expect
 
 from dev.server import Server
+from reclaim.ops.saved import letter_of
 from tests.e2e.http.apps import KEY, OTHER, TARGET, App
 from tests.e2e.http.browser import PAUSE_MS, Dashboard, browsing, program, violations
 from tests.e2e.http.letters import dead, lose
@@ -740,6 +743,101 @@ def test_charts_are_read_by_keyboard_and_by_touch(app: App, client: Client, visi
     assert violations(page) == []
 
 
+# --- the workbench for dead letters ----------------------------------------------------------------------------------
+
+
+def dead_of(client: Client, kind: str, *numbers: int, body: list[bytes] | None = None) -> list[str]:
+    """Dead letters whose errors differ in a number only."""
+    ids = []
+    for number in numbers:
+        fields = [part if at % 2 else b"field:" + part for at, part in enumerate(body or tweet(number))]
+        about = ["reason", "failed", "error", f"{kind} (order {number})", "consumer", "w", "deliveries", "1"]
+        moment = ["id", f"{number}-0", "at", "2026-01-02T03:04:05.678+00:00"]
+        ids.append(client.execute_command("XADD", TARGET.keys.dead, "*", *moment, *about, *fields).decode())
+    return ids
+
+
+def test_dead_letters_are_found_and_only_those_that_fit_are_discarded(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """The newest first; by a word, and by the group of their error; what is done is done to what fits."""
+    given(client, TARGET)
+    dead_of(client, "KeyError: 'sku'", *range(25))
+    kept = dead_of(client, "TimeoutError: no stock", 90, 91)
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.letters(20)
+    expect(page.locator("#letters > li").first).to_contain_text("(order 91)")
+
+    page.get_by_label("What to find").fill("no stock")
+    page.get_by_role("button", name="Find", exact=True).click()
+    dashboard.letters(2)
+    dashboard.sees("2 dead letters fit; looked at 27.")
+    page.get_by_text("Groups by error").click()
+    expect(page.locator("#dead-groups-rows tr")).to_have_count(1)
+    dashboard.press("Show all")
+    expect(page.locator("#dead-groups-rows tr")).to_have_count(2)
+    page.locator("#dead-groups-rows tr", has_text="KeyError").get_by_role("button").click()
+    dashboard.sees("Only the group")
+    dashboard.press("Discard all that fit (25)…")
+    dashboard.sees(f"Discard 25 dead letters of {TARGET.name} that fit?")
+    dashboard.press("Discard")
+
+    dashboard.sees("25 dead letters are discarded.")
+    assert [one["id"] for one in app.get("dead-letters")["dead_letters"]] == kept
+
+
+def test_what_is_to_be_discarded_is_saved_first(
+    app: App, client: Client, visit: Callable[..., Dashboard], tmp_path: Path
+) -> None:
+    """Whole, byte for byte; all that fit, or those chosen, as lines or for a spreadsheet."""
+    given(client, TARGET)
+    body = [b"id", b"1", b"raw", bytes(range(256)) * 8]
+    dead_of(client, "KeyError: 'sku'", 1, body=body)
+    dead_of(client, "TimeoutError: no stock", *range(2, 122))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.letters(20)
+
+    page.get_by_label("What to find").fill("sku")
+    page.get_by_role("button", name="Find", exact=True).click()
+    dashboard.letters(1)
+    dashboard.press("Discard all that fit (1)…")
+    with page.expect_download() as first:
+        dashboard.press("Save them as JSON Lines first")
+    dashboard.press("Keep them")
+    dashboard.press("Show all")
+    dashboard.letters(20)
+    with page.expect_download() as second:
+        dashboard.press("Save as CSV")
+
+    first.value.save_as(tmp_path / "one")
+    second.value.save_as(tmp_path / "all")
+    (line,) = (tmp_path / "one").read_text().splitlines()
+    assert list(letter_of(line, "the line").entry.fields) == body
+    assert first.value.suggested_filename.endswith(".jsonl")
+    assert len(list(csv.reader((tmp_path / "all").read_text().splitlines()))) == 122
+
+
+def test_json_in_a_dead_letter_is_set_out_and_copied(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """A person reads it without another tool; what is copied is JSON too."""
+    given(client, TARGET)
+    (letter_id,) = dead_of(client, "KeyError: 'sku'", 1, body=[b"id", b"1", b"order", b'{"lines":[{"sku":"x"}]}'])
+    dashboard = visit(app, permissions=["clipboard-read", "clipboard-write"])
+    page = dashboard.page
+    dashboard.enter()
+    page.locator("#letters summary").click()
+
+    dashboard.press("As JSON")
+    assert page.locator("#letters pre").last.text_content() == '{\n  "lines": [\n    {\n      "sku": "x"\n    }\n  ]\n}'
+    dashboard.press("Copy as JSON")
+    dashboard.sees("Copied.")
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert (copied["id"], copied["fields"][1]) == (letter_id, ["order", '{"lines":[{"sku":"x"}]}'])
+
+
 # --- what is away ----------------------------------------------------------------------------------------------------
 
 
@@ -854,8 +952,8 @@ def test_others_in_the_place_of_some_are_seen(app: App, client: Client, visit: C
     dashboard.looks_again(times=3)
 
     items = dashboard.page.locator("#letters > li")
-    expect(items.nth(1)).to_have_attribute("data-id", third)
-    expect(items.nth(0)).to_have_attribute("data-id", second)
+    expect(items.nth(0)).to_have_attribute("data-id", third)
+    expect(items.nth(1)).to_have_attribute("data-id", second)
 
 
 def test_with_an_open_circuit_a_replay_has_to_be_meant(
