@@ -4,10 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests of `make test`. Each starts servers of its own.
 WORKERS ?= 2
+# Where `make serve` serves.
+PORT ?= 7071
 PAGE_TOOLS := dev/page/node_modules/.package-lock.json
 KQL_TOOLS := dev/kql/node_modules/.package-lock.json
 AZURITE := dev/azurite/node_modules/.package-lock.json
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve test check check-page kql-parser azurite format bench bench-smoke sbom soak clean
@@ -15,11 +17,11 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv ## reclaim 20,000 abandoned tweets on a server of its own, or on REDIS_HOST
+run: .venv/demo ## reclaim 20,000 abandoned tweets on a server of its own, or on REDIS_HOST
 	@$(BIN)/python -m dev.demo
 
-serve: .venv ## the app at work on http://127.0.0.1:7071, with live tweets (or on REDIS_HOST, without)
-	@$(BIN)/python -m dev.serve
+serve: .venv/demo ## the app at work on http://127.0.0.1:7071 (PORT=8080), with live tweets (or on REDIS_HOST, without)
+	@$(BIN)/python -m dev.serve --port $(PORT)
 
 test: .venv kql-parser azurite ## run all tests, on servers that they start themselves; WORKERS=4: in four processes
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
@@ -78,10 +80,16 @@ $(AZURITE): dev/azurite/package.json dev/azurite/package-lock.json
 	@npm --prefix dev/azurite ci --no-audit --no-fund --silent
 	@touch $@
 
-# The stamp is written last, so an environment that was not finished is made again.
-.venv/stamp: requirements.txt requirements-cli.txt requirements-dev.txt
-	@echo "making .venv"
+# The stamps are written last, so an environment that was not finished is made again. The demo needs few packages: who
+# only wants to see it does not wait for the tools of the tests. pip shows its progress.
+.venv/demo: requirements.txt requirements-cli.txt requirements-demo.txt
+	@echo "making .venv with what the demo needs; this is done once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not Python 3.11 or newer"; exit 1; }
 	@$(PYTHON) -m venv .venv
+	@$(PIP) install --requirement requirements-demo.txt
+	@touch $@
+
+.venv/stamp: .venv/demo requirements-dev.txt
+	@echo "adding the tools of the tests and the checks to .venv; this takes a minute or two, once"
 	@$(PIP) install --requirement requirements-dev.txt
 	@touch $@

@@ -10,7 +10,9 @@ import asyncio
 import logging
 import os
 import random
+import shlex
 import shutil
+import socket
 import sys
 from contextlib import ExitStack
 from itertools import count, islice
@@ -29,6 +31,8 @@ PROCESSORS = 3
 TWEETS_EACH_SEC = 8
 BAD_ONE_IN = 200  # a tweet without an id: a dead letter, and a processor that dies of it
 MAXLEN = 20_000
+
+CLI = ".venv/bin/python -m reclaim"
 
 DEFAULTS = {
     "STREAM_NAME": "tweets_stream",
@@ -129,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dev.serve", description="Run the app with live traffic.")
     parser.add_argument("--port", type=int, default=PORT, help="0 for a free one; default: %(default)s")
     arguments = parser.parse_args()
+    check_free(arguments.port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with ExitStack() as stack:
         server = None
@@ -136,10 +141,24 @@ def main() -> None:
             server = stack.enter_context(Server())
             os.environ |= {"REDIS_HOST": server.address, "REDIS_TLS": "false"}
             os.environ |= {name: value for name, value in DEFAULTS.items() if not os.environ.get(name)}
-            say_now(f"server at {server.address}")
+            exported = {name: os.environ[name] for name in ("REDIS_HOST", "REDIS_TLS", *DEFAULTS)}
+            words = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items())
+            say_now(f"for the command line, in another terminal:\n  export {words}\n  {CLI} status")
         if fans_out(os.environ) and not os.environ.get(CONNECTION):
             os.environ[CONNECTION] = stack.enter_context(Storage()).connection
         until_signal(serve(server, arguments.port))
+
+
+def check_free(port: int) -> None:
+    """End with one line if something listens at the port already; a free one is what 0 asks for."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as exc:
+            raise SystemExit(
+                f"port {port} cannot be used ({exc.strerror}): say another one, as in make serve PORT=8080"
+            ) from exc
 
 
 if __name__ == "__main__":

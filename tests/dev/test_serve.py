@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,6 +59,23 @@ def test_tweets_trickle_in_and_are_reclaimed() -> None:
 
     assert claimed > 0
     assert process.returncode == 0
+
+
+def test_a_port_that_is_in_use_is_one_line() -> None:
+    """It names the port, and how to take another one."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "dev.serve", "--port", str(port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SEC,
+            check=False,
+        )
+
+    said = f"port {port} cannot be used (Address already in use): say another one, as in make serve PORT=8080\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
 
 
 def test_core_tools_run_the_app_where_they_are_installed(tmp_path: Path) -> None:
