@@ -193,7 +193,7 @@ class _Account:
                 charges, most = self._charges[made.id], self._plan.max_deliveries
                 return "" if charges >= most - 1 else f"G5: {made.id} is dead after {charges} charges of {most}"
             case "failed" | "max_deliveries":
-                is_deserved = count["fault: odd error"] or count["kills"]
+                is_deserved = count["fault: odd error"] or self._charges[made.id]
                 return "" if is_deserved else f"G5: {made.id} is dead, and nothing was its fault"
             case "retried_too_long":
                 is_deserved = settings.get("retry_for_sec") == 1

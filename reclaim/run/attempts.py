@@ -129,7 +129,9 @@ class Storing:
         except Exception as exc:  # noqa: BLE001  # a handler may raise anything; classify() gives the verdict
             return [Failed(exc)] * len(entries)
         finally:
-            if not task.done():
+            if task.done():
+                _asked_for(task)  # it may have failed at the very moment when we were cancelled
+            else:
                 await _stop(task, self._stop_sec)
         if hangs_sec <= left_sec:
             return [Failed(self._handler.hung(hangs_sec), is_shared)] * len(entries)
@@ -168,6 +170,12 @@ async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:
 
 async def _stop(task: "asyncio.Future[Any]", seconds: float) -> None:
     """Cancel a task and wait for its end, but not longer than `seconds`: then the run goes on without it."""
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else asks for it
+    task.add_done_callback(_asked_for)
     task.cancel()
     await asyncio.wait({task}, timeout=seconds)
+
+
+def _asked_for(task: "asyncio.Future[Any]") -> None:
+    """Ask for the error of a task that has ended, as nobody else does: or asyncio would log it as never retrieved."""
+    if not task.cancelled():
+        task.exception()

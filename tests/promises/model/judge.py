@@ -20,12 +20,24 @@ DONE = {"handled", "dead", "replayed", "discarded"}  # by us
 class Judge:
     """Compares what there is with what was and with what the model knows; notes what became of each entry."""
 
-    def __init__(self, made: dict[int, Made], count: Counter[str], *, is_versioned: bool, slow: Slow | None) -> None:
+    def __init__(
+        self, made: dict[int, Made], count: Counter[str], *, is_versioned: bool, slow: Slow | None, room: int
+    ) -> None:
         self.made = made
         self.slow = slow  # None: what is acknowledged stays in the stream
         self.count = count
         self.is_versioned = is_versioned
+        self.room = room  # for dead letters
         self.has_lost_records = False
+        self.before_anew = 0  # the number of the last entry that was added before the group or stream was made anew
+
+    def gone(self, *, deletes: bool) -> None:
+        """The group is made anew, or its stream too: what is pending or was never read is in no group any more."""
+        self.before_anew = len(self.made)
+        for one in self.made.values():
+            one.is_removed = one.is_removed or deletes
+            if one.status in {"pending", "unread"}:
+                one.status = "gone"
 
     def places(self, seen: Seen) -> None:
         """G2: each entry is where the model has it, and nowhere else, once."""
@@ -36,9 +48,12 @@ class Judge:
                 "lost": len(seen.ledger.get(number, [])),
             }
             wanted = dict.fromkeys(place, 0) | ({one.status: 1} if one.status in place else {})
+            if number <= self.before_anew and one.status not in place:
+                wanted["lost"] = min(place["lost"], 1)  # told by what was known of it last
             assert place == wanted, f"{number}, {one.status}, is {place}"
             if one.status not in DONE or self.slow is None or self.slow.needs(number):
                 assert number in seen.stream or one.is_removed, f"G2: {number}, {one.status}, is deleted"
+        assert sum(map(len, seen.letters.values())) <= self.room
         self.count["G2: entries in exactly one place"] += len(self.made)
 
     def run(self, before: Seen, after: Seen, act: Act) -> None:
@@ -94,6 +109,12 @@ class Judge:
         self.count[f"entries dead: {reason.decode()}"] += 1
         self.count["G5: dead letters deserved"] += 1
 
+    def _is_unparked(self, one: Made, after: Seen) -> bool:
+        """Whether it is to become a dead letter, and there is no room for it."""
+        if sum(map(len, after.letters.values())) < self.room:
+            return False
+        return not one.can_be_stored or self._tries(one) + 1 >= MAX_DELIVERIES - 1
+
     def _tries(self, one: Made) -> int:
         """How many tries may have been charged; where records were lost, the delivery count decides."""
         return one.deliveries - 1 if self.has_lost_records else one.charged
@@ -137,7 +158,8 @@ class Judge:
         for number in after.pending.keys() & before.pending.keys():
             one, count = self.made[number], after.pending[number][2] - (number in after.owed)
             costs = (number in act.charged, act.was_killed, number not in after.stream, number in act.taken)
-            least = one.deliveries + (act.is_clean and number in failed.values())
+            is_charged = act.is_clean and number in failed.values() and not self._is_unparked(one, after)
+            least = one.deliveries + is_charged
             most = one.deliveries + sum(costs)
             assert least <= count <= most, f"G5: {number} has {count} deliveries, not {least} to {most}"
             one.deliveries = count
@@ -153,11 +175,13 @@ class Judge:
             for number, row in before.pending.items()
             if (row[0] == OURS or number in before.waits) and not before.is_idle(number)
         } | {self.made[number].key for number in act.charged}
+        unparked = {number for number in after.pending if self._is_unparked(self.made[number], after)}
+        held |= {self.made[number].key for number in unparked}
         left = {
             number
             for number in before.pending.keys() & after.pending.keys()
             if before.is_idle(number) and (self.made[number].key is None or self.made[number].key not in held)
-        }
+        } - unparked
         assert not {number for number in left if number in after.stream}, f"G4: {left} could have been done"
         assert not {number for number in left if before.pending[number][1]}, f"G2: {left} are lost, and not recorded"
         self.count["G4: runs complete"] += 1

@@ -67,6 +67,7 @@ LIVE = ["alice", "bob"]
 MADE_KEYS = st.sampled_from(["a", "a", "a", "b", "b", "c", "wrong", None])
 SOME = st.sampled_from([0, 1, 2, 4, 16, 16])
 NO_NUMBER = 2**63  # greater than any entry's
+MUCH_ROOM = 100_000  # for dead letters
 BATCHES = st.lists(st.tuples(MADE_KEYS, st.integers(1, 4)), min_size=1, max_size=4)
 MISTAKES = (TypeError, AttributeError, LookupError, ValueError)  # no fault may lead to one
 SILENCE_SEC = 0.3  # how long an answer may take in a run with a fault that shows by silence only
@@ -92,25 +93,29 @@ class Machine(RuleBasedStateMachine):
         version=st.booleans(),
         deletes=st.sampled_from([None, "alone", "beside"]),
         backoff_sec=st.sampled_from([0, 0, BACKOFF_SEC]),
+        room=st.sampled_from([MUCH_ROOM, MUCH_ROOM, 2]),
         first=BATCHES,
     )
     def begin(
-        self, *, version: bool, deletes: str | None, backoff_sec: int, first: list[tuple[str | None, int]]
+        self, *, version: bool, deletes: str | None, backoff_sec: int, room: int, first: list[tuple[str | None, int]]
     ) -> None:
         """A stream, a group, a consumer that has died; and one hash key that is taken by something else.
 
         Acknowledged entries stay in the stream, or are deleted: where the group is alone, or beside one that is slower.
+        There is room for all dead letters, or for few.
         """
         self.version = b"version" if version else None
         self.slow = None if deletes is None else Slow(0 if deletes == "beside" else NO_NUMBER)
         self.changes = {
             **SHARED,
             "delivery_backoff_sec": backoff_sec,
+            "dead_letter_maxlen": room,
             **({"hash_version_field": "version"} if version else {}),
             **({"delete_acknowledged": True} if deletes else {}),
         }
         self.target = a_target(**self.changes)
-        self.judge = Judge(self.made, self.place.count, is_versioned=version, slow=self.slow)
+        self.judge = Judge(self.made, self.place.count, is_versioned=version, slow=self.slow, room=room)
+        self.sighted: set[int] = set()  # what the last run saw pending as it ended, if it was a clean one
         self.call("FLUSHALL")
         self.call("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
         if deletes == "beside":
@@ -263,7 +268,34 @@ class Machine(RuleBasedStateMachine):
             self.call("XACK", "s", "slow", self.made[number].id)
             self.slow.held.discard(number)
 
+    @rule(deletes=st.booleans(), run_between=st.booleans())
+    def make_anew(self, *, deletes: bool, run_between: bool) -> None:
+        """The group is destroyed and made anew, or its stream is deleted; perhaps a run finds neither in between.
+
+        What was pending, and what nobody had read, is gone. What a run had seen pending is counted in the ledger.
+        """
+        self.step("stream made anew" if deletes else "group made anew")
+        owed, counted = self.sighted & self.seen.pending.keys(), self.seen.counted_lost
+        self.judge.gone(deletes=deletes)
+        self.call(*(("DEL", "s") if deletes else ("XGROUP", "DESTROY", "s", "g")))
+        if run_between:
+            report = self.place.do(self.runner.run(30))
+            assert report.outcome is Outcome.GROUP_MISSING, report
+        self.call("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+        if deletes and self.slow is not None and self.slow.read_up_to != NO_NUMBER:
+            self.call("XGROUP", "CREATE", "s", "slow", "$")
+            self.slow.read_up_to, self.slow.held = len(self.made), set()
+        self.watch()
+        self.run()
+        if deletes or run_between:  # else nothing may tell, if no run of ours had claimed anything in the group
+            assert self.seen.counted_lost - counted >= len(owed), f"G2: {owed} are gone, and not counted"
+            self.place.count["G2: gone and counted"] += len(owed)
+
     # --- what reclaim does ---
+
+    def is_full(self) -> bool:
+        """Whether there is no room for another dead letter."""
+        return sum(map(len, self.seen.letters.values())) >= self.target.dead_letter_maxlen
 
     @rule()
     def run(self) -> None:
@@ -273,7 +305,9 @@ class Machine(RuleBasedStateMachine):
         report = self.place.do(self.runner.run(30))
         note(f"{report.outcome.value} {report.reason}")
         self.judged(before, Act("run", is_clean=True))
-        assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}, report
+        self.sighted = set(self.seen.pending)
+        ends = {Outcome.COMPLETED, Outcome.NOTHING_PENDING} | ({Outcome.DEAD_LETTERS_FULL} if self.is_full() else set())
+        assert report.outcome in ends, report
         assert not self.call("EXISTS", self.target.keys.lease)
 
     @rule(
@@ -355,9 +389,8 @@ class Machine(RuleBasedStateMachine):
             thread.submit(asyncio.run, self.another_run()).result()
 
     async def another_run(self) -> None:
-        server = connect(
-            Settings(HOST, self.place.server_port, (self.target,), tls=False, cluster=self.place.is_cluster)
-        )
+        """It speaks to the node of a cluster as to a plain server: else it would be sent to the proxy, which waits."""
+        server = connect(Settings(HOST, self.place.server_port, (self.target,), tls=False))
         report = await Runner(self.target, server, handlers.make(server, self.target)).run(30)
         await server.aclose()
         assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}, report
@@ -502,6 +535,7 @@ class Machine(RuleBasedStateMachine):
 
     def judged(self, before: Seen, act: Act) -> None:
         """Look at what there is now, and judge."""
+        self.sighted = set()
         self.seen = self.look()
         self.judge.run(before, self.seen, act)
 
@@ -528,7 +562,7 @@ class Machine(RuleBasedStateMachine):
                 for row in rows
             },
             by_number(dead),
-            by_number(lost),
+            by_number((one, flat) for one, flat in lost if b"at_most" not in flat[::2]),
             {number_of(entry_id) for entry_id, _ in stream},
             {key: self.value(key, as_dict(flat)) for key, flat in zip(KEYS, hashes, strict=False) if flat},
             {
@@ -537,6 +571,7 @@ class Machine(RuleBasedStateMachine):
                 if any(row.id == one[0] and one[1] == OURS and one[3] == row.deliveries for one in rows)
             },
             waits,
+            sum(int(as_dict(flat).get(b"at_most", 1)) for _, flat in lost),
         )
 
     def waits(self, row: list[Any], record: Try | None) -> bool:

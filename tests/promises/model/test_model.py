@@ -46,7 +46,7 @@ def a_cluster_of_one() -> Iterator[Server]:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("kind", available())
+@pytest.mark.parametrize("kind", [*available(), CLUSTER])
 def test_nothing_is_lost_nothing_is_out_of_order(
     kind: str, servers: Any, record_property: Callable[[str, object], None]
 ) -> None:

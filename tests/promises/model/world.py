@@ -21,7 +21,8 @@ class Made:
     Attributes:
         key: its order key; None where it lacks the field.
         fields: as XADDed.
-        status: unread, pending, live (a live consumer acknowledged it), handled, dead, lost, replayed or discarded.
+        status: unread, pending, live (a live consumer acknowledged it), handled, dead, lost, replayed, discarded, or
+            gone (with its group or stream).
         reader: the live consumer that read it.
         finished: the reader stored it.
         deliveries: those that count, while it is pending.
@@ -76,6 +77,7 @@ class Seen:
     values: dict[str, int]  # the number of the entry that each hash holds
     owed: set[int]  # what our runner is going to give back, from its own memory
     waits: set[int]  # idle, and not due yet, as they were tried before
+    counted_lost: int  # how many the ledger of lost entries speaks of, at most
 
     def is_idle(self, number: int) -> bool:
         """Whether a run may take it: idle, or about to be given back."""
