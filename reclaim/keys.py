@@ -26,7 +26,7 @@ _NAMES = (
     "alerts",
     "waiting",
     "shards",
-    "audit",
+    *("audit", "totals"),
 )
 _OURS = re.compile(rb".*\{.+\}.*:reclaim:.+:(%b)(:.*)?" % "|".join(_NAMES).encode(), re.DOTALL)
 
@@ -51,6 +51,7 @@ class Keys:
     waiting: bytes
     shards: bytes
     audit: bytes
+    totals: bytes
 
     @classmethod
     def of(cls, stream: bytes, group: bytes) -> "Keys":

@@ -258,7 +258,7 @@ class AtClaim:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that is on the server, but for times, the history of runs and the audit: an App keeps these.
+    """Everything that is on the server, but for times, the history of runs, the audit and the totals.
 
     Attributes:
         pending: who holds each entry, how often it was delivered, and whether it is ``idle`` or ``fresh``.
@@ -282,7 +282,7 @@ def state(client: Client, target: Target) -> State:
     keys = sorted(client.execute_command("KEYS", "*"))
     keys_of = target.keys  # those of the circuit and of tries have tests of their own
     ours = {keys_of.stream, keys_of.dead, keys_of.lost, keys_of.runs, keys_of.circuit, keys_of.failures, keys_of.seen}
-    ours |= {keys_of.tries, keys_of.audit}
+    ours |= {keys_of.tries, keys_of.audit, keys_of.totals}
     hash_keys = [key for key in keys if key not in ours and client.execute_command("TYPE", key) == b"hash"]
     return State(
         pending={

@@ -5,6 +5,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 
 from reclaim.app import App
@@ -49,8 +50,11 @@ async def watch(
     budget_sec: float = math.inf,
     show: Callable[[RunReport], None] = lambda _: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    probes: tuple[str, int | None] = ("", None),
 ) -> None:
     """Run at every tick of the schedule and show each report. A failed run is logged; the next tick tries again.
+
+    `probes` is at which address and port probes and metrics are served; without a port they are not.
 
     Raises:
         SettingsError: a handler cannot be loaded.
@@ -60,17 +64,27 @@ async def watch(
     app, stop = _app(settings), _stop_on_signals()
     try:
         operations.named_units(app, only)
-        while not stop.is_set():
-            wait_sec = (schedule.next_after(now()) - now()).total_seconds()
-            try:
-                await asyncio.wait_for(stop.wait(), max(wait_sec, 0))
-            except TimeoutError:
-                reports = await operations.run_now(app, only, budget_sec=budget_sec, stop=stop)
-                _log_failure(reports)
-                for report in reports:
-                    show(report)
+        async with _served(app, *probes):
+            while not stop.is_set():
+                wait_sec = (schedule.next_after(now()) - now()).total_seconds()
+                try:
+                    await asyncio.wait_for(stop.wait(), max(wait_sec, 0))
+                except TimeoutError:
+                    reports = await operations.run_now(app, only, budget_sec=budget_sec, stop=stop)
+                    _log_failure(reports)
+                    for report in reports:
+                        show(report)
     finally:
         await app.aclose()
+
+
+def _served(app: App, address: str, port: int | None) -> AbstractAsyncContextManager[None]:
+    """What serves probes and metrics in a block; nothing is loaded for it without a port."""
+    if port is None:
+        return nullcontext()
+    from reclaim.cli.probes import served  # noqa: PLC0415  # few watch so, and it loads a web server
+
+    return served(app, address, port)
 
 
 def sentence(report: RunReport) -> str:

@@ -116,6 +116,13 @@ def run(
         ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also if a run made dead letters.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65_535, help="With --watch: serve /live, /health and /metrics at this port."),
+    ] = None,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDRESS", help="Where --port is served; 0.0.0.0: on all addresses.")
+    ] = "127.0.0.1",
     as_json: Annotated[bool, typer.Option("--json", help="Print each report as a line of JSON.")] = False,
 ) -> None:
     """Run now, or again and again by the schedule.
@@ -135,10 +142,13 @@ def run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if watch and park_misfits:
         raise typer.BadParameter("it is for one run, so not with --watch", param_hint="--park-misfits")
+    if port is not None and not watch:
+        raise typer.BadParameter("it is for --watch", param_hint="--port")
     with errors_end_the_command():
         settings = Settings.from_env(os.environ)
         if watch:
-            asyncio.run(loop.watch(settings, target, budget_sec, _show_as_json if as_json else _show_nothing))
+            shown = _show_as_json if as_json else _show_nothing
+            asyncio.run(loop.watch(settings, target, budget_sec, shown, probes=(listen, port)))
             return
         reports = asyncio.run(loop.once(settings, target, budget_sec, me(), park_misfits=park_misfits))
         for report in reports:

@@ -31,6 +31,7 @@ from reclaim.http.requests import (
     SomeLetters,
 )
 from reclaim.ops import operations, saved
+from reclaim.ops.metrics import CONTENT_TYPE, metrics
 from reclaim.ops.overview import overview
 from reclaim.ops.results import Letters as LettersFound
 from reclaim.run.report import Outcome
@@ -185,6 +186,10 @@ async def set_circuit(app: App, asked: CircuitChange, caller: Caller) -> Answer:
 async def list_audit(app: App, asked: LatestFirst) -> Answer:
     before = _id(asked.before)
     return asdict(await operations.list_audit(app, _text(asked.target), limit=asked.limit, before=before))
+
+
+async def get_metrics(app: App, _: Nothing) -> File:
+    return File(await metrics(app), CONTENT_TYPE, {})
 
 
 async def check_access(app: App, _: Access) -> Answer:  # noqa: ARG001  # every answer takes it

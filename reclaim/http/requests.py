@@ -229,6 +229,7 @@ REQUESTS: dict[str, type[Query] | type[Body]] = {
     "list_lost": LatestFirst,
     "set_circuit": CircuitChange,
     "list_audit": LatestFirst,
+    "get_metrics": Nothing,
     "check_access": Access,
     "openapi": Nothing,
 }

@@ -44,6 +44,7 @@ ROUTES = {
     "list_lost": ("GET", "/lost"),
     "set_circuit": ("POST", "/circuit"),
     "list_audit": ("GET", "/audit"),
+    "get_metrics": ("GET", "/metrics"),
     "check_access": ("POST", "/access"),
     "openapi": ("GET", "/openapi.json"),
 }
@@ -123,6 +124,20 @@ def _takes_gzip(accepts: str) -> bool:
         if name == "gzip":
             return not any(re.fullmatch(r"q=0(\.0*)?", one) for one in parameters)
     return False
+
+
+@blueprint.function_name("get_health")
+@blueprint.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def get_health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # the host passes it so
+    """Whether the settings are good and Redis answers. It names nothing, so it needs no key."""
+    from reclaim.ops.probe import is_well  # noqa: PLC0415  # see above
+
+    try:
+        well = await is_well(app_of_loop())
+    # Whatever keeps the app from being made is logged where it is used; here nobody may learn more than that.
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  # see above
+        well = False
+    return _json(200 if well else 503, {"status": "ok" if well else "fail"})
 
 
 @blueprint.function_name("dashboard")

@@ -163,6 +163,7 @@ def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Co
         (keys.dead, ours, _LETTERS_AND_LOST),
         (keys.lost, ours, _LETTERS_AND_LOST),
         (keys.runs, ours, _RECORDS),
+        (keys.totals, ours, (("HINCRBY", "f", 1), ("HGETALL",))),
         (keys.audit, ours, (*_RECORDS, ("XDEL", "0-0"))),
         (keys.alerts, ours, _MARKS),
         (keys.waiting, ours, _MARKS),

@@ -40,6 +40,7 @@ from reclaim.run.source import PageSource
 from reclaim.run.tally import Tally
 from reclaim.run.waiting import Waiting
 from reclaim.settings import Target
+from reclaim.state import totals
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.bodies import Bodies
 from reclaim.state.circuit import Circuit
@@ -450,6 +451,7 @@ class _Run:
         if self._watch.is_compared:
             self._runner.seen = self._watch.to_keep()
             kept.append(self._runner.group.write(self._runner.seen))
+        kept += totals.add(self._target, {"runs": 1, **self._report(ending).numbers()})
         command = self._runner.history(self._report(ending))
         return kept if command is None else [*kept, plain(*command)]
 

@@ -20,12 +20,13 @@ LEVEL = {room: level for level, room in enumerate(ROOMS)}
 # What only these modules may import, so that the others are quick to load and work where it is not installed.
 ONLY = {
     "opencensus": {"observe.app_insights"},
-    "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session", "cli.output", "cli.try_"},
+    "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session", "cli.output", "cli.probes", "cli.try_"},
     "rich": {"cli.output", "cli.progress", "cli.views"},
     "azure": {"state.entra", "function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
     "httpx2": {"observe.webhook"},
-    "aiohttp": {"handlers.http"},
+    "aiohttp": {"handlers.http", "cli.probes"},
+    "prometheus_client": {"ops.metrics"},
     "msgspec": {"http.answers", "http.reading", "http.requests"},
 }
 

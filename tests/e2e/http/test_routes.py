@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from dev.server import Server
+from dev.server import Server, free_port
 from reclaim.http.document import document
 from reclaim.ops.saved import letter_of
 from reclaim.run.report import Outcome
@@ -578,6 +578,34 @@ def test_where_the_platform_signs_people_in_the_name_is_its_own(
         (record,) = app.get("audit")["records"]
 
     assert changed["circuit"]["who"] == record["who"] == "ann@example.com"
+
+
+def test_health_needs_no_key_and_names_nothing(app: App, serve: Callable[..., Any], embedded: Endpoint) -> None:
+    """Bad settings and a Redis that does not answer are 503; a missing group is not its business."""
+    well = app.ask("GET", "health", key=None)
+    with serve(embedded.port, LANES="many") as bad:
+        unset = bad.ask("GET", "health", key=None)
+    with serve(free_port()) as away:
+        unanswered = away.ask("GET", "health", key=None)
+
+    assert [(one.status_code, one.json()) for one in (well, unset, unanswered)] == [
+        (200, {"status": "ok"}),
+        (503, {"status": "fail"}),
+        (503, {"status": "fail"}),
+    ]
+
+
+def test_metrics_are_told_in_prometheus_format(app: App, client: Client) -> None:
+    """With the key: they name streams and groups."""
+    given(client, TARGET, *held(range(3)))
+    dead(client, tweet(9))
+
+    answer = app.ask("GET", "metrics")
+
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert f'reclaim_pending_entries{{group="{TARGET.group}",stream="{TARGET.stream}"}} 3.0' in answer.text
+    assert f'reclaim_dead_letters{{group="{TARGET.group}",stream="{TARGET.stream}"}} 1.0' in answer.text
+    assert app.ask("GET", "metrics", key=None).status_code == 401
 
 
 def test_a_key_that_may_change_things_learns_so(app: App) -> None:

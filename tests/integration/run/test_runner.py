@@ -352,6 +352,8 @@ async def test_what_is_kept_beside_a_stream_is_in_its_hash_slot(server: Endpoint
         b"tweets{eu}",
         b"tweets{eu}:reclaim:g:dead",
         b"tweets{eu}:reclaim:g:seen",
+        b"tweets{eu}:reclaim:g:totals",
         b"{tweets}:reclaim:g:dead",
         b"{tweets}:reclaim:g:seen",
+        b"{tweets}:reclaim:g:totals",
     ]
