@@ -23,7 +23,8 @@ async def served(app: App, address: str, port: int) -> AsyncIterator[None]:
         return web.json_response({"status": "ok" if well else "fail"}, status=200 if well else 503)
 
     async def measured(_: web.Request) -> web.Response:
-        return web.Response(body=(await metrics(app)).encode(), headers={"Content-Type": f"{CONTENT_TYPE}; charset=utf-8"})
+        text = await metrics(app)
+        return web.Response(body=text.encode(), headers={"Content-Type": f"{CONTENT_TYPE}; charset=utf-8"})
 
     site = web.Application()
     site.add_routes([web.get("/live", live), web.get("/health", health), web.get("/metrics", measured)])
