@@ -5,7 +5,7 @@
 #     sh infra/read-key.sh RESOURCE_GROUP APP            prints the key
 set -eu
 group=$1 app=$2
-functions='get_status list_runs list_dead_letters group_dead_letters list_lost list_audit get_metrics openapi'
+functions='get_status list_runs list_dead_letters group_dead_letters list_lost list_pending list_audit get_metrics openapi'
 key=$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')
 
 for function in $functions; do

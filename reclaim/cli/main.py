@@ -27,6 +27,7 @@ from reclaim.cli.session import (
     me,
     with_app,
 )
+from reclaim.entry import readable
 from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
 from reclaim.ops import operations
@@ -239,6 +240,32 @@ def list_lost(
     show_table(views.LOST_COLUMNS, [views.lost_row(one) for one in found.lost])
     full = ", and the record is full: earlier ones are no longer on it" if found.full else ""
     say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries{full}")
+
+
+@cli.command("pending")
+def show_pending(
+    target: TargetOption = None,
+    consumer: Annotated[
+        str | None, typer.Option("--consumer", metavar="NAME", help="Only those that this consumer has.")
+    ] = None,
+    after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Begin after this entry.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="List at most this many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List what is pending now, the smallest ID first, and why the last run left it. It changes nothing.
+
+    Example: python -m reclaim pending --consumer worker-7
+    """
+    start, name = None if after is None else id_of(after), None if consumer is None else os.fsencode(consumer)
+    page = with_app(lambda app: operations.list_pending(app, target, consumer=name, limit=limit, after=start))
+    entries = [one.to_dict(readable) for one in page.entries]
+    next_id = None if page.next is None else page.next.decode()
+    if as_json:
+        show_json({"target": page.target, "entries": entries, "all_records": page.all_records, "next": next_id})
+        return
+    show_table(views.PENDING_COLUMNS, [views.pending_row(one) for one in entries])
+    more = f"; continue with --after {next_id}" if next_id else ""
+    say(f"{page.target}: {len(entries):,} pending entries{more}")
 
 
 @cli.command("audit")

@@ -22,12 +22,14 @@ from reclaim.visible import for_a_terminal
 
 RUNS_SHOWN = 5
 CONSUMERS_SHOWN = 10
+BODY_CHARS = 200  # of an entry in a list
 VALUE_CHARS = 2000  # how much of a field's value a person sees
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost", "at most")
 RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
+PENDING_COLUMNS = ("entry", "consumer", "idle", "deliveries", "waiting", "why", "fields")
 GROUP_COLUMNS = ("count", "reason", "error group", "first", "last", "example")
 AUDIT_COLUMNS = ("id", "begun", "what", "who", "from", "outcome", "how many", "meant", "why")
 CHECK_COLUMNS = ("health", "about", "what", "what to do")
@@ -180,6 +182,19 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
     entry = letter.entry
     ids = (readable(letter.id), readable(entry.id))
     return (*ids, letter.reason, entry.deliveries, written(entry.consumer), letter.at, letter.error)
+
+
+def pending_row(entry: Mapping[str, Any]) -> Sequence[Any]:
+    """A pending entry in one line, under PENDING_COLUMNS."""
+    waiting = entry["waiting"].replace("_", " ")
+    if entry["due_in_ms"]:
+        waiting = f"{waiting} for {span(entry['due_in_ms'] / 1000)}"
+    if entry["behind"]:
+        waiting = f"{waiting} behind {entry['behind']}"
+    body = " ".join(f"{one['name']}={one['value']}" for one in entry["fields"])
+    body = body if len(body) <= BODY_CHARS else f"{body[:BODY_CHARS]}…"
+    idle = span(max(0, entry["idle_ms"]) / 1000)
+    return entry["id"], entry["consumer"], idle, entry["deliveries"], waiting, entry["reason"], body
 
 
 def group_row(group: LetterGroup) -> Sequence[Any]:

@@ -14,7 +14,7 @@ from msgspec import UnsetType
 
 from reclaim import visible
 from reclaim.app import App
-from reclaim.errors import AccessDenied
+from reclaim.errors import AccessDenied, BadRequest, shown
 from reclaim.http.callers import Caller
 from reclaim.http.document import document
 from reclaim.http.requests import (
@@ -26,10 +26,12 @@ from reclaim.http.requests import (
     LatestFirst,
     Letters,
     Nothing,
+    Pending,
     Replay,
     Run,
     SomeLetters,
 )
+from reclaim.names import name_bytes
 from reclaim.ops import operations, saved
 from reclaim.ops.metrics import CONTENT_TYPE, metrics
 from reclaim.ops.overview import overview
@@ -181,6 +183,21 @@ async def set_circuit(app: App, asked: CircuitChange, caller: Caller) -> Answer:
     change = operations.open_circuit if asked.action == "open" else operations.close_circuit
     by = caller.actor(asked.who)
     return asdict(await change(app, asked.reason, by.who, _text(asked.target), by=by))
+
+
+async def list_pending(app: App, asked: Pending) -> Answer:
+    consumer = _text(asked.consumer)
+    try:
+        name = None if consumer is None else name_bytes(consumer)
+    except ValueError as exc:
+        raise BadRequest(f"consumer is {shown(consumer)}", "a name, as the status shows it") from exc
+    page = await operations.list_pending(
+        app, _text(asked.target), consumer=name, limit=asked.limit, after=_id(asked.after)
+    )
+    preview = partial(visible.for_a_page, most_chars=PREVIEW_CHARS)
+    entries = [one.to_dict(preview) for one in page.entries]
+    next_id = None if page.next is None else page.next.decode()
+    return {"target": page.target, "entries": entries, "all_records": page.all_records, "next": next_id}
 
 
 async def list_audit(app: App, asked: LatestFirst) -> Answer:

@@ -119,6 +119,15 @@ class Letters(SomeLetters, frozen=True, kw_only=True):
     ] = "json"
 
 
+class Pending(Query, frozen=True):
+    """Which pending entries to list."""
+
+    target: Target | UnsetType = UNSET
+    consumer: Annotated[Words, Meta(description="1 to 500 characters: who has them")] | UnsetType = UNSET
+    limit: Limit = 50
+    after: Id | UnsetType = UNSET
+
+
 class Discard(Filter, Query, frozen=True, kw_only=True):
     """Which dead letters to remove."""
 
@@ -228,6 +237,7 @@ REQUESTS: dict[str, type[Query] | type[Body]] = {
     "discard_dead_letters": Discard,
     "list_lost": LatestFirst,
     "set_circuit": CircuitChange,
+    "list_pending": Pending,
     "list_audit": LatestFirst,
     "get_metrics": Nothing,
     "check_access": Access,

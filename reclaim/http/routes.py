@@ -43,6 +43,7 @@ ROUTES = {
     "discard_dead_letters": ("DELETE", "/dead-letters"),
     "list_lost": ("GET", "/lost"),
     "set_circuit": ("POST", "/circuit"),
+    "list_pending": ("GET", "/pending"),
     "list_audit": ("GET", "/audit"),
     "get_metrics": ("GET", "/metrics"),
     "check_access": ("POST", "/access"),

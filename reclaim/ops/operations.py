@@ -22,6 +22,7 @@ from reclaim.entry import id_number
 from reclaim.errors import BadRequest, CircuitOpen, ServerError, UnknownTarget, shown
 from reclaim.ops.auditing import SOMEBODY, Act, audited, meant_letters
 from reclaim.ops.health import Health, worst
+from reclaim.ops.pending_list import PendingPage, read_pending
 from reclaim.ops.results import (
     Audited,
     Chosen,
@@ -189,6 +190,16 @@ async def _is_there(app: App, unit: Unit) -> bool:
     except (ServerError, RedisError, OSError):  # the run meets it too, and tells of it
         return False
     return not isinstance(found, Exception)
+
+
+# --- pending entries ---
+
+
+async def list_pending(
+    app: App, target: str | None = None, *, consumer: bytes | None = None, limit: int = 50, after: bytes | None = None
+) -> PendingPage:
+    """At most `limit` entries that are pending now, those after the ID `after`, of one consumer or of all."""
+    return await read_pending(app, the_unit(app, target), consumer=consumer, after=after, limit=limit)
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------

@@ -71,6 +71,12 @@ class Try(NamedTuple):
             return None
 
 
+def reason_in(record: bytes) -> str:
+    """Why the last try failed, as a record says it; empty if it is of another version, or no record at all."""
+    parts = record.split(b" ", 7)
+    return readable(parts[7]) if len(parts) == 8 and parts[0] == FORMAT else ""  # as `to_bytes` has
+
+
 class Tries:
     """The records of one target, as one run has read and changed them.
 

@@ -35,4 +35,4 @@ def test_the_app_keeps_to_its_document(app: App, client: Client, tmp_path: Path)
     )
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "15/15" in ended.stdout, ended.stdout
+    assert "16/16" in ended.stdout, ended.stdout

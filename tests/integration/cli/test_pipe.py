@@ -52,6 +52,7 @@ def as_json(text: str) -> Any:
         "dead show",
         "dead import",
         "audit",
+        "pending",
         "dead replay",
         "dead discard",
         "circuit",
