@@ -63,6 +63,7 @@ class Rule:
     """When something happens to a command, and how often it has.
 
     Attributes:
+        may_miss: whether it is all right if it happens to no command.
         hits: how many commands it has happened to.
         reached: set at the first of them.
     """
@@ -72,6 +73,7 @@ class Rule:
     args: Callable[[Command], bool]
     times: int | None
     skip: int
+    may_miss: bool
     hits: int = 0
     reached: threading.Event = field(default_factory=threading.Event)
 
@@ -87,11 +89,18 @@ class Rule:
         return True
 
 
+class NeverHappened(AssertionError):
+    """A fault was prepared that happened to no command: what was to be tried with it was not tried."""
+
+
 class Proxy:
     """A proxy on a free port of loopback, in front of a server's port. Used as a context manager.
 
+    At its end each rule must have happened to a command, or `NeverHappened` is raised; but not one that may miss.
+
     Args:
         server_port: the server's port on loopback.
+        may_miss: lets every rule miss: for faults that are prepared at random.
         tls: makes the proxy speak TLS to clients; the server is always spoken to plainly.
 
     Attributes:
@@ -106,8 +115,9 @@ class Proxy:
             a socket's buffer, its first answers may overtake its end: set a reply delay for an exact count.
     """
 
-    def __init__(self, server_port: int, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, server_port: int, *, tls: ssl.SSLContext | None = None, may_miss: bool = False) -> None:
         self.server_port = server_port
+        self._may_miss = may_miss
         self._place = held_port()
         self.port = self._place.getsockname()[1]
         self.request_delay_sec = 0.0
@@ -120,6 +130,7 @@ class Proxy:
         self.round_trips = 0
         self._tls = tls
         self._rules: list[Rule] = []
+        self._missed: list[Rule] = []  # cleared before they happened
         self._connections: set[_Connection] = set()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -133,6 +144,7 @@ class Proxy:
         args: Callable[[Command], bool] = lambda _: True,
         times: int | None = 1,
         skip: int = 0,
+        may_miss: bool = False,
     ) -> Rule:
         """Let something happen to commands of a name.
 
@@ -143,16 +155,18 @@ class Proxy:
             args: tells from its arguments whether a command is meant.
             times: to how many commands it happens; None for all.
             skip: how many are let through before.
+            may_miss: whether it is all right if it happens to no command.
 
         Returns:
             The rule, which counts its hits. Of several rules for one command the first made wins.
         """
-        rule = Rule(name.upper().encode(), action, args, times, skip)
+        rule = Rule(name.upper().encode(), action, args, times, skip, may_miss or self._may_miss)
         self._rules.append(rule)
         return rule
 
     def clear(self) -> None:
-        """Forget all rules."""
+        """End all rules."""
+        self._missed += (rule for rule in self._rules if not (rule.hits or rule.may_miss))
         self._rules.clear()
 
     def forget(self) -> None:
@@ -193,6 +207,10 @@ class Proxy:
         self._thread.join()
         self._loop.close()
         self._place.close()
+        self.clear()
+        if self._missed and kind is None:
+            rules = ", ".join(f"{rule.action} at {rule.name.decode()}" for rule in self._missed)
+            raise NeverHappened(f"prepared, and never happened: {rules}")
 
     def action_for(self, command: Command) -> Action | None:
         """What is to happen to this command, if anything."""
@@ -425,7 +443,7 @@ def redis_6_0_commands(proxy: Proxy) -> None:
     bad_id = ErrorReply("ERR Invalid stream ID specified as stream command argument")
 
     def refuse(name: str, reply: ErrorReply, args: Callable[[Command], bool] = lambda _: True) -> None:
-        proxy.when(name, reply, args=args, times=None)
+        proxy.when(name, reply, args=args, times=None, may_miss=True)
 
     for name in _NEWER_COMMANDS:
         refuse(name, unknown)

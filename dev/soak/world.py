@@ -71,7 +71,7 @@ class World:
         self.directory = Path(tempfile.mkdtemp(prefix="soak-"))
         os.environ[journal.DIRECTORY] = str(self.directory)
         self.client: Client = raw_client(self.servers[0].port)
-        self.warm, self.deadly = (Proxy(self.servers[0].port).__enter__() for _ in range(2))
+        self.warm, self.deadly = (Proxy(self.servers[0].port, may_miss=True).__enter__() for _ in range(2))
         self.calm()
         for books in self.books:
             self.client.execute_command("XGROUP", "CREATE", books.plan.stream, GROUP, "0", "MKSTREAM")

@@ -201,6 +201,7 @@ class Settler:
         if places:
             await self._retries.call(self._limits.settle, lambda: self._lost_entries.strike(places))
         page.account.add(lost=len(lost))
+        await self._in_time(partial(self._tries.send, self._tries.change({}, lost)))
         page.without(lost)
         page.lost = {}
 

@@ -139,7 +139,9 @@ class PageSource:
         None also if a suspect or the second round is next and other pages are in work (`ahead`): what they still have
         to plan must find its order keys held. `total` is about how many entries are pending.
         """
-        if self._at is None and self._waiting.has_deferred and not ahead:
+        if self._is_second_round_due():
+            if ahead:
+                return None
             self._waiting.begin_second_round()
             self._at = START
         while (start := self._at) is not None:
@@ -148,13 +150,26 @@ class PageSource:
                 return None
             self._is_probed = True
             self._at = claim.claimed.after
-            self._tally.add(lost=len(claim.claimed.lost))
+            if lost := claim.claimed.lost:
+                self._tally.add(lost=len(lost))
+                forget = self._tries.change({}, [row.id for row in lost])  # or it is lost again with its group
+                await self._retries.call(self._limits.settle, partial(self._tries.send, forget))
             if claim.claimed.unrecorded is not None:
                 why = f"lost entries could not be recorded: {claim.claimed.unrecorded}"
                 self._tally.why.reasons.add(why)
             if claim.claimed.entries:
                 return self._claims.add(claim.claimed.entries, claim.weight, claim.asked_at)
         return None
+
+    def _is_second_round_due(self) -> bool:
+        """Whether what waits for the second round waits no longer: the first one has ended, or had half of the time.
+
+        Else a run could spend all its time on what comes after a deferred entry in its order key, the next run too, and
+        the entry, which alone can let them go on, would never be tried.
+        """
+        if not self._waiting.has_deferred:
+            return False
+        return self._at is None or self._limits.begin.remaining_sec() < self._limits.budget_sec / 2
 
     def may_claim_ahead_of(self, page: Page) -> bool:
         """Whether the next page would be handled soon, and not only wait, if it is claimed while this is in work."""

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ExecAbortError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from dev.proxy import ErrorReply, Fault, Proxy, redis_6_0_commands
+from dev.proxy import ErrorReply, Fault, NeverHappened, Proxy, redis_6_0_commands
 from dev.server import HOST, Server
 
 
@@ -291,6 +291,19 @@ def test_what_passes_is_the_same_if_the_link_changes_meanwhile(server: Server, b
         client.shutdown(socket.SHUT_WR)
         with client.makefile("rb") as reply:
             assert reply.read() == expected
+
+
+@pytest.mark.parametrize("is_cleared", [False, True], ids=["at the end", "cleared before"])
+def test_a_fault_that_never_happened_is_an_error(server: Server, *, is_cleared: bool) -> None:
+    """Or a test would pass that tries nothing."""
+    proxy = Proxy(server.port).__enter__()
+    proxy.when("XACK", Fault.CUT_AFTER)
+    proxy.when("XDEL", Fault.HANG, may_miss=True)
+    if is_cleared:
+        proxy.clear()
+
+    with pytest.raises(NeverHappened, match=r"CUT_AFTER at XACK$"):
+        proxy.__exit__(None, None, None)
 
 
 async def test_nobody_else_gets_the_port_of_a_proxy_that_refuses(proxy: Proxy, client: redis.Redis) -> None:

@@ -646,7 +646,7 @@ async def test_discarding_all_leaves_what_was_parked_after_it_began(
             late.extend(parked(client, target, (999, tweet(999))))
 
     for name in ("XRANGE", "XDEL", "XTRIM", "EVAL", "EVALSHA"):
-        proxy.when(name, park_one, times=1)
+        proxy.when(name, park_one, times=1, may_miss=True)  # `late` tells that one of them was met
     connected = connect(settings_for(proxy, target))
     discarded = await DeadLetters(connected, target).discard_all()
     await connected.aclose()

@@ -42,8 +42,8 @@ class Place:
         self.is_cluster = is_cluster  # a cluster of one node, which announces the address of a proxy
         self.client = raw_client(server_port)
         self.server_port = server_port
-        self.proxy = Proxy(server_port)
-        self.deadly = Proxy(server_port)  # the one before the processes that are killed
+        self.proxy = Proxy(server_port, may_miss=True)
+        self.deadly = Proxy(server_port, may_miss=True)  # the one before the processes that are killed
         self.loop = asyncio.new_event_loop()
         self.zygote = Zygote()
         self.count: Counter[str] = Counter()  # what happened, and how often
