@@ -179,6 +179,21 @@ interface LetterGroups {
   next: string | null;
 }
 
+/** What a person did. */
+interface AuditRecord {
+  id: string;
+  what: string;
+  who: string;
+  door: string;
+  place: string;
+  why: string;
+  meant: Record<string, unknown>;
+  begun_at: string;
+  outcome: string;
+  error: string;
+  counts: Record<string, unknown> | null;
+}
+
 interface LetterPage {
   count?: number;
   looked?: number;
@@ -198,6 +213,7 @@ interface ReplayAsked extends WhichLetters {
   limit?: number;
   rate?: number;
   even_if_open?: boolean;
+  who?: string;
 }
 
 interface Replayed {

@@ -15,6 +15,7 @@ export function told(text, name = store.name) {
   say("said-text", `${clock(Date.now())}, ${whose}${text}`);
   $("said").hidden = false;
   announce(`${whose}${text}`);
+  document.dispatchEvent(new Event("told"));
 }
 
 /**

@@ -135,10 +135,23 @@ export const api = {
   runsBefore: (target, before) => call("GET", "runs", { query: { target, limit: 100, before } }),
 
   /**
-   * @param {string} target
+   * @param {{target: string, who?: string}} asked
    * @returns {Promise<{runs: RunReport[]}>}
    */
-  run: (target) => call("POST", "runs", { body: { target }, waitMs: LONG_MS }),
+  run: (asked) => call("POST", "runs", { body: asked, waitMs: LONG_MS }),
+
+  /**
+   * @param {string} target
+   * @param {string | null} before
+   * @returns {Promise<{records: AuditRecord[], next: string | null}>}
+   */
+  audit: (target, before) => call("GET", "audit", { query: { target, limit: 20, before } }),
+
+  /** Whether the key may change things. @returns {Promise<boolean>} */
+  mayChange: async () => {
+    const answer = await send("POST", addressOf("access", {}), {}, SHORT_MS);
+    return answer.status !== 401;
+  },
 
   /**
    * @param {string} target
@@ -181,7 +194,7 @@ export const api = {
   replay: (asked) => call("POST", "dead-letters/replay", { body: asked, waitMs: REPLAY_MS }),
 
   /**
-   * @param {LetterFilter & {target: string, ids: string, upto: string | null}} query
+   * @param {LetterFilter & {target: string, ids: string, upto: string | null, who: string, why: string}} query
    * @returns {Promise<{discarded: number, done: boolean}>}
    */
   discard: (query) => call("DELETE", "dead-letters", { query: { ...query }, waitMs: LONG_MS }),

@@ -54,13 +54,19 @@ async function runNow() {
   store.isRunning = true;
   say("run", "Running…");
   try {
-    const { runs } = await api.run(name);
+    const { runs } = await api.run({ target: name, ...me() });
     told(ran(runs[0]), name);
   } finally {
     store.isRunning = false;
     say("run", "Run now");
     poll();
   }
+}
+
+/** Who sits here, as far as that was said. @returns {{who?: string}} */
+export function me() {
+  const who = sessionStorage.getItem(WHO);
+  return who ? { who } : {};
 }
 
 /** @param {"open" | "close"} wanted */
@@ -98,6 +104,8 @@ export function askDiscard(ids) {
   say("discard-h", `Discard ${named(ids)}?`);
   say("discard-error", "");
   $("discard-progress").hidden = true;
+  input("discard-why").value = "";
+  input("discard-who").value = me().who ?? "";
   cancels("discard-dialog", "Keep them");
   dialog("discard-dialog").showModal();
   for (const keep of dialog("discard-dialog").querySelectorAll("button.cancel"))
@@ -106,6 +114,8 @@ export function askDiscard(ids) {
 
 async function discard() {
   const { target: name } = target();
+  const who = input("discard-who").value.trim();
+  const why = input("discard-why").value;
   const parts = chunks(selection);
   const bar = progress("discard-bar");
   cancels("discard-dialog", "Close");
@@ -114,13 +124,14 @@ async function discard() {
   let discarded = 0;
   for (const [at, some] of parts.entries()) {
     for (let isDone = false; !isDone;) {
-      const part = await api.discard({ target: name, ...some });
+      const part = await api.discard({ target: name, ...some, who, why });
       discarded += part.discarded;
       isDone = part.done;
     }
     bar.max = parts.length;
     bar.value = at + 1;
   }
+  sessionStorage.setItem(WHO, who);
   dialog("discard-dialog").close();
   store.letters.stale();
   told(`${many(discarded, "dead letter is", "dead letters are")} discarded.`, name);

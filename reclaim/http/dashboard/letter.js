@@ -74,8 +74,8 @@ function bodyOf(letter) {
     el("bdi", {}, letter.consumer || "nobody"),
     `, ${many(letter.deliveries, "delivery", "deliveries")}`,
   );
-  const replay = { type: "button", onclick: () => askReplay([letter.id]) };
-  const discard = { type: "button", class: "harm", onclick: () => askDiscard([letter.id]) };
+  const replay = { type: "button", class: "changes", onclick: () => askReplay([letter.id]) };
+  const discard = { type: "button", class: "harm changes", onclick: () => askDiscard([letter.id]) };
   const acts = el(
     "div",
     { class: "row acts" },

@@ -2,6 +2,7 @@
 
 import { act, onPress, onSubmit } from "./acts.js";
 import { api, refusal } from "./api.js";
+import { readAudit, renderAudit } from "./audit.js";
 import { clear, render, renderPulse } from "./board.js";
 import { $, announce, closeDialogs, input, say } from "./dom.js";
 import { clearLetters, readLetters, readMoreLetters } from "./letters.js";
@@ -102,8 +103,21 @@ function chooseRange(event) {
   quietly(readRange());
 }
 
+/** Hide what a key that only reads may not do. Where the app cannot say, nothing is hidden. */
+async function heedAccess() {
+  let isReading = false;
+  try {
+    isReading = !(await api.mayChange());
+  } catch (error) {
+    refusal(error);
+  }
+  $("page").classList.toggle("reading", isReading);
+  $("reads").hidden = !isReading;
+}
+
 function begin() {
   store.wanted = named();
+  heedAccess();
   $("gate").hidden = true;
   $("pulse").hidden = $("forget").hidden = false;
   $("main").focus({ preventScroll: true });
@@ -139,8 +153,12 @@ async function listEarlierLost() {
 live.addEventListener("read", refresh);
 live.addEventListener("looked", () => {
   refresh();
-  if (!store.trouble) readLetters(); // not waited for: however long it takes, the status goes on
+  if (store.trouble) return;
+  readLetters(); // not waited for: however long it takes, the status goes on
+  readAudit();
+  renderAudit();
 });
+document.addEventListener("told", () => readAudit(true));
 store.addEventListener("chosen", () => {
   $("said").hidden = true;
   closeDialogs();

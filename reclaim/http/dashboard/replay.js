@@ -2,7 +2,7 @@
 
 import { act, cancels, onPress, onSubmit, target, told } from "./acts.js";
 import { api } from "./api.js";
-import { chosenOrAll, named, selected } from "./dialogs.js";
+import { chosenOrAll, me, named, selected } from "./dialogs.js";
 import { $, button, dialog, input, progress, say } from "./dom.js";
 import { count } from "./format.js";
 import { poll } from "./live.js";
@@ -78,6 +78,7 @@ function asked() {
     ...(limit ? { limit: Number(limit) } : {}),
     ...(rate ? { rate: Number(rate) } : {}),
     ...(input("even-if-open").checked ? { even_if_open: true } : {}),
+    ...me(),
   };
 }
 

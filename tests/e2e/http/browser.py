@@ -96,6 +96,12 @@ class Dashboard:
         expect(self.page.locator("#whose")).to_have_text(target)
         expect(self.page.locator(".fresh")).to_be_visible()
 
+    def discards(self, who: str = "Ada", why: str = "a test") -> None:
+        """Say why and who one is, and discard."""
+        self.page.get_by_label("Why are they discarded?").fill(why)
+        self.page.get_by_label("Who are you?").fill(who)
+        self.press("Discard")
+
     def press(self, name: str) -> None:
         """Press the button that is to be seen with this name."""
         self.page.get_by_role("button", name=name, exact=True).click()

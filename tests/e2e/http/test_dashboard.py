@@ -413,7 +413,7 @@ def test_what_comes_after_the_question_is_not_discarded(
     dashboard.press("Discard all…")
     dashboard.sees(f"Discard all 5 dead letters of {TARGET.name}?")
     later = dead(client, *(tweet(number) for number in range(3)))
-    dashboard.press("Discard")
+    dashboard.discards()
 
     dashboard.sees("5 dead letters are discarded.")
     assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
@@ -470,7 +470,7 @@ def test_chosen_dead_letters_are_discarded_after_a_question(
     page.keyboard.press("Enter")
     assert app.get("dead-letters")["count"] == 5
     dashboard.press("Discard 2 chosen…")
-    dashboard.press("Discard")
+    dashboard.discards()
 
     dashboard.sees("2 dead letters are discarded.")
     assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [ids[0], ids[2], ids[4]]
@@ -480,11 +480,11 @@ def test_chosen_dead_letters_are_discarded_after_a_question(
     dashboard.sees("1 would be replayed.")
     dashboard.press("Cancel")
     dashboard.press("Discard this one…")
-    dashboard.press("Discard")
+    dashboard.discards()
     dashboard.sees("1 dead letter is discarded.")
     dashboard.press("Discard all…")
     dashboard.sees(f"Discard all 2 dead letters of {TARGET.name}?")
-    dashboard.press("Discard")
+    dashboard.discards()
     dashboard.sees("There are none: no entry waits for a person.")
     assert app.get("dead-letters")["count"] == 0
 
@@ -533,7 +533,7 @@ def test_two_targets_are_shown_side_by_side(two: App, client: Client, visit: Cal
 
     dashboard.press("Discard all…")
     dashboard.sees(f"Discard the only dead letter of {OTHER.name}?")
-    dashboard.press("Discard")
+    dashboard.discards()
     dashboard.sees(f"{OTHER.name}: 1 dead letter is discarded.")
     dashboard.press("Open the circuit…")
     dashboard.sees(f"Open the circuit of {OTHER.name}")
@@ -680,7 +680,7 @@ def test_what_was_done_is_said_where_one_is(app: App, client: Client, visit: Cal
 
     page.locator("#letters > li").last.locator("summary").click()
     dashboard.press("Discard this one…")
-    dashboard.press("Discard")
+    dashboard.discards()
 
     expect(page.locator("#said-text")).to_contain_text(f"{TARGET.name}: 1 dead letter is discarded.")
     expect(page.locator("#said-text")).to_be_in_viewport()
@@ -782,7 +782,7 @@ def test_dead_letters_are_found_and_only_those_that_fit_are_discarded(
     dashboard.sees("Only the group")
     dashboard.press("Discard all that fit (25)…")
     dashboard.sees(f"Discard 25 dead letters of {TARGET.name} that fit?")
-    dashboard.press("Discard")
+    dashboard.discards()
 
     dashboard.sees("25 dead letters are discarded.")
     assert [one["id"] for one in app.get("dead-letters")["dead_letters"]] == kept
@@ -836,6 +836,52 @@ def test_json_in_a_dead_letter_is_set_out_and_copied(app: App, client: Client, v
     dashboard.sees("Copied.")
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     assert (copied["id"], copied["fields"][1]) == (letter_id, ["order", '{"lines":[{"sku":"x"}]}'])
+
+
+# --- who did what, and who may ----------------------------------------------------------------------------------------
+
+
+def test_what_people_did_is_listed(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """Who, when, why and how it ended; as soon as it is done, and what others did too."""
+    given(client, TARGET)
+    dead(client, tweet(1), tweet(2))
+    dashboard = visit(app)
+    rows = dashboard.page.locator("#audit-rows tr")
+    dashboard.enter()
+    dashboard.letters(2)
+    dashboard.sees("Nobody has done anything that is on record.")
+
+    dashboard.press("Discard all…")
+    dashboard.page.get_by_label("Why are they discarded?").fill("")
+    dashboard.press("Discard")  # which the browser refuses: it wants a reason
+    assert app.get("status")["targets"][0]["dead_letters"] == 2
+    dashboard.discards(who="Grace", why="the old format")
+
+    expect(rows).to_have_count(1)
+    for words in ("Grace", "discard", "the old format", "done", "2 discarded"):
+        expect(rows.first).to_contain_text(words)
+    app.post("circuit", action="open", reason="a test", who="Ada")
+    dashboard.looks_again(times=10)
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("Ada")
+
+
+def test_a_key_that_only_reads_sees_no_button_that_changes_anything(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """Such a key is set on the functions that answer GET, and on no other: there it is refused."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    dashboard = visit(app)
+    page = dashboard.page
+    page.route(lambda address: address.endswith("/api/access"), lambda route: route.fulfill(status=401))
+    dashboard.enter()
+    dashboard.letters(1)
+    page.locator("#letters summary").click()
+
+    dashboard.sees("this key only reads")
+    expect(page.get_by_role("button", name=re.compile("Run now|Open|Close|Replay|Discard"))).to_have_count(0)
+    expect(page.get_by_role("button", name="Save as CSV")).to_be_visible()
 
 
 # --- what is away ----------------------------------------------------------------------------------------------------
@@ -1062,6 +1108,11 @@ def test_it_can_be_used_with_the_keyboard_alone(app: App, client: Client, visit:
     assert page.evaluate("document.activeElement.id") == "circuit-open"
     tab_to("Discard all…")
     page.keyboard.press("Enter")
+    for _ in range(3):
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.type("a test")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Ada")
     tab_to("Discard")
     page.keyboard.press("Enter")
     dashboard.sees("1 dead letter is discarded.")
