@@ -32,6 +32,7 @@ from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
 from reclaim.ops import operations
 from reclaim.ops.health import Health
+from reclaim.ops.overview import worst_first
 from reclaim.run.report import MEANINGS, RunReport, failures_in
 from reclaim.settings import Settings
 
@@ -46,7 +47,7 @@ class Commands(TyperGroup):
 
 cli = typer.Typer(
     cls=Commands,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -175,7 +176,8 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     """Show the health of each target.
 
     The command shows pending entries, the circuit, dead letters, lost entries, the latest runs, and what the doctor
-    found wrong. In a pipe it prints the doctor's failed checks to standard error, and leaves out the other checks.
+    found wrong. Of several targets, a table comes first, the worst on top; those that are well are in it only. In a
+    pipe it prints the doctor's failed checks to standard error, and leaves out the other checks.
 
     Exit codes: 0 every health is ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
 
@@ -185,9 +187,13 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
     if as_json:
         show_json(found)
     elif is_for_a_person():
+        targets = worst_first(found["targets"])
         show(views.status_header(found), *views.status_checks(found))
-        for one in found["targets"]:
-            show(*views.status_view(one))
+        if len(targets) > 1:
+            show("", views.status_table(targets))
+        for one in targets:
+            if len(targets) == 1 or one["health"] != Health.OK.value:
+                show(*views.status_view(one))
     else:
         show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
         for one in found["doctor"]["findings"]:

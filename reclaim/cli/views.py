@@ -53,6 +53,11 @@ def status_checks(status: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield check_view(bad)
 
 
+def status_table(targets: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """All targets, a line for each; their sentences come below."""
+    return table(STATUS_COLUMNS[:-1], [status_row(one)[:-1] for one in targets])
+
+
 def status_row(target: Mapping[str, Any]) -> Sequence[Any]:
     """A target in one line, under STATUS_COLUMNS."""
     pending, circuit, lost = target["pending"], target["circuit"], target["lost"]

@@ -66,13 +66,13 @@ def in_process(env: Mapping[str, str], *arguments: str | bytes) -> Ended:
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-def in_terminal(env: Mapping[str, str], *arguments: str, answer: str = "") -> Ended:
+def in_terminal(env: Mapping[str, str], *arguments: str, answer: str = "", columns: int = COLUMNS) -> Ended:
     """The program with a person before a terminal, who answers its question."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        os.execve(sys.executable, [*PROGRAM, *arguments], {**env, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)})
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+        os.execve(sys.executable, [*PROGRAM, *arguments], {**env, "TERM": "xterm-256color", "COLUMNS": str(columns)})
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     watchdog = threading.Timer(WAIT_SEC, os.kill, (pid, signal.SIGKILL))
     watchdog.start()
     seen = b""

@@ -1,10 +1,11 @@
 """The command line before a person: tables, colours with words, a bar, and a question before what cannot be undone."""
 
+import json
 import re
 
 import pytest
 
-from tests.integration.cli.program import COLUMNS, dead_ids, env_of, given_dead, in_terminal
+from tests.integration.cli.program import COLUMNS, dead_ids, env_of, given_dead, in_pipe, in_terminal, lines
 from tests.integration.cli.test_pipe import NASTY
 from tests.support import Client, Endpoint, a_target, given, held, tweet
 
@@ -78,6 +79,60 @@ def test_the_doctor_is_a_table_that_fits(embedded: Endpoint, client: Client) -> 
     assert all(len(line) <= COLUMNS for line in seen.splitlines())
     assert re.search(r"^OK    connection +127.0.0.1:\d+ answers in ", seen, re.MULTILINE)
     assert re.search(r"^FAIL  s/late +the stream is there, but not its group late\. To do: ", seen, re.MULTILINE)
+
+
+TABLES = ["status", "runs", "lost", "audit", "doctor", "dead list", "dead groups", "circuit show"]
+LONG = "orders-of-the-far-north.eu-west-1.production"  # a stream's name, and a part of its consumers'
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_at_80_columns_no_id_and_no_word_is_split(embedded: Endpoint, client: Client, command: str) -> None:
+    """An ID is there to be copied: whatever a pipe gets, a person at a narrow terminal reads whole."""
+    target = a_target(stream=LONG)
+    given(client, target, *held(range(3), consumer=f"{LONG}-7d9c5b6f4-x2x9q"))
+    given_dead(client, embedded, target, tweet(7), error="asyncpg.exceptions.CannotConnectNowError: it starts")
+    about = ["consumer", f"{LONG}-7d9c5b6f4-x2x9q", "idle_ms", 60_000, "deliveries", 2, "at", 1_767_323_045_678]
+    client.execute_command("XADD", target.keys.lost, "*", "id", "1700000000000-12345", *about)
+    env = env_of(embedded, target)
+    assert in_pipe(env, "run").code == 0
+    assert in_pipe(env, "circuit", "open", "--reason", "the database is being moved").code == 0
+    words = command.split()
+
+    piped, seen = in_pipe(env, *words), plain(in_terminal(env, *words, columns=80).out)
+
+    assert all(len(line.rstrip()) <= 80 for line in seen.splitlines())
+    told = {word for line in lines(piped.out)[1:] for field in line for word in field.split()}
+    ids = {word for word in told if re.fullmatch(r"\d{13}-\d+", word)}
+    names = {word for word in told if re.fullmatch(r"[\w./-]{6,66}", word) and re.search("[a-z]", word)}
+    assert len(ids) + len(names) > 0
+    assert [word for word in ids | names if word not in seen and not re.match(r"\d{4}-\d\d-", word)] == []
+
+
+def test_of_many_targets_the_worst_come_first(embedded: Endpoint, client: Client) -> None:
+    """In a table; below it only those that need somebody."""
+    names = [f"stream-{number}" for number in range(10)]
+    for name in names:
+        given(client, a_target(stream=name), *held(range(2 if name == "stream-7" else 0)))
+    targets = [{"stream": name, "group": "g"} for name in names]
+    env = env_of(embedded, a_target(), RECLAIM_TARGETS=json.dumps(targets))
+    assert in_pipe(env, "run", "--target", "stream-3/g").code == 0
+
+    seen = plain(in_terminal(env, "status", columns=80).out).splitlines()
+
+    rows = [line.split()[0] for line in seen if re.match(r"stream-\d/g +(OK|WARN|FAIL) ", line)]
+    assert (len(rows), rows[0], rows[-1]) == (10, "stream-7/g", "stream-3/g")
+    below = [line for line in seen if re.match(r"(OK|WARN|FAIL) +stream-", line)]
+    assert len(below) == 9
+    assert not any("stream-3" in line for line in below)
+
+
+def test_help_is_asked_for_in_short_too(embedded: Endpoint) -> None:
+    """As every other program's; completion of the shell is on offer."""
+    ended = in_pipe(env_of(embedded, a_target()), "dead", "list", "-h")
+
+    assert ended.code == 0
+    assert "List dead letters" in ended.out
+    assert "--install-completion" in in_pipe(env_of(embedded, a_target()), "-h").out
 
 
 def test_dead_letters_are_a_table_and_steer_nothing(embedded: Endpoint, client: Client) -> None:
