@@ -10,6 +10,7 @@ import { readNothing } from "./charts.js";
 import { findNothing } from "./find.js";
 import { live, poll, quietly, readOlderRuns, readRange } from "./live.js";
 import { revealChosen } from "./overview.js";
+import { resumeReplay } from "./replay.js";
 import { store } from "./store.js";
 
 const KEY = "reclaim-key";
@@ -26,7 +27,7 @@ function refresh() {
 
 /** Show the gate. @param {string} message why */
 function lock(message) {
-  sessionStorage.removeItem(KEY);
+  sessionStorage.clear();
   closeDialogs();
   clear();
   $("gate").hidden = false;
@@ -157,6 +158,7 @@ live.addEventListener("looked", () => {
   readLetters(); // not waited for: however long it takes, the status goes on
   readAudit();
   renderAudit();
+  resumeReplay();
 });
 document.addEventListener("told", () => readAudit(true));
 store.addEventListener("chosen", () => {

@@ -1,17 +1,18 @@
 /** Owns the dialog that replays dead letters: what is asked, its progress over many requests, and stopping it. */
 
 import { act, cancels, onPress, onSubmit, target, told } from "./acts.js";
-import { api } from "./api.js";
+import { api, refusal } from "./api.js";
 import { chosenOrAll, me, named, selected } from "./dialogs.js";
 import { $, button, dialog, input, progress, say } from "./dom.js";
 import { count } from "./format.js";
 import { poll } from "./live.js";
 import { store } from "./store.js";
-import { rest, Tally } from "./tally.js";
+import { Pace, rest, Tally } from "./tally.js";
 import { whyNotReplay } from "./circuit.js";
 
-const PASS_SEC = 15;
-const WATCH_MS = 1500;
+const PASS_SEC = 5; // what is said of the progress is as old as that at most
+const WAIT_MS = 3000; // while another run or replay is at work on the target
+const KEPT = "reclaim-replay";
 
 /** What is to be replayed. @type {WhichLetters} */
 let selection = { ids: "all" };
@@ -94,11 +95,18 @@ async function preview() {
 
 async function replay() {
   const wanted = asked();
+  await goOn(wanted, new Tally(wanted.ids !== "all"));
+}
+
+/**
+ * Replay what is left, show how far it is, and say what came of it.
+ * @param {ReplayAsked} wanted
+ * @param {Tally} tally what came of it so far
+ */
+async function goOn(wanted, tally) {
   const mine = { isStopped: false };
-  const tally = new Tally(wanted.ids !== "all");
   running = mine;
   showProgress();
-  const watch = watchCount(tally, mine);
   try {
     await replayAll(wanted, tally, mine);
   } catch (error) {
@@ -106,11 +114,10 @@ async function replay() {
     await poll();
     throw error;
   } finally {
-    clearInterval(watch);
+    sessionStorage.removeItem(KEPT);
     running = null;
     cancels("replay-dialog", "Close");
   }
-  progress("replay-bar").value = progress("replay-bar").max;
   $("replay-go").hidden = true;
   dialog("replay-dialog").close();
   store.letters.stale();
@@ -119,42 +126,76 @@ async function replay() {
 }
 
 /**
- * Ask for one pass after another, until nothing is left, a pass does nothing, or it is stopped.
+ * Ask for one pass after another, until nothing is left, a pass does nothing, or it is stopped. What is still to be
+ * done is kept, so that a page that is loaded again goes on with it.
  * @param {ReplayAsked} wanted
  * @param {Tally} tally
  * @param {{isStopped: boolean}} mine
  */
 async function replayAll(wanted, tally, mine) {
-  const bar = progress("replay-bar");
+  const pace = new Pace(tally.done);
   for (let still = wanted; !mine.isStopped;) {
-    const pass = await api.replay({ ...still, budget_sec: PASS_SEC });
+    sessionStorage.setItem(KEPT, JSON.stringify({ still, tally: tally.kept }));
+    const pass = await onePass(still, mine);
+    if (!pass) return;
     tally.add(pass);
-    bar.max = Math.max(1, tally.chosen);
-    bar.value = tally.chosen - pass.left;
-    say("replay-count", `${tally.words}.`);
+    showPass(tally, pass.left, pace);
     if (!pass.left || !(pass.replayed + pass.failed)) return;
     still = rest(still, pass);
   }
 }
 
 /**
- * While a pass is under way, say how many dead letters are gone since the beginning.
- * @param {Tally} tally
+ * One pass; where another run or replay is at work on the target, after it. Null: it was stopped meanwhile.
+ * @param {ReplayAsked} still
  * @param {{isStopped: boolean}} mine
+ * @returns {Promise<Replayed | null>}
  */
-function watchCount(tally, mine) {
-  const before = target().dead_letters ?? 0;
-  return setInterval(async () => {
-    await poll();
-    if (!store.target || mine.isStopped) return;
-    const gone = before - (store.target.dead_letters ?? 0);
-    if (gone > tally.replayed) say("replay-count", `${count(gone)} replayed so far`);
-  }, WATCH_MS);
+async function onePass(still, mine) {
+  while (!mine.isStopped) {
+    try {
+      return await api.replay({ ...still, budget_sec: PASS_SEC });
+    } catch (error) {
+      if (refusal(error).code !== "lease_held") throw error;
+      say(
+        "replay-count",
+        "Another run or replay is at work on this target; this one waits for it.",
+      );
+      await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    }
+  }
+  return null;
+}
+
+/**
+ * Show in bar and text alike how far it is.
+ * @param {Tally} tally
+ * @param {number} left how many are not begun
+ * @param {Pace} pace
+ */
+function showPass(tally, left, pace) {
+  const bar = progress("replay-bar");
+  bar.max = Math.max(1, tally.done + left);
+  bar.value = tally.done;
+  say("replay-count", `${tally.words}${pace.words(tally.done, left)}.`);
+}
+
+/** Go on with a replay that was under way when the page was loaded anew. */
+export async function resumeReplay() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  if (!kept || running) return;
+  const tally = Tally.from(kept.tally);
+  say("replay-h", `The replay of dead letters of ${kept.still.target} goes on`);
+  say("replay-error", "");
+  say("replay-count", `${tally.words}.`);
+  dialog("replay-dialog").showModal();
+  await act("replay-go", "replay-error", () => goOn(kept.still, tally));
 }
 
 function stop() {
   if (!running) return;
   running.isStopped = true;
+  sessionStorage.removeItem(KEPT);
   told(`The replay is stopping; what is in work ends first, within ${PASS_SEC} s.`);
 }
 

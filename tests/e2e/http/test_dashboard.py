@@ -358,7 +358,11 @@ def test_a_replay_shows_its_progress_and_can_be_stopped(
     dashboard.press("Replay")
 
     expect(page.get_by_role("progressbar")).to_be_visible()
-    dashboard.sees(re.compile(r"[1-9]\d* replayed so far"))
+    dashboard.sees(re.compile(r"[1-9]\d* of 60 replayed; [12]\.\d a second, about \d+ s left\."))
+    bar = page.get_by_role("progressbar")
+    done = page.evaluate("document.querySelector('#replay-bar').value")
+    expect(bar).to_have_js_property("max", 60)
+    expect(page.locator("#replay-count")).to_contain_text(f"{done:g} of 60 replayed")
     dashboard.press("Stop")
     expect(page.locator("#replay-dialog")).to_be_hidden()
     assert 0 < app.get("status")["targets"][0]["dead_letters"] < 60
@@ -383,7 +387,7 @@ def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
     dashboard.press("Replay all…")
     page.get_by_label("Each second").fill("2")
     dashboard.press("Replay")
-    dashboard.sees(re.compile(r"[1-9]\d* replayed so far"))
+    dashboard.sees(re.compile(r"[1-9]\d* of 40 replayed"))
 
     dashboard.press("Stop")
     dashboard.sees("The replay is stopping")
@@ -398,6 +402,48 @@ def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
     dashboard.sees("1 of 1 replayed.")
     assert 0 < left < 40
     assert app.get("status")["targets"][0]["dead_letters"] == left - 1
+
+
+def test_a_replay_goes_on_after_a_reload(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """With what was meant when it was asked for: what became a dead letter since then is left alone."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(30)))
+    dashboard = visit(app)
+    page = dashboard.page
+    dashboard.enter()
+    dashboard.letters(20)
+    dashboard.press("Replay all…")
+    page.get_by_label("Each second").fill("3")
+    dashboard.press("Replay")
+    dashboard.sees(re.compile(r"[1-9]\d* of 30 replayed; "))
+    (later,) = dead(client, tweet(99))
+
+    page.reload()
+
+    dashboard.sees(f"The replay of dead letters of {TARGET.name} goes on")
+    expect(page.locator("#said-text")).to_contain_text(re.compile(r"\d+ of 30 replayed"), timeout=40_000)
+    assert [one["id"] for one in app.get("dead-letters")["dead_letters"]] == [later]
+    assert page.evaluate("Object.keys(sessionStorage)") == ["reclaim-key"]
+
+
+def test_two_browsers_replay_at_once(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """One waits for the other, and what is stored is stored once; neither is told that it failed."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(24)))
+    both = [visit(app), visit(app)]
+    for dashboard in both:
+        dashboard.enter()
+        dashboard.letters(20)
+        dashboard.press("Replay all…")
+        dashboard.page.get_by_label("Each second").fill("3")
+    for dashboard in both:
+        dashboard.press("Replay")
+
+    both[1].sees("Another run or replay is at work on this target; this one waits for it.")
+    for dashboard in both:
+        expect(dashboard.page.locator("#said-text")).to_contain_text("replayed", timeout=40_000)
+        expect(dashboard.page.locator("#replay-error")).to_be_empty()
+    assert app.get("status")["targets"][0]["dead_letters"] == 0
 
 
 def test_what_comes_after_the_question_is_not_discarded(
