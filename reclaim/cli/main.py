@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from reclaim.ops.health import Health
 from reclaim.ops.overview import worst_first
 from reclaim.run.report import MEANINGS, RunReport, failures_in
 from reclaim.settings import Settings
+from reclaim.state.connection import connect
 
 
 class Commands(TyperGroup):
@@ -246,6 +248,39 @@ def list_lost(
     show_table(views.LOST_COLUMNS, [views.lost_row(one) for one in found.lost])
     full = ", and the record is full: earlier ones are no longer on it" if found.full else ""
     say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries{full}")
+
+
+@cli.command("survey")
+def show_survey(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=2000, help="Show at most this many groups.")] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at every stream and group of a server, the worst first. It changes nothing.
+
+    The command needs an address only: REDIS_HOST or REDIS_URL, and how to sign in. It says what a setting
+    RECLAIM_TARGETS for what it has found would look like.
+
+    Example: REDIS_URL=redis://localhost python -m reclaim survey
+    """
+    from reclaim.ops import survey as surveys  # noqa: PLC0415  # no other command needs it
+
+    async def look() -> surveys.Survey:
+        server = connect(surveys.settings_of(os.environ))
+        try:
+            return await surveys.survey(server)
+        finally:
+            await server.aclose()
+
+    with errors_end_the_command():
+        found = asyncio.run(look())
+    if as_json:
+        show_json({**asdict(found), "worst": [asdict(one) for one in found.worst[:limit]]})
+        return
+    show_table(views.SURVEY_COLUMNS, [views.survey_row(one) for one in found.worst[:limit]])
+    counts = f"{found.streams:,} streams, {found.groups:,} groups, {found.pending:,} pending entries"
+    say(f"{found.address}: {counts}")
+    if found.targets:
+        say(f"To let reclaim take them over, set:\nRECLAIM_TARGETS={shlex.quote(found.targets)}")
 
 
 @cli.command("pending")

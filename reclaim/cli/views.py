@@ -11,6 +11,7 @@ from reclaim.entry import readable
 from reclaim.names import written
 from reclaim.ops.health import Health, span
 from reclaim.ops.results import LetterGroup
+from reclaim.ops.survey import SurveyedGroup
 from reclaim.ops.trying import Tried
 from reclaim.ops.trying import pairs as name_value
 from reclaim.reasons import counts_in, top_reasons
@@ -29,6 +30,7 @@ STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost", "at most")
 RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
+SURVEY_COLUMNS = ("stream", "group", "entries", "pending", "oldest idle", "consumers", "look dead", "deleted")
 PENDING_COLUMNS = ("entry", "consumer", "idle", "deliveries", "waiting", "why", "fields")
 GROUP_COLUMNS = ("count", "reason", "error group", "first", "last", "example")
 AUDIT_COLUMNS = ("id", "begun", "what", "who", "from", "outcome", "how many", "meant", "why")
@@ -187,6 +189,14 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
     entry = letter.entry
     ids = (readable(letter.id), readable(entry.id))
     return (*ids, letter.reason, entry.deliveries, written(entry.consumer), letter.at, letter.error)
+
+
+def survey_row(one: SurveyedGroup) -> Sequence[Any]:
+    """A group of a surveyed server in one line, under SURVEY_COLUMNS."""
+    idle = span(one.oldest_idle_ms / 1000) if one.sampled else "-"
+    dead = f"{one.dead_consumers:,} with {one.held_by_dead:,} entries" if one.dead_consumers else "-"
+    deleted = f"{one.deleted} of {one.sampled} looked at" if one.deleted else "-"
+    return one.stream, one.group, one.length, one.pending, idle, one.consumers, dead, deleted
 
 
 def pending_row(entry: Mapping[str, Any]) -> Sequence[Any]:

@@ -53,6 +53,7 @@ def as_json(text: str) -> Any:
         "dead import",
         "audit",
         "pending",
+        "survey",
         "dead replay",
         "dead discard",
         "circuit",
