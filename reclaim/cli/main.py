@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from reclaim import __version__
+from reclaim.app import App
 from reclaim.cli import circuit as cli_circuit
 from reclaim.cli import dead as cli_dead
 from reclaim.cli import loop, views
 from reclaim.cli import try_ as cli_try
-from reclaim.cli.output import is_for_a_person, say, show, show_json, show_line, show_table, use_any_encoding
+from reclaim.cli.output import clear, is_for_a_person, say, show, show_json, show_line, show_table, use_any_encoding
 from reclaim.cli.session import (
     BAD_USAGE,
     JsonOption,
@@ -71,8 +73,19 @@ VersionOption = Annotated[
 ]
 
 
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The Redis to use, as in rediss://host:6380/0, in place of REDIS_HOST, REDIS_URL, REDIS_TLS and REDIS_DB."
+        " Keep the password in REDIS_PASSWORD: others on this machine can read arguments.",
+    ),
+]
+
+
 @cli.callback()
-def main(version: VersionOption = False) -> None:  # the option's callback shows the version
+def main(version: VersionOption = False, url: UrlOption = None) -> None:  # noqa: ARG001  # its callback shows it
     """Take over Redis Streams entries that a consumer read and never acknowledged.
 
     Settings come from the environment, as on Azure: REDIS_HOST, STREAM_NAME, STREAM_CONSUMER_GROUP_NAME and more.
@@ -88,6 +101,10 @@ def main(version: VersionOption = False) -> None:  # the option's callback shows
       python -m reclaim run --watch
       python -m reclaim dead list --json
     """  # noqa: D301  # \b is one character: it keeps the lines
+    if url is not None:
+        for name in ("REDIS_HOST", "REDIS_TLS", "REDIS_DB"):
+            os.environ.pop(name, None)
+        os.environ["REDIS_URL"] = url
 
 
 OUTCOMES = "\b\nOutcomes, each with its exit code:\n" + "\n".join(
@@ -174,7 +191,16 @@ def _show_nothing(_: RunReport) -> None:
 
 
 @cli.command("status")
-def show_status(target: TargetOption = None, as_json: JsonOption = False) -> None:
+def show_status(
+    target: TargetOption = None,
+    as_json: JsonOption = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C. With --json: a line each time.")
+    ] = False,
+    every_sec: Annotated[
+        float, typer.Option("--every", min=1, max=3600, help="With --watch: so many seconds lie between two looks.")
+    ] = 3.0,
+) -> None:
     """Show the health of each target.
 
     The command shows pending entries, the circuit, dead letters, lost entries, the latest runs, and what the doctor
@@ -183,11 +209,31 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
 
     Exit codes: 0 every health is ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
 
-    Example: python -m reclaim status --json
-    """
+    \b
+    Examples:
+      python -m reclaim status --json
+      python -m reclaim status --watch
+    """  # noqa: D301  # \b is one character: it keeps the lines
+
+    async def watch_it(app: App) -> None:
+        while True:
+            found = (await operations.read_status(app, target)).found
+            if is_for_a_person() and not as_json:
+                clear()
+            _show_found(found, as_json=as_json, indent=None)
+            await asyncio.sleep(every_sec)
+
+    if watch:
+        with_app(watch_it)
     found = with_app(lambda app: operations.read_status(app, target)).found
+    _show_found(found, as_json=as_json)
+    exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
+
+
+def _show_found(found: Mapping[str, Any], *, as_json: bool, indent: int | None = 2) -> None:
+    """Show a status: as JSON, for a person, or as lines for a pipe."""
     if as_json:
-        show_json(found)
+        show_json(found, indent)
     elif is_for_a_person():
         targets = worst_first(found["targets"])
         show(views.status_header(found), *views.status_checks(found))
@@ -201,7 +247,6 @@ def show_status(target: TargetOption = None, as_json: JsonOption = False) -> Non
         for one in found["doctor"]["findings"]:
             if one["health"] == Health.FAIL.value:
                 say(f"the doctor found {views.check_line(one)}")
-    exit_if(any(one["health"] == Health.FAIL.value for one in found["targets"]))
 
 
 @cli.command("runs")

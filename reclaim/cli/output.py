@@ -55,6 +55,11 @@ def show(*what: RenderableType) -> None:
         console.print(one)
 
 
+def clear() -> None:
+    """Empty the person's screen."""
+    Console().clear()
+
+
 def show_line(*values: Any) -> None:
     """Print a line for a pipe, the values with tabs between them."""
     shown = (for_a_terminal(value if isinstance(value, bytes) else str(value)) for value in values)

@@ -2,10 +2,23 @@
 
 import json
 import re
+import signal
+import subprocess
 
 import pytest
 
-from tests.integration.cli.program import COLUMNS, dead_ids, env_of, given_dead, in_pipe, in_terminal, lines
+from tests.integration.cli.program import (
+    COLUMNS,
+    PROGRAM,
+    ROOT,
+    WAIT_SEC,
+    dead_ids,
+    env_of,
+    given_dead,
+    in_pipe,
+    in_terminal,
+    lines,
+)
 from tests.integration.cli.test_pipe import NASTY
 from tests.support import Client, Endpoint, a_target, given, held, tweet
 
@@ -124,6 +137,32 @@ def test_of_many_targets_the_worst_come_first(embedded: Endpoint, client: Client
     below = [line for line in seen if re.match(r"(OK|WARN|FAIL) +stream-", line)]
     assert len(below) == 9
     assert not any("stream-3" in line for line in below)
+
+
+def test_the_status_is_shown_again_until_ctrl_c(embedded: Endpoint, client: Client) -> None:
+    """What changes meanwhile is in the next look; a program gets a line of JSON each time."""
+    given(client, a_target(), *held(range(2), idle_ms=0))
+    command = [*PROGRAM, "status", "--watch", "--json", "--every", "1"]
+    with subprocess.Popen(command, env=env_of(embedded, a_target()), cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline())]
+        given(client, a_target(), *held(range(2, 7), idle_ms=0))
+        looks += [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        code = process.wait(WAIT_SEC)
+
+    totals = [look["targets"][0]["pending"]["total"] for look in looks]
+    assert (totals[0], totals[-1], code) == (2, 7, 130)
+
+
+def test_an_address_is_given_beside_the_environment(embedded: Endpoint, client: Client) -> None:
+    """It wins over what the environment says of where Redis is."""
+    given(client, a_target())
+    env = env_of(embedded, a_target()) | {"REDIS_HOST": "nowhere.invalid", "REDIS_TLS": "true"}
+
+    ended = in_pipe(env, "--url", f"redis://127.0.0.1:{embedded.port}", "circuit", "show")
+
+    assert (ended.code, lines(ended.out)[1][:2]) == (0, ["s/g", "closed"])
 
 
 def test_help_is_asked_for_in_short_too(embedded: Endpoint) -> None:
