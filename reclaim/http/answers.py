@@ -33,7 +33,6 @@ from reclaim.http.requests import (
 )
 from reclaim.names import name_bytes
 from reclaim.ops import operations, saved
-from reclaim.ops.metrics import CONTENT_TYPE, metrics
 from reclaim.ops.overview import overview
 from reclaim.ops.results import Letters as LettersFound
 from reclaim.run.report import Outcome
@@ -206,6 +205,8 @@ async def list_audit(app: App, asked: LatestFirst) -> Answer:
 
 
 async def get_metrics(app: App, _: Nothing) -> File:
+    from reclaim.ops.metrics import CONTENT_TYPE, metrics  # noqa: PLC0415  # other requests need not load its library
+
     return File(await metrics(app), CONTENT_TYPE, {})
 
 

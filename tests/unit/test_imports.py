@@ -196,3 +196,12 @@ def test_importing_the_function_app_reads_two_settings_and_connects_to_nothing(s
     late |= {"reclaim.state.cluster", "reclaim.state.topology", "reclaim.run.fan_out"}
     late |= {"reclaim.state.patience", "reclaim.observe.export", "reclaim.ops.operations", "reclaim.http.requests"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"
+
+
+def test_what_only_metrics_need_is_loaded_for_them_alone() -> None:
+    """Neither any other request nor a command pays for it."""
+    code = "import sys, reclaim.http.answers, reclaim.cli.main; print(*sys.modules)"
+
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert {name.partition(".")[0] for name in ended.stdout.split()} & {"prometheus_client", "aiohttp"} == set()
