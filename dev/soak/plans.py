@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from random import Random
 
-from dev.soak.scripted import PLANS
+from dev.soak.scripted import KINDS, PLANS
 from reclaim.settings import OF_TARGET
 
 GROUP = "g"
@@ -21,7 +21,7 @@ class Plan:
     """One target of a world.
 
     Attributes:
-        number: its place among the world's targets; its function handler is called after it.
+        number: its place among the world's targets; its handlers are called after it.
         mode: `function`; or `unique` (each entry has a hash of its own); or `shared` or `versioned` (each order key has
             one).
         settings: its settings as an object of RECLAIM_TARGETS.
@@ -97,7 +97,7 @@ def _plan(rng: Random, number: int) -> Plan:
         "dead_letter_maxlen": rng.choice([100_000, 100_000, 100_000, 5]),
     }
     if mode == "function":
-        settings |= {"handler": f"dev.soak.scripted:handle_{number}", "hash_key": "{key}"}
+        settings |= {"handler": f"dev.soak.scripted:{rng.choice(KINDS)}_{number}", "hash_key": "{key}"}
         if rng.random() < 0.5:
             settings |= {"order_key": "{key}"}
     else:

@@ -1,14 +1,15 @@
 """Owns the handlers of a soak: what becomes of an entry is written in the entry itself, in its field ``plan``.
 
 A plan is a word and how many tries it is for: ``raise:2`` fails twice and then stores. To store is to write a line in
-the journal. There is one handler for each target, so that the journal tells which target an entry is of.
+the journal. There is one handler of each kind for each target, so that the journal tells which target an entry is of.
 """
 
 import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 
 import aiohttp
@@ -21,7 +22,7 @@ from pymongo import errors as pymongo_errors
 from redis import exceptions as redis_errors
 
 from dev.soak import journal
-from reclaim import Entry, RejectEntry, RetryEntry
+from reclaim import Entry, RejectEntry, RetryEntry, batch
 
 SLOW_SEC, BLOCK_SEC, HANG_SEC = 0.15, 0.3, 60.0
 replaying: ContextVar[bool] = ContextVar("replaying", default=False)
@@ -48,14 +49,15 @@ class FalsyError(Exception):
         return False
 
 
-async def handle(target: int, entry: Entry) -> None:
+async def handle(target: int, entry: Entry, *, may_hang: bool = True) -> None:
     """Do what the entry's plan says, and write down how it ended."""
     entry_id, key = entry.id.decode(), (entry.get(b"key") or b"").decode(errors="backslashreplace")
     prefix = "replay-" if replaying.get() else ""
     journal.write(f"{prefix}begin", target, entry_id, key)
     tries = journal.count_try(target, entry_id)
     try:
-        await _do((entry.get(b"plan") or b"ok:0").decode(), tries)
+        plan = (entry.get(b"plan") or b"ok:0").decode()
+        await _do(plan if may_hang else plan.replace("hang", "slow"), tries)
     except asyncio.CancelledError:
         journal.write(f"{prefix}cancelled", target, entry_id, key)
         raise
@@ -151,13 +153,53 @@ _ACTS: dict[str, Callable[[], Awaitable[None]]] = {
 PLANS = (*OUTAGES, *_ACTS)
 
 
-async def handle_0(entry: Entry) -> None:
-    await handle(0, entry)
+Function = Callable[[Entry], Awaitable[None]]
 
 
-async def handle_1(entry: Entry) -> None:
-    await handle(1, entry)
+def _function(target: int) -> Function:
+    async def handle_entry(entry: Entry) -> None:
+        await handle(target, entry)
+
+    return handle_entry
 
 
-async def handle_2(entry: Entry) -> None:
-    await handle(2, entry)
+def _sync(target: int) -> Callable[[Entry], None]:
+    """One that is not async; what would hang is slow, as nobody can end its thread."""
+
+    def handle_entry(entry: Entry) -> None:
+        asyncio.run(handle(target, entry, may_hang=False))
+
+    return handle_entry
+
+
+def _batch(target: int) -> Callable[[Sequence[Entry]], Awaitable[dict[bytes, Exception]]]:
+    """One for batches: where the last entry fails the batch fails as a whole; of the others it says which did."""
+
+    @batch(most=4)
+    async def handle_entries(entries: Sequence[Entry]) -> dict[bytes, Exception]:
+        failures: dict[bytes, Exception] = {}
+        for entry in entries[:-1]:
+            try:
+                await handle(target, entry)
+            except Exception as exc:  # noqa: BLE001  # it is what is tried
+                failures[entry.id] = exc
+        await handle(target, entries[-1])
+        return failures
+
+    return handle_entries
+
+
+def _resource(target: int) -> Callable[[], AbstractAsyncContextManager[Function]]:
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[Function]:
+        await asyncio.sleep(0)
+        yield _function(target)
+
+    return resource
+
+
+handle_0, handle_1, handle_2 = map(_function, range(3))
+sync_0, sync_1, sync_2 = map(_sync, range(3))
+batch_0, batch_1, batch_2 = map(_batch, range(3))
+resource_0, resource_1, resource_2 = map(_resource, range(3))
+KINDS = ("handle", "handle", "sync", "batch", "resource")  # of what HANDLER may name
