@@ -12,7 +12,7 @@ AZURITE := dev/azurite/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check check-page kql-parser azurite format bench bench-smoke sbom soak clean
+.PHONY: help run serve screenshots test check check-page kql-parser azurite format bench bench-smoke sbom soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ sbom: .venv ## what is deployed: build/sbom.json (CycloneDX) and docs/licences.m
 
 soak: .venv ## half an hour of random worlds with the faults of production: every entry is accounted for
 	@$(BIN)/python -m dev.soak
+
+screenshots: .venv ## make the README's pictures of the page and of the terminal anew
+	@$(BIN)/python -m dev.screenshots
 
 clean: ## remove the environment and everything that the tools left
 	rm -rf .venv dev/page/node_modules dev/kql/node_modules dev/azurite/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
