@@ -173,17 +173,18 @@ def _sync(target: int) -> Callable[[Entry], None]:
 
 
 def _batch(target: int) -> Callable[[Sequence[Entry]], Awaitable[dict[bytes, Exception]]]:
-    """One for batches: where the last entry fails the batch fails as a whole; of the others it says which did."""
+    """One for batches: where the last entry is at fault the batch fails as a whole; else it says which failed."""
 
     @batch(most=4)
     async def handle_entries(entries: Sequence[Entry]) -> dict[bytes, Exception]:
         failures: dict[bytes, Exception] = {}
-        for entry in entries[:-1]:
+        for entry in entries:
             try:
                 await handle(target, entry)
-            except Exception as exc:  # noqa: BLE001  # it is what is tried
+            except Exception as exc:
+                if entry is entries[-1] and _kind(exc) != "outage":
+                    raise
                 failures[entry.id] = exc
-        await handle(target, entries[-1])
         return failures
 
     return handle_entries
