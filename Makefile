@@ -55,6 +55,9 @@ bench: .venv ## measure it all in some thirteen minutes, and write docs/benchmar
 bench-smoke: .venv ## the same with little of everything: see that it works
 	@$(BIN)/python -m bench --quick
 
+python-3.13 python-3.14: .venv ## another Python in build/, from Debian's packages, and the tests' packages in it
+	@$(BIN)/python -m dev.pythons $(@:python-%=%)
+
 sbom: .venv ## what is deployed: build/sbom.json (CycloneDX) and docs/licences.md
 	@$(BIN)/python -m dev.materials
 

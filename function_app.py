@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import typing
 
 import azure.functions as func
 
@@ -19,6 +20,7 @@ SCHEDULE = "%RECLAIM_SCHEDULE%" if os.environ.get("RECLAIM_SCHEDULE", "").strip(
 
 app = func.FunctionApp()
 app.register_functions(ops.blueprint)
+Messages = typing.List[str]  # noqa: UP006  # the platform's worker takes no list[str] here
 timer = app.timer_trigger(arg_name="timer", schedule=SCHEDULE, run_on_startup=False, use_monitor=False)
 
 if fans_out(os.environ):
@@ -26,7 +28,7 @@ if fans_out(os.environ):
     @app.function_name("reclaim")
     @timer
     @app.queue_output(arg_name="messages", queue_name=QUEUE, connection=CONNECTION)
-    async def reclaim(timer: func.TimerRequest, messages: func.Out[list[str]], context: func.Context) -> None:  # noqa: ARG001  # the host passes it so
+    async def reclaim(timer: func.TimerRequest, messages: func.Out[Messages], context: func.Context) -> None:  # noqa: ARG001  # the host passes it so
         """Enqueue a message for each target that has work. By hand: POST /admin/functions/reclaim."""
         try:
             enqueued = await app_of_loop().fan_out(Operation.of(context.trace_context.trace_parent))

@@ -171,6 +171,12 @@ print(json.dumps({"read": sorted(read), "connected": connected, "modules": sorte
 """
 
 
+OF_PYTHON = {
+    "_PYTHON_SUBPROCESS_USE_POSIX_SPAWN",
+    "_PYTHON_SUBPROCESS_USE_VFORK",
+}  # what 3.13 asks when it imports subprocess
+
+
 @pytest.mark.parametrize("schedule", [None, "0 * * * * *"])
 def test_importing_the_function_app_reads_two_settings_and_connects_to_nothing(schedule: str | None) -> None:
     """The host imports it to index it, also where nothing is configured, and while the network is not there yet."""
@@ -188,7 +194,7 @@ def test_importing_the_function_app_reads_two_settings_and_connects_to_nothing(s
     assert ended.returncode == 0, ended.stderr
 
     found = json.loads(ended.stdout)
-    assert found["read"] == ["FAN_OUT", "RECLAIM_SCHEDULE"]
+    assert set(found["read"]) - OF_PYTHON == {"FAN_OUT", "RECLAIM_SCHEDULE"}
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "requests", "msgspec"} == set()
