@@ -42,7 +42,7 @@ _FAILURES: Sequence[Command] = (
     ("DEL",),
 )
 _SEEN: Sequence[Command] = (("HGETALL",), ("HSET", "f", "v"))
-_TRIES: Sequence[Command] = (("HLEN",), ("HSCAN", 0), ("HSET", "f", "v"), ("HDEL", "f"), ("UNLINK",))
+_TRIES: Sequence[Command] = (("HLEN",), ("HMGET", "f"), ("HSCAN", 0), ("HSET", "f", "v"), ("HDEL", "f"), ("UNLINK",))
 _RECORDS: Sequence[Command] = (("XADD", "*", "f", "v"), ("XLEN",), ("XRANGE", "-", "-"), ("XREVRANGE", "-", "-"))
 _LETTERS_AND_LOST: Sequence[Command] = (*_RECORDS, ("XDEL", "0-0"), ("TYPE",))
 _MARKS: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("DEL",))

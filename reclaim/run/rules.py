@@ -102,6 +102,14 @@ class Rules:
         record = self.tries.get(row.id)
         return max(row.deliveries - (1 if record is None else record.deliveries), 0)
 
+    def may_be_wronged(self, row: Row) -> bool:
+        """Whether its delivery count alone would make this try its last, or spare it one: for it has no record.
+
+        A run beside this one, whose lease ours has lost, may have written a record since we read them: the count may be
+        others' doing.
+        """
+        return row.id not in self.tries and self._is_ours(row) and self.charged(row) >= max(self.most - 2, 1)
+
     def needs_record(self, row: Row) -> bool:
         """Whether the entry's delivery count has to be written down before we claim it.
 

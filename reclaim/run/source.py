@@ -228,6 +228,7 @@ class PageSource:
             found = await self._finder.find(place, PROBE_FINDS, total)
             place = found.after
             looked_at += len(found.rows)
+            await self._look_up(found.rows)
             rows = self._waiting.due(self._part.may_be_own(found.rows))
             digests, size = await self._digests(rows)
             read += size
@@ -283,6 +284,7 @@ class PageSource:
     async def _look(self, start: bytes, count: int, total: int) -> _Read:
         """Find idle entries and read the bodies of the first of them: up to a suspect, or a suspect alone."""
         found = await self._finder.find(start, min(count * self._finds_of, FIND_AT_ONCE), total)
+        await self._look_up(found.rows)
         found = replace(found, rows=self._waiting.of_this_round(self._part.may_be_own(found.rows)))
         suspect = self._first_suspect(found.rows)
         if suspect is not None:
@@ -295,9 +297,17 @@ class PageSource:
         read = _Read(replace(found, rows=rows), own, suspect == 0, self._bodies.mean, self._clock())
         return replace(read, found=read.found.first(count), bodies=own[:count])
 
+    async def _look_up(self, rows: Sequence[Row]) -> None:
+        """Read what a run beside this one may have written of entries that are to be judged by their counts (G5)."""
+        if self._have_ours(rows) and (unknown := [row.id for row in rows if self._rules.may_be_wronged(row)]):
+            await self._tries.look_up(unknown)
+
+    def _have_ours(self, rows: Sequence[Row]) -> bool:
+        return any(consumer.startswith(self._ours) for consumer in {row.consumer for row in rows})
+
     def _first_suspect(self, rows: Sequence[Row]) -> int | None:
         """Where the first entry is that a run of ours may have died of: one that was ours already."""
-        if not any(consumer.startswith(self._ours) for consumer in {row.consumer for row in rows}):
+        if not self._have_ours(rows):
             return None
         for at, row in enumerate(rows):
             if self._rules.is_suspect(row):

@@ -121,6 +121,16 @@ class Tries:
                 *(self._name, len(self._foreign), readable(min(self._foreign))),
             )
 
+    async def look_up(self, entry_ids: Sequence[bytes]) -> None:
+        """Read the records of these entries, which may have been written since `read`."""
+        for at in range(0, len(entry_ids), READ_AT_ONCE):
+            some = entry_ids[at : at + READ_AT_ONCE]
+            records = await self._server.call("HMGET", self._key, *some)
+            for entry_id, record in zip(some, records, strict=True):
+                one = None if record is None else Try.from_bytes(record)
+                if one is not None:
+                    self.known[entry_id] = one
+
     async def forget_all(self) -> None:
         """Remove all records: they are of entries that are gone with their group."""
         await self._server.call("UNLINK", self._key)

@@ -15,7 +15,7 @@ from reclaim.state.circuit import State as Circuit
 from reclaim.state.tries import Try
 from tests.faults import Recorder, by_function, dead_letter, of_user, pending
 from tests.integration.state.circuits import end_cooldown
-from tests.support import Client, Endpoint, State, a_runner, a_target, age, age_all, given, run, state, tweet
+from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age, age_all, given, run, state, tweet
 
 pytestmark = pytest.mark.G5
 
@@ -449,3 +449,20 @@ async def test_a_bad_entry_is_no_sign_that_others_are_stored(embedded: Endpoint,
 
     assert (report.parked, report.retried) == (1, 1)
     assert state(client, target).pending == pending(1, consumer=OURS)
+
+
+async def test_what_a_run_beside_this_one_has_written_down_is_heeded(server: Endpoint, client: Client) -> None:
+    """Our run had stalled, and another one began: it wrote down what others had made of an entry, and refunded it.
+
+    Our run read the records before that. By its count alone the entry would be dead, though nobody has tried it.
+    """
+    target = a_target(max_deliveries=3, page_size=1)
+    given(client, target, Held(tweet(1)), Held(tweet(2), consumer="monitoring_app", deliveries=3))
+
+    async def store(_: Entry) -> None:
+        client.execute_command("HSET", target.keys.tries, "2-0", "1 0 0 0 3 none - ")
+
+    report = await run(server, target, by_function(store, "{id}"))
+
+    assert (report.acknowledged, report.parked) == (2, 0)
+    assert state(client, target) == State(length=2)
