@@ -192,3 +192,19 @@ def test_no_entry_is_claimed_while_the_database_is_down(postgres: Postgres, star
 
     assert "could not be entered" in text
     nothing_is_charged(client)
+
+
+def test_a_row_that_was_stored_before_is_stored_no_second_time(
+    postgres: Postgres, start: Start, client: Client
+) -> None:
+    """As after a kill between commit and acknowledgement (0), and where a newer entry was stored meanwhile (1)."""
+    given(client, TARGET, *held(range(2)))
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute("INSERT INTO tweets VALUES ('0', 'older', 0, 0), ('1', 'newer', 9, 0)")
+
+    text = told(start)
+
+    assert "2 claimed, 2 acknowledged" in text
+    with psycopg.connect(postgres.url) as connection:
+        rows = connection.execute("SELECT id, text, entry_ms::int FROM tweets ORDER BY id").fetchall()
+    assert rows == [("0", "hello 0 😀", 1), ("1", "newer", 9)]
