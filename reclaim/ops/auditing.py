@@ -3,23 +3,29 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
 from reclaim.app import App, Unit
 from reclaim.bounded import json_within
 from reclaim.errors import ReclaimError, describe
+from reclaim.retry import Retries
 from reclaim.state.audit import Actor, Audit, Begun
 from reclaim.state.letter_filter import LetterFilter
+from reclaim.times import Deadline
 
 logger = logging.getLogger("reclaim")
 
+T = TypeVar("T")
+
 SOMEBODY = Actor("somebody")
 LINE_BYTES = 4_000
+ATTEMPTS, LONGEST_DELAY_SEC = 3, 0.5
 RECORD_SEC = 10.0  # how long writing a record may take
 _UNRECORDED = (ReclaimError, RedisError, TimeoutError, OSError)
 MAX_IDS = 20  # in a record; it says how many there were
@@ -61,8 +67,7 @@ async def audited(
     about = {"target": unit.target.name, "what": what, **asdict(by), "why": why, "meant": meant or {}}
     begun = None
     try:
-        async with asyncio.timeout(RECORD_SEC):
-            begun = await audit.begin(what, by, why, meant or {})
+        begun = await _recorded(lambda: audit.begin(what, by, why, meant or {}))
     except _UNRECORDED:
         if must_record:
             raise
@@ -83,11 +88,18 @@ async def audited(
             await _end(audit, begun, outcome, act, error)
 
 
+async def _recorded(write: Callable[[], Awaitable[T]]) -> T:
+    """Write a record, again while the error is transient: after a failover the first attempt may meet a replica.
+
+    If a reply was lost, a record may be there twice, one of them only begun.
+    """
+    return await Retries(ATTEMPTS, LONGEST_DELAY_SEC).call(Deadline(RECORD_SEC, time.monotonic), write)
+
+
 async def _end(audit: Audit, begun: Begun, outcome: str, act: Act, error: str) -> None:
     """Record the outcome; where that fails, the record stays as it was begun."""
     try:
-        async with asyncio.timeout(RECORD_SEC):
-            await audit.end(begun, outcome, act.counts, error)
+        await _recorded(lambda: audit.end(begun, outcome, act.counts, error))
     except _UNRECORDED as exc:
         logger.warning("reclaim: the outcome of what a person did could not be recorded: %s", describe(exc))
 

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from dev.proxy import Action, ErrorReply, Fault, Proxy
 from reclaim.app import App
 from reclaim.bounded import LINE_BYTES
 from reclaim.ops import operations
@@ -52,3 +53,22 @@ async def test_the_audit_is_capped_and_passes_over_what_is_not_its_own(embedded:
     ]
     assert before is not None
     assert client.execute_command("XLEN", TARGET.keys.audit) < 1.2 * MAXLEN
+
+
+@pytest.mark.parametrize(
+    "fault", [ErrorReply("READONLY You can't write against a read only replica."), Fault.CUT_AFTER]
+)
+async def test_what_a_person_does_outlasts_a_failover(client: Client, embedded_proxy: Proxy, fault: Action) -> None:
+    """The first attempt to record it meets a replica, or its reply is lost."""
+    target = a_target()
+    given(client, target)
+    app = App(settings_for(embedded_proxy, target))
+    embedded_proxy.when("XADD", fault)
+    try:
+        changed = await operations.open_circuit(app, "a test", "me")
+    finally:
+        await app.aclose()
+
+    assert changed.effect.changes
+    records = client.execute_command("XRANGE", target.keys.audit, "-", "+")
+    assert [b"ended_ms" in flat for _, flat in records][-1:] == [True]
