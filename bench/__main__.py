@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import billing, document
 from bench.cluster import cluster
+from bench.entra import entra
 from bench.idle import idle
 from bench.large import large
 from bench.many import many
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "version": version_field,
     "moves": moves,
     "cluster": cluster,
+    "entra": entra,
     "lanes": lanes,
     "delay": delay,
     "many": many,

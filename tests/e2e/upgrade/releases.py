@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 # The release that this one takes the place of. When a part of the work has landed, the next one sets this to the commit
 # that it began from (`git rev-parse HEAD`), so that what has landed stays able to work beside what comes.
-RELEASE_BEFORE = "dee3dd1570349559be788bb2f06c015f89bc8b25"
+RELEASE_BEFORE = "957f6647908f81a909da852375e35407b811ff0f"
 
 
 def release_before(folder: Path) -> Path:
