@@ -37,6 +37,7 @@ class IdentityEndpoint:
         life_sec: how long a token lives, in whole seconds as the protocol has it.
         latency_sec: how long an answer takes.
         status: what it answers: 200 with a token; else an error.
+        retry_after_sec: how long it asks to wait where it answers an error.
         given: told each token and when it expires, before the token is given.
         requests: the query of each request.
     """
@@ -45,6 +46,7 @@ class IdentityEndpoint:
         self.life_sec = life_sec
         self.latency_sec = 0.0
         self.status = 200
+        self.retry_after_sec = 0
         self.given = given
         self.requests: list[dict[str, str]] = []
         self._numbers = itertools.count(1)
@@ -94,6 +96,8 @@ class IdentityEndpoint:
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
+                if status != 200 and endpoint.retry_after_sec:
+                    self.send_header("Retry-After", str(endpoint.retry_after_sec))
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

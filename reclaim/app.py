@@ -226,7 +226,9 @@ class App:
             if share:
                 budget_sec -= share.total_sec
             deadline = Deadline(budget_sec, time.monotonic)
-            asked = partial(self._run, deadline=deadline, stop=stop, park_misfits=park_misfits, mark=mark)
+            asked = partial(
+                self._run, budget_sec=budget_sec, deadline=deadline, stop=stop, park_misfits=park_misfits, mark=mark
+            )
             runs = [asked(runner) for runner in runners]
             targets = [runner.target for runner in runners]
             ended = await asyncio.gather(*map(partial(self._ended, operation), targets, runs))
@@ -236,11 +238,18 @@ class App:
             return [run.report for run in ended]
 
     async def _run(
-        self, runner: Runner, *, deadline: Deadline, stop: asyncio.Event | None, park_misfits: str | None, mark: str
+        self,
+        runner: Runner,
+        *,
+        budget_sec: float,
+        deadline: Deadline,
+        stop: asyncio.Event | None,
+        park_misfits: str | None,
+        mark: str,
     ) -> RunReport:
         """One run. Targets that patterns have found take turns: there may be hundreds."""
         if runner.target.name in self.units:
-            return await runner.run(deadline.remaining_sec(), stop, park_misfits, mark)
+            return await runner.run(budget_sec, stop, park_misfits, mark)
         async with self._turns:
             return await runner.run(max(deadline.remaining_sec(), LEAST_BUDGET_SEC), stop, park_misfits, mark)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from reclaim import kinds
 from reclaim.address import MAX_DB, Address
@@ -688,6 +689,10 @@ def _target(reader: Reader) -> Target:
     if given["http_audience"] and any(name.lower() == "authorization" for name, _ in given["http_headers"] or ()):
         name = reader.name(rows(Target)["http_headers"])
         reader.problem(name, "with Authorization, and HTTP_AUDIENCE is set", "one of the two: both say who is calling")
+    parts = urlsplit(given["http_url"] or "")
+    if given["http_audience"] and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        name = reader.name(rows(Target)["http_url"])
+        reader.problem(name, "without TLS, and HTTP_AUDIENCE is set", "an https:// address: a token is a password")
     if given["handler"] not in IN_REDIS and not reader.is_set(rows(Target)["lanes"]):
         given["lanes"] = WAITING_LANES
     return Target(**given)

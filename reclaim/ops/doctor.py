@@ -30,6 +30,7 @@ OLDEST_VERSION = (6, 0)
 MAX_CLOCK_DIFFERENCE_SEC = 1.0
 FULL = 0.9  # of maxmemory
 KEPT_SEC, BAD_KEPT_SEC = 60.0, 10.0  # findings of which none failed; of which one did
+_NAMES_OF_USER = "REDIS_USERNAME and REDIS_PASSWORD"
 SETTINGS = "settings"  # what a finding about the settings is about
 
 
@@ -103,7 +104,7 @@ async def _look(server: Server, settings: Settings) -> list[Check]:
 def _todo_for_access(exc: AccessDenied, settings: Settings) -> str:
     """What to ask an administrator for, at once: where a connection cannot even begin, nothing else can be asked."""
     if exc.command is None:
-        return "check REDIS_USERNAME and REDIS_PASSWORD"
+        return f"check {'the identity, and its access policy' if settings.auth == 'entra' else _NAMES_OF_USER}"
     rules = [f"+{command.partition(' ')[0].lower()}" for command in OF_CLUSTER] if settings.cluster else []
     rules += [rule for target in settings.targets for rule in whole_rule(target, b"").split()]
     return f"add to the user's rules: {' '.join(dict.fromkeys([f'+{exc.command.lower()}', *rules]))}"
@@ -167,7 +168,9 @@ async def _connection(server: Server, settings: Settings) -> list[Check]:
     else:
         found.append(warn("TLS", "off: all that is sent can be read on its way", "set REDIS_TLS=true and the TLS port"))
     user = (settings.username or "default") if isinstance(whoami, Exception) else whoami
-    if settings.password or is_local:
+    if settings.auth == "entra":
+        found.append(ok("user", f"{user}, with an Entra token"))
+    elif settings.password or is_local:
         found.append(ok("user", f"{user}, {'with a password' if settings.password else 'without a password'}"))
     else:
         found.append(warn("user", f"{user}, without a password", "protect the server, and set REDIS_PASSWORD"))

@@ -11,8 +11,10 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -25,7 +27,7 @@ REDIS_SCOPE = "https://redis.azure.com/.default"  # of Azure Cache for Redis and
 REFRESH_AT = 0.6  # of a token's life
 AGAIN = 0.02  # of a token's life, until it is tried again after a failure
 LEAST_AGAIN_SEC, MOST_AGAIN_SEC = 0.2, 30.0
-CONNECT_SEC, READ_SEC, RETRIES = 2, 3, 1  # of one question
+CONNECT_SEC, READ_SEC = 2, 3  # of one question
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,12 @@ class Identity:
     def ask(self) -> Token:
         """Ask for a token: blocks, so it is called in a thread. It raises whatever azure-identity raises.
 
-        A credential keeps its token until shortly before it expires, so each question has a credential of its own.
+        A credential keeps its token until shortly before it expires, so each question has a credential of its own. It
+        is not to try again by itself: it would wait as long as the endpoint says, and no other question be asked.
         """
         from azure.identity import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415  # 0.2 s
 
-        limits: dict[str, Any] = {"connection_timeout": CONNECT_SEC, "read_timeout": READ_SEC, "retry_total": RETRIES}
+        limits: dict[str, Any] = {"connection_timeout": CONNECT_SEC, "read_timeout": READ_SEC, "retry_total": 0}
         asked_at = time.time()
         credential: Any
         if _has_identity_endpoint(os.environ):
@@ -156,7 +159,7 @@ class Tokens:
     async def _renew(self) -> None:
         self._due_at = float("inf")  # until this question is answered, none is begun
         try:
-            token = await asyncio.to_thread(self._ask)
+            token = await _in_thread(self._ask)
         except Exception as exc:  # noqa: BLE001  # whatever it is, the token that we have is used on
             self._failed(exc)
             return
@@ -164,9 +167,8 @@ class Tokens:
             self._due_at = 0.0
             raise
         self._error = None
-        has_changed = self._token is None or token.secret != self._token.secret
-        wait_sec = REFRESH_AT * token.life_sec if has_changed else self._again_sec(token)
-        self._token, self._due_at = token, self._clock() + wait_sec
+        wait_sec = max(REFRESH_AT * token.life_sec, LEAST_AGAIN_SEC)  # the platform may have given the same one again
+        self._token, self._due_at = token, token.asked_at + wait_sec
 
     def _failed(self, exc: Exception) -> None:
         if self._error is None and self._token is not None:
@@ -179,6 +181,32 @@ class Tokens:
     def _again_sec(self, token: Token | None) -> float:
         life_sec = 0.0 if token is None else token.life_sec
         return min(max(AGAIN * life_sec, LEAST_AGAIN_SEC), MOST_AGAIN_SEC)
+
+
+async def _in_thread(call: Callable[[], Token]) -> Token:
+    """What the call returns, made in a thread that keeps no process from ending."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Token] = loop.create_future()
+
+    def settle(token: Token | None, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if token is not None:
+            answer.set_result(token)
+        elif error is not None:
+            answer.set_exception(error)
+
+    def work() -> None:
+        token, error = None, None
+        try:
+            token = call()
+        except Exception as exc:  # noqa: BLE001  # whatever it is, it is the answer
+            error = exc
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, token, error)
+
+    threading.Thread(target=work, name="reclaim.entra", daemon=True).start()
+    return await answer
 
 
 def endpoint_kind(env: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from redis import exceptions as redis_errors
 from redis.asyncio import Connection
 
 from reclaim.entry import readable
-from reclaim.errors import AccessDenied, Unreachable, said
+from reclaim.errors import AccessDenied, Unreachable, Unsuitable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.handshake import Login, make_pool, note_signed_in, signed_in_with, why_not_met
@@ -126,6 +126,10 @@ class Node:
     async def _login(self) -> Login | None:
         """How to sign in on a new connection; None where nobody has to."""
         if self._tokens is not None:
+            if not self._settings.tls and not self._settings.is_on_this_machine:  # a cluster's node may be elsewhere
+                raise Unsuitable(
+                    f"{self.address} is spoken to without TLS, and a token is a password", "set REDIS_TLS=true"
+                )
             token = await self._tokens.current(TOKEN_SHARE * self._timeout_sec)
             return Login(token.user, token.secret, token.expires_at)
         username, password = self._settings.username, self._settings.password

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from dev.cluster import Cluster
 from dev.identity import OID, IdentityEndpoint, made_token
 from dev.proxy import Proxy
 from reclaim import handlers
-from reclaim.errors import AccessDenied, NoToken, ServerError, SettingsError
+from reclaim.errors import AccessDenied, NoToken, ServerError, SettingsError, Unsuitable
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
 from reclaim.settings import Settings
@@ -80,6 +81,9 @@ async def signed_in(settings: Settings, tokens: Tokens | None = None) -> AsyncIt
     try:
         yield server
     finally:
+        asking = server._link._tokens._asking  # type: ignore[union-attr]
+        if asking is not None:  # else its thread would end in the middle of another test
+            await asyncio.wait({asking}, timeout=10)
         await server.aclose()
 
 
@@ -128,9 +132,11 @@ async def test_the_first_connection_signs_in_as_the_identity(
 
 
 async def test_no_command_fails_while_tokens_of_the_endpoint_rotate(
-    identity: IdentityEndpoint, client: Client, proxy: Proxy
+    identity: IdentityEndpoint, client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eight tasks, real answers of the endpoint, slow ones too; the server closes whoever signs in too late."""
+    """Eight tasks, real answers of the endpoint, slow ones; the server closes whoever signs in too late."""
+    monkeypatch.setattr("reclaim.state.entra.REFRESH_AT", 0.1)  # so a busy machine has seconds to spare
+    identity.life_sec = 5
     identity.latency_sec = 0.2
     over = asyncio.Event()
     async with signed_in(entra(proxy)) as server:
@@ -174,10 +180,11 @@ async def test_no_command_fails_through_a_hundred_rotations(
 
 @pytest.mark.parametrize("how", ["500", "slow"])
 async def test_an_outage_of_the_endpoint_shorter_than_the_token_costs_nothing(
-    identity: IdentityEndpoint, client: Client, proxy: Proxy, how: str
+    identity: IdentityEndpoint, client: Client, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old token is used on; when the endpoint answers again, a new one is taken."""
-    identity.life_sec = 5
+    monkeypatch.setattr("reclaim.state.entra.REFRESH_AT", 0.1)
+    identity.life_sec = 20
     over = asyncio.Event()
     async with signed_in(entra(proxy)) as server:
         working = asyncio.create_task(load(server, over))
@@ -388,3 +395,35 @@ def test_settings_that_do_not_go_with_it_are_refused(embedded: Endpoint, problem
     (told,) = caught.value.problems
     assert told.startswith(problem)
     assert "hunter2" not in told
+
+
+async def test_a_token_is_not_sent_in_the_clear_to_a_node_elsewhere(embedded: Endpoint) -> None:
+    """Plain TCP is for this machine; a cluster may announce a node that is not."""
+    there = replace(entra(embedded), host="127.0.0.2")  # which is none of the names of this machine
+
+    def ask() -> Token:
+        return Token(made_token(1), time.time(), time.time() + 60)
+
+    async with signed_in(there, Tokens(Identity(None), ask)) as server:
+        with pytest.raises(Unsuitable, match="without TLS, and a token is a password"):
+            await server._link._login()  # type: ignore[union-attr]
+
+
+async def test_an_endpoint_that_asks_for_a_long_wait_is_asked_again_all_the_same(
+    identity: IdentityEndpoint, proxy: Proxy
+) -> None:
+    """A question that waited as the endpoint says would keep all others from being asked."""
+    identity.status, identity.retry_after_sec = 503, 3600
+    async with signed_in(entra(proxy)) as server:
+        with pytest.raises(NoToken, match="no identity for you"):
+            await server.call("PING")
+        identity.status = 200
+        await when(lambda: server._link._tokens._clock() >= server._link._tokens._due_at)  # type: ignore[union-attr]
+        assert await server.call("PING") == b"PONG"
+
+
+def test_a_token_is_not_sent_in_the_clear_to_a_service(embedded: Endpoint) -> None:
+    """HTTP_AUDIENCE with a plain address that is not on this machine."""
+    env = env_for(embedded, HANDLER="http", HTTP_AUDIENCE="api://orders")
+    with pytest.raises(SettingsError, match="HTTP_URL is without TLS, and HTTP_AUDIENCE is set"):
+        Settings.from_env(env | {"HTTP_URL": "http://orders.example.net/take"})
