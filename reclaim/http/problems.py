@@ -16,6 +16,7 @@ from reclaim.errors import (
     NotTrusted,
     ServerError,
     SettingsError,
+    Unsuitable,
 )
 from reclaim.state.node import TIMEOUT_SEC
 from reclaim.verdicts import is_transient
@@ -84,6 +85,7 @@ _PROBLEMS: dict[type[BaseException], tuple[int, str, Callable[[BaseException], s
     NotEntered: (503, "not_entered", _itself),
     SettingsError: (500, "bad_settings", _which_settings),
     NotTrusted: (500, "not_trusted", _itself),
+    Unsuitable: (500, "unsuitable", _itself),
     AccessDenied: (500, "access_denied", _itself),
     redis_errors.AuthenticationError: (500, "access_denied", _itself),
     redis_errors.AuthorizationError: (500, "access_denied", _itself),

@@ -136,7 +136,7 @@ export function verdict(target, trouble, seenAt, clock) {
  * @returns {{health: Shown, word: string}}
  */
 function troubleWord(trouble) {
-  if (["access_denied", "not_trusted"].includes(trouble.code))
+  if (["access_denied", "not_trusted", "unsuitable"].includes(trouble.code))
     return { health: "fail", word: "The app cannot use Redis" };
   if (trouble.code.startsWith("redis")) return { health: "fail", word: "Redis does not answer" };
   if (trouble.code === "late") return { health: "away", word: "Not live" };

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import azure.functions as func
@@ -19,6 +20,7 @@ from reclaim.errors import (
     SettingsError,
     UnknownTarget,
     Unreachable,
+    Unsuitable,
 )
 from reclaim.http import answers, routes
 
@@ -34,6 +36,7 @@ ERRORS = [
     (redis_errors.NoPermissionError("NOPERM"), 500, "access_denied"),
     (AccessDenied("h:1 refused"), 500, "access_denied"),
     (NotTrusted("the certificate of h:1"), 500, "not_trusted"),
+    (Unsuitable("h:1 runs no scripts", "choose a server that has EVAL"), 500, "unsuitable"),
     (SettingsError(["PAGE_SIZE is 'x'; allowed: a number"]), 500, "bad_settings"),
     (BadRequest("limit is 0", "a whole number from 1 to 100"), 400, "bad_request"),
     (UnknownTarget("x/y", ["s/g"]), 400, "bad_request"),
@@ -69,3 +72,10 @@ async def test_every_error_has_a_status_and_a_code(
     assert "secret" not in said["error"]["message"]
     assert ("Retry-After" in answer.headers) == (status in {409, 503})
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_document_names_every_code() -> None:
+    """A program that meets a code has to find out what it means."""
+    document = (Path(answers.__file__).parent / "openapi.json").read_text(encoding="utf-8")
+
+    assert [code for _, _, code in ERRORS if code not in document] == []

@@ -31,6 +31,7 @@ const NOW = Date.parse(AT) + 60000;
 const TROUBLES = [
   ["access_denied", 500, "fail", "The app cannot use Redis"],
   ["not_trusted", 500, "fail", "The app cannot use Redis"],
+  ["unsuitable", 500, "fail", "The app cannot use Redis"],
   ["redis_away", 503, "fail", "Redis does not answer"],
   ["redis_busy", 503, "fail", "Redis does not answer"],
   ["late", 0, "away", "Not live"],
