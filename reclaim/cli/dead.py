@@ -25,6 +25,7 @@ from reclaim.cli.output import (
 )
 from reclaim.cli.progress import replay_progress
 from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, me, with_app
+from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.ops import operations, saved
 from reclaim.ops.results import Chosen, Discarded, Replayed
@@ -131,7 +132,7 @@ def list_dead(
     show_table(views.LETTER_COLUMNS, [views.letter_row(letter) for letter in page.letters])
     more = f"; continue with --after {page.next}" if page.next else ""
     fitting = "" if wanted == EVERY_LETTER else f" that fit among {page.looked:,}"
-    say(f"{page.target}: {len(page.letters):,}{fitting} of {page.count:,} dead letters{more}")
+    say(f"{page.target}: {len(page.letters):,}{fitting} of {many(page.count, 'dead letter')}{more}")
 
 
 def _filter(
@@ -178,7 +179,7 @@ async def _write(
             show_text("".join(f"{saved.line_of(letter)}\n" for letter in known))
         is_first = False
     if left_out:
-        say(f"{left_out:,} dead letters are left out: a newer release has written them")
+        say(f"{many(left_out, 'dead letter is', 'dead letters are')} left out: a newer release has written them")
 
 
 @commands.command("groups")
@@ -203,7 +204,7 @@ def group_dead(
         return
     show_table(views.GROUP_COLUMNS, [views.group_row(group) for group in found.groups])
     others = f"; {found.others:,} in smaller groups" if found.others else ""
-    say(f"{found.target}: {found.matched:,} of {found.count:,} dead letters{others}")
+    say(f"{found.target}: {found.matched:,} of {many(found.count, 'dead letter')}{others}")
 
 
 @commands.command("show")
@@ -409,14 +410,13 @@ def _ask_whether_to_discard(
     chosen: Sequence[bytes] | None, wanted: LetterFilter, target: str | None, *, saved_to: Path | None
 ) -> None:
     """Ask the person. No event loop runs meanwhile: it would catch Ctrl-C."""
-    name, many = with_app(lambda app: operations.count_dead_letters(app, target, wanted=wanted))
-    many = many if chosen is None else len(chosen)
-    letters = "1 dead letter" if many == 1 else f"{many:,} dead letters"
-    if not many:
+    name, count = with_app(lambda app: operations.count_dead_letters(app, target, wanted=wanted))
+    count = count if chosen is None else len(chosen)
+    if not count:
         return
     if saved_to is None:
         say("This cannot be undone. To keep a copy that can be imported again, say --save FILE.")
-    typer.confirm(f"Discard {letters} of {name} for good?", abort=True, err=True)
+    typer.confirm(f"Discard {many(count, 'dead letter')} of {name} for good?", abort=True, err=True)
 
 
 @commands.command("import")

@@ -30,6 +30,7 @@ from reclaim.cli.session import (
     me,
     with_app,
 )
+from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.errors import RunFailed
 from reclaim.ops import doctor as doctors
@@ -292,7 +293,7 @@ def list_lost(
         return
     show_table(views.LOST_COLUMNS, [views.lost_row(one) for one in found.lost])
     full = ", and the record is full: earlier ones are no longer on it" if found.full else ""
-    say(f"{found.target}: {len(found.lost):,} of {found.count:,} lost entries{full}")
+    say(f"{found.target}: {len(found.lost):,} of {many(found.count, 'lost entry')}{full}")
 
 
 @cli.command("survey")
@@ -322,7 +323,8 @@ def show_survey(
         show_json({**asdict(found), "worst": [asdict(one) for one in found.worst[:limit]]})
         return
     show_table(views.SURVEY_COLUMNS, [views.survey_row(one) for one in found.worst[:limit]])
-    counts = f"{found.streams:,} streams, {found.groups:,} groups, {found.pending:,} pending entries"
+    pending = many(found.pending, "pending entry")
+    counts = f"{many(found.streams, 'stream')}, {many(found.groups, 'group')}, {pending}"
     say(f"{found.address}: {counts}")
     if found.targets:
         say(f"To let reclaim take them over, set:\nRECLAIM_TARGETS={shlex.quote(found.targets)}")
@@ -351,7 +353,7 @@ def show_pending(
         return
     show_table(views.PENDING_COLUMNS, [views.pending_row(one) for one in entries])
     more = f"; continue with --after {next_id}" if next_id else ""
-    say(f"{page.target}: {len(entries):,} pending entries{more}")
+    say(f"{page.target}: {many(len(entries), 'pending entry')}{more}")
 
 
 @cli.command("audit")
@@ -374,7 +376,7 @@ def show_audit(
         return
     show_table(views.AUDIT_COLUMNS, [views.audit_row(one) for one in found.records])
     more = f"; continue with --before {found.next}" if found.next else ""
-    say(f"{found.target}: {len(found.records):,} records{more}")
+    say(f"{found.target}: {many(len(found.records), 'record')}{more}")
 
 
 @cli.command()

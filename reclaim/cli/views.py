@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from reclaim.cli.output import STYLES, cell, pairs, table
+from reclaim.counted import how_often, many
 from reclaim.entry import readable
 from reclaim.names import written
 from reclaim.ops.health import Health, span
@@ -119,10 +120,10 @@ def _pending(pending: Mapping[str, Any]) -> str:
     oldest = pending["oldest"]
     if not oldest:
         return f"{pending['total']:,}"
-    times = "once" if oldest["deliveries"] == 1 else f"{oldest['deliveries']} times"
+    often = how_often(oldest["deliveries"])
     idle = span(oldest["idle_ms"] / 1000)
     return (
-        f"{pending['total']:,}, the oldest {oldest['id']} of {oldest['consumer']}: idle for {idle}, delivered {times}"
+        f"{pending['total']:,}, the oldest {oldest['id']} of {oldest['consumer']}: idle for {idle}, delivered {often}"
     )
 
 
@@ -172,7 +173,9 @@ def circuit_sentence(circuit: Mapping[str, Any]) -> str:
 
 
 def _state_of_circuit(circuit: Mapping[str, Any]) -> str:
-    window = f"{circuit['failures']} failures in the last {circuit['window_sec']:g} s, {circuit['limit']} open it"
+    window = (
+        f"{many(circuit['failures'], 'failure')} in the last {circuit['window_sec']:g} s, {circuit['limit']} open it"
+    )
     if circuit["since"] is None:
         return f"{circuit['state']}; {window}"
     state = circuit["state"].replace("_", " ")
@@ -194,7 +197,7 @@ def letter_row(letter: DeadLetter) -> Sequence[Any]:
 def survey_row(one: SurveyedGroup) -> Sequence[Any]:
     """A group of a surveyed server in one line, under SURVEY_COLUMNS."""
     idle = span(one.oldest_idle_ms / 1000) if one.sampled else "-"
-    dead = f"{one.dead_consumers:,} with {one.held_by_dead:,} entries" if one.dead_consumers else "-"
+    dead = f"{one.dead_consumers:,} with {many(one.held_by_dead, 'entry')}" if one.dead_consumers else "-"
     deleted = f"{one.deleted} of {one.sampled} looked at" if one.deleted else "-"
     return one.stream, one.group, one.length, one.pending, idle, one.consumers, dead, deleted
 

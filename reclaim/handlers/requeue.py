@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from reclaim.counted import how_often
 from reclaim.entry import Entry
 from reclaim.errors import TooManyRequeues
 
@@ -19,7 +20,7 @@ def requeued(entry: Entry, most: int) -> Sequence[bytes]:
     """
     before = _count(entry)
     if before >= most:
-        raise TooManyRequeues(f"it was requeued {before} times; MAX_REQUEUES is {most}")
+        raise TooManyRequeues(f"it was requeued {how_often(before)}; MAX_REQUEUES is {most}")
     return _with_count(entry.fields, before + 1)
 
 

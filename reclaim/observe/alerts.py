@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from reclaim.bounded import ERROR_CHARS, largest, shortened
+from reclaim.counted import many
 from reclaim.reasons import OTHER_REASONS, top_reasons
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
@@ -121,7 +122,8 @@ def _dead_lettered(report: RunReport, target: Target) -> Alert | None:
     if not report.parked:
         return None
     reasons = top_reasons(report.parked_reasons)
-    why = f"{report.parked} entries became dead letters" + (f": {reasons}" if reasons else "")
+    why = many(report.parked, "entry became a dead letter", "entries became dead letters")
+    why += f": {reasons}" if reasons else ""
     return _of_run(Kind.DEAD_LETTERED, report, target, why, dead_lettered=report.parked, reasons=_top(report))
 
 
@@ -134,10 +136,10 @@ def _dead_letters_full(report: RunReport, target: Target) -> Alert | None:
 def _lost(report: RunReport, target: Target) -> Alert | None:
     if not (report.lost or report.lost_at_most):
         return None
-    why = f"{report.lost} entries were trimmed or deleted from the stream while they were pending"
+    why = many(report.lost, "entry was", "entries were") + " trimmed or deleted from the stream while pending"
     if report.lost_at_most:
         why = "the stream or its group is gone, or was made anew, and with it entries that were pending"
-        why += f": {report.lost} that are known by ID, and at most {report.lost_at_most} more"
+        why += f": {report.lost:,} known by ID, and at most {report.lost_at_most:,} more"
     return _of_run(Kind.LOST, report, target, why, lost=report.lost, lost_at_most=report.lost_at_most)
 
 

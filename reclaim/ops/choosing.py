@@ -6,6 +6,7 @@ from typing import Any
 
 from reclaim.app import App, Unit
 from reclaim.bounded import NAME_CHARS, shortened
+from reclaim.counted import how_often, many
 from reclaim.entry import Entry, check_id, readable
 from reclaim.errors import BadRequest, NoSuchEntry, shown
 from reclaim.names import written
@@ -113,7 +114,7 @@ def _are_letters(lines: Sequence[bytes]) -> bool:
 def _one_of(lines: Sequence[bytes], name: str, wanted: bytes | None, target: str) -> tuple[DeadLetter, str, str]:
     letters = [letter_of(line, f"{name}, line {number}") for number, line in enumerate(lines, 1)]
     if wanted is None and len(letters) > 1:
-        raise BadRequest(f"{name} holds {len(letters):,} dead letters", "one; or say the ID of one of them")
+        raise BadRequest(f"{name} holds {many(len(letters), 'dead letter')}", "one; or say the ID of one of them")
     for letter in letters:
         if wanted in {None, letter.id, letter.entry.id}:
             return letter, target, f"a dead letter in {name} ({letter.reason or 'for no reason that is said'})"
@@ -128,5 +129,4 @@ def _field(field: str, value: Any, name: str) -> tuple[bytes, bytes]:
 
 def _about(row: Row) -> str:
     consumer = shortened(written(row.consumer), NAME_CHARS) if row.consumer else "no consumer"
-    times = "once" if row.deliveries == 1 else f"{row.deliveries:,} times"
-    return f"pending with {consumer}, idle for {row.idle_ms / 1000:,.1f} s, delivered {times}"
+    return f"pending with {consumer}, idle for {row.idle_ms / 1000:,.1f} s, delivered {how_often(row.deliveries)}"

@@ -1,5 +1,6 @@
 """Owns the doctor's look at a cluster: its primaries, their replicas, and whether each node is reached."""
 
+from reclaim.counted import many
 from reclaim.errors import said
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.settings import Settings
@@ -26,7 +27,8 @@ async def examine_cluster(server: Server, settings: Settings) -> list[Check]:
     if served < SLOTS:
         found.append(fail("cluster", f"{SLOTS - served:,} of its {SLOTS:,} slots are served by no node", "mend it"))
     alone = [str(place) for place, replicas in primaries.items() if not replicas]
-    what = f"{len(primaries)} primaries, {sum(primaries.values())} replicas; STORE_REPLICAS={settings.store_replicas}"
+    there = f"{many(len(primaries), 'primary', 'primaries')}, {many(sum(primaries.values()), 'replica')}"
+    what = f"{there}; STORE_REPLICAS={settings.store_replicas}"
     if alone:
         found.append(warn("cluster", f"{what}; without a replica: {', '.join(alone)}", _WITHOUT_REPLICA))
     elif settings.store_replicas == 0:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from redis.exceptions import RedisError
 
 from reclaim import handlers
+from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, Unsuitable, describe
 from reclaim.ops.checks import Check, fail, ok, warn
@@ -244,7 +245,8 @@ def _replicas(facts: Mapping[str, str], wanted: int | str) -> Iterator[Check]:
     """Whether there are as many replicas as STORE_REPLICAS asks for; a provider's proxy may not tell of them."""
     there = facts.get("connected_slaves", "")
     if isinstance(wanted, int) and there.isdecimal() and int(there) < wanted:
-        what = f"STORE_REPLICAS={wanted}, and the server tells of {there} replicas: nothing may be acknowledged"
+        replicas = many(int(there), "replica")
+        what = f"STORE_REPLICAS={wanted}, and the server tells of {replicas}: nothing may be acknowledged"
         yield warn("replicas", what, "add replicas, or set STORE_REPLICAS=0")
 
 

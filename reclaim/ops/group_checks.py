@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from reclaim.counted import many
 from reclaim.entry import by_name, id_number, readable
 from reclaim.names import written
 from reclaim.ops.checks import Check, ok, warn
@@ -78,4 +79,4 @@ def _why_it_keeps(group: Mapping[bytes, Any], ours: Mapping[bytes, Any]) -> str:
 
 
 def _many(groups: Sequence[object]) -> str:
-    return "another group" if len(groups) == 1 else f"{len(groups):,} other groups"
+    return "another group" if len(groups) == 1 else many(len(groups), "other group")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from reclaim.counted import are, many
 from reclaim.ops.facts import Facts
 from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.history import IDLE_EVERY_SEC
@@ -133,9 +134,8 @@ def _not_stored(facts: Facts, now: datetime) -> Assessment | None:
     count = sum(n for name in ("failed", "retried") if type(n := run.get(name)) is int)
     if not count:
         return None
-    entries = "1 entry" if count == 1 else f"{count:,} entries"
     why = _why(run)
-    return Health.WARN, f"the last run at work could not store {entries}" + (f" ({why})" if why else "")
+    return Health.WARN, f"the last run at work could not store {many(count, 'entry')}" + (f" ({why})" if why else "")
 
 
 def _timer(facts: Facts, now: datetime) -> Assessment | None:
@@ -166,10 +166,9 @@ def _dead_letters(facts: Facts, _: datetime) -> Assessment | None:
     if count >= most:
         return (
             Health.FAIL,
-            f"there are {count:,} dead letters and DEAD_LETTER_MAXLEN is {most:,}: no more entries are parked",
+            f"there {are(count, 'dead letter')} and DEAD_LETTER_MAXLEN is {most:,}: no more entries are parked",
         )
-    wait = "dead letter waits" if count == 1 else "dead letters wait"
-    return Health.WARN, f"{count:,} {wait} for somebody to replay or discard"
+    return Health.WARN, f"{many(count, 'dead letter waits', 'dead letters wait')} for somebody to replay or discard"
 
 
 def _lost(facts: Facts, now: datetime) -> Assessment | None:
@@ -181,9 +180,12 @@ def _lost(facts: Facts, now: datetime) -> Assessment | None:
         return None
     may_be_more = len(recent) == len(facts.lost.latest) < facts.lost.count
     count = facts.lost.count if may_be_more else len(recent)
-    entries = "1 entry" if count == 1 else f"{count:,} entries"
+    entries = many(count, "entry")
     full = " or more" if facts.lost.full and may_be_more else ""
-    return Health.WARN, f"{entries}{full} trimmed or deleted while pending, the latest {span(min(recent))} ago"
+    return (
+        Health.WARN,
+        f"{entries}{full} trimmed or deleted while pending, the latest {span(min(recent))} ago",
+    )
 
 
 def _clock(facts: Facts, _: datetime) -> Assessment | None:
@@ -266,7 +268,7 @@ def _why(run: dict[str, Any]) -> str:
 
 
 def _entries(count: int) -> str:
-    return "1 entry is" if count == 1 else f"{count:,} entries are"
+    return many(count, "entry is", "entries are")
 
 
 def _cut(reason: Any) -> str:

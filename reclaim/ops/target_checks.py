@@ -6,6 +6,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from reclaim import handlers
+from reclaim.counted import many
 from reclaim.entry import Entry, by_name, id_number, readable
 from reclaim.errors import MissingField, ServerError, said
 from reclaim.names import written
@@ -71,7 +72,7 @@ def _stream_and_group(target: Target, stream: Mapping[bytes, Any] | Exception, s
         if error_code(error) != "NOPERM":  # permissions are a finding of their own
             yield fail(about, f"the stream cannot be looked at: {said(error)}", _todo(error))
     else:
-        yield ok(about, f"the stream has {stream[b'length']:,} entries, the group {summary[0]:,} pending")
+        yield ok(about, f"the stream has {many(stream[b'length'], 'entry')}, the group {summary[0]:,} pending")
 
 
 def _missing(target: Target, what: str, todo: str) -> Check:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from reclaim.counted import many
 from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, OutOfTime, describe
 from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
@@ -95,7 +96,7 @@ class Storing:
             try:
                 await self._retries.again(self._until, first.error, attempt)
             except Exception as exc:  # noqa: BLE001  # no attempts are left; `stored` says where each entry stands
-                logger.debug("reclaim: gave up on %d entries: %s", len(left), describe(exc))
+                logger.debug("reclaim: gave up on %s: %s", many(len(left), "entry"), describe(exc))
         return stored
 
     async def _tried(self, entries: Sequence[Keyed], taken: Taken) -> list[Handled]:

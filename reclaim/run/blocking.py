@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from reclaim.bounded import NAME_CHARS, shortened
+from reclaim.counted import how_often
 from reclaim.entry import Entry, readable
 
 logger = logging.getLogger("reclaim")
@@ -57,7 +58,7 @@ class Blocking:
         """It in words; empty if the handler did not block."""
         if not self.times:
             return ""
-        often = f"{self.times:,} times, for up to" if self.times > 1 else "for"
+        often = f"{how_often(self.times)}, for up to" if self.times > 1 else "for"
         return f"HANDLER {self._handler} blocked the event loop {often} {self.longest_sec:.1f} s"
 
 

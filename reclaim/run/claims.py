@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 
+from reclaim.counted import many
 from reclaim.entry import Entry
 from reclaim.errors import describe
 from reclaim.handlers.outcomes import Handler, Keyed
@@ -162,7 +163,9 @@ class Claims:
                 if await self._watch.check(rows_of(page.entries, gone)):
                     return
                 page.account.add(taken=len(gone))
-                logger.warning("reclaim %s: %d entries were taken while being handled", self._name, len(gone))
+                logger.warning(
+                    "reclaim %s: %s taken while being handled", self._name, many(len(gone), "entry was", "entries were")
+                )
 
     async def give_back(self) -> None:
         """Refund all entries that are not settled, because the run ends (G5)."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from reclaim.counted import how_often
 from reclaim.entry import Entry
 from reclaim.errors import DeadLettersFull, MissingField, NotReplicated, OutOfTime, describe, said
 from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Keyed, Moved, Stored, Superseded
@@ -130,7 +131,7 @@ def plan(keyed: Sequence[Keyed], held: HeldKeys, rules: Rules) -> Plan:
         if held.holds(key, entry):
             decided.append(Decision(key, entry, Verdict.HELD, HELD_BACK))
         elif rules.is_spent(entry):
-            reason = f"delivered {entry.deliveries} times; MAX_DELIVERIES is {rules.most}"
+            reason = f"delivered {how_often(entry.deliveries)}; MAX_DELIVERIES is {rules.most}"
             decided.append(Decision(key, entry, Verdict.PARK, reason))
         else:
             to_store.append((key, entry))

@@ -17,6 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from reclaim.bounded import first_few
+from reclaim.counted import many
 from reclaim.errors import ServerError, describe
 from reclaim.keys import is_ours
 from reclaim.names import name_bytes, written
@@ -101,8 +102,8 @@ class Discovery:
         work = [(name, look) for name, look in looks.items() if look.has_work]
         work.sort(key=lambda one: -_idle_ms(one[1]))
         chosen = [self._targets[name] for name, _ in work[:MOST_AT_ONCE]]
-        what = "reclaim: %d targets found by patterns: %d idle, %d with work, of which %d are run now"
-        logger.log(_level(work), what, len(looks), len(looks) - len(work), len(work), len(chosen))
+        what = "reclaim: %s found by patterns: %d idle, %d with work, of which %d are run now"
+        logger.log(_level(work), what, many(len(looks), "target"), len(looks) - len(work), len(work), len(chosen))
         await self._forget([name for name, look in looks.items() if look.is_gone and not look.has_work])
         return chosen
 
@@ -158,7 +159,9 @@ class Discovery:
         self._asks = {name: self._asks.get(name) or _asks(self._server, one) for name, one in self._targets.items()}
         new = self._targets.keys() - before.keys()
         if new and self._version is not None:
-            logger.info("reclaim: %d targets are new: %s", len(new), first_few(sorted(new), len(new)))
+            logger.info(
+                "reclaim: %s new: %s", many(len(new), "target is", "targets are"), first_few(sorted(new), len(new))
+            )
         self._pairs, self._version = pairs, version
 
     def _of(self, pair: Pair) -> Target | None:
@@ -178,8 +181,8 @@ class Discovery:
 
     def _tell_vanished(self, names: Sequence[str]) -> None:
         if names:
-            what = "reclaim: %d targets that patterns had found are there no more: %s"
-            logger.warning(what, len(names), first_few(sorted(names), len(names)))
+            what = "reclaim: %s there no more that patterns had found: %s"
+            logger.warning(what, many(len(names), "target is", "targets are"), first_few(sorted(names), len(names)))
 
     def _warn_of_nothing(self) -> None:
         """Warn of each pattern that matches nothing, once."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from redis.exceptions import RedisError
 
+from reclaim.counted import many
 from reclaim.entry import id_number
 from reclaim.errors import ServerError
 from reclaim.run.limits import Ending, Halt
@@ -208,9 +209,9 @@ class GroupWatch:
         _: list[Reply] = raised(await self._server.transaction(commands))
         self._tally.add(lost=len(rows), lost_at_most=others)
         logger.warning(
-            "reclaim %s: the stream or its group is gone, or was made anew; lost with it: %d entries, at most %d more",
+            "reclaim %s: the stream or its group is gone, or was made anew; lost with it: %s, at most %d more",
             self._target.name,
-            len(rows),
+            many(len(rows), "entry"),
             others,
         )
 
@@ -218,7 +219,7 @@ class GroupWatch:
         counts = self._tally.counts
         if not (counts.lost or counts.lost_at_most):
             return ""
-        known = f"{counts.lost:,} entries and " if counts.lost else ""
+        known = f"{many(counts.lost, 'entry')} and " if counts.lost else ""
         return f"; lost with it: {known}at most {counts.lost_at_most:,} that were pending"
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from reclaim.bounded import REASON_CHARS, Most, fitting, largest, shortened
+from reclaim.counted import many
 from reclaim.reasons import OTHER_REASONS
 from reclaim.shards import MARK
 from reclaim.state.circuit import Change
@@ -215,7 +216,9 @@ class RunReport(Counts):
         if self.outcome.exit_code:
             how = "" if self.outcome is Outcome.FAILED else self.outcome.value.replace("_", " ")
             return ": ".join(part for part in (self.place, how, self.reason) if part)
-        return f"{self.place}: {self.parked:,} dead letters were made" if strict and self.parked else ""
+        if not (strict and self.parked):
+            return ""
+        return f"{self.place}: {many(self.parked, 'dead letter was', 'dead letters were')} made"
 
     @property
     def ended_at(self) -> datetime:

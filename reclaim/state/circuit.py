@@ -36,6 +36,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reclaim.counted import many
 from reclaim.entry import by_name, readable
 from reclaim.retry import Retries
 from reclaim.settings import Target
@@ -233,7 +234,7 @@ class Circuit:
         self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
         self._share = target.circuit_share
         of_all = f", at least {100 * self._share:g} % of the entries" if self._share else ""
-        self._reason = f"{self._limit} failures within {target.circuit_window_sec:g} s{of_all}"
+        self._reason = f"{many(self._limit, 'failure')} within {target.circuit_window_sec:g} s{of_all}"
 
     def enter(self, token: bytes) -> Ask[Admission]:
         """Whether a run may work, or is to probe. It is asked after the lease was asked for with this token."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from redis.exceptions import ResponseError
 
 from reclaim.bounded import cut, cut_bytes, cut_start
+from reclaim.counted import are
 from reclaim.entry import Entry, check_id, id_after, id_before, readable
 from reclaim.errors import AccessDenied, DeadLettersFull
 from reclaim.names import written
@@ -195,7 +196,7 @@ class DeadLetters:
 
     def no_room(self) -> DeadLettersFull:
         """Why no entry can become a dead letter."""
-        return DeadLettersFull(f"there are {self._maxlen:,} dead letters, as many as DEAD_LETTER_MAXLEN allows")
+        return DeadLettersFull(f"there {are(self._maxlen, 'dead letter')}, as many as DEAD_LETTER_MAXLEN allows")
 
     async def _park_once(self, parkings: Sequence[Parking]) -> dict[bytes, int | Exception]:
         flats = [(one.entry, _flat(one.entry, one.reason.value, one.error, one.traceback)) for one in parkings]

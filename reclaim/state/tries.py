@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
+from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.errors import ServerError
 from reclaim.settings import Target
@@ -117,8 +118,10 @@ class Tries:
                 break
         if self._foreign:
             logger.warning(
-                "reclaim %s: %d records of tries are of another release and were left alone, of entry %s for one",
-                *(self._name, len(self._foreign), readable(min(self._foreign))),
+                "reclaim %s: %s of another release and left alone, of entry %s for one",
+                self._name,
+                many(len(self._foreign), "record of tries is", "records of tries are"),
+                readable(min(self._foreign)),
             )
 
     async def look_up(self, entry_ids: Sequence[bytes]) -> None:

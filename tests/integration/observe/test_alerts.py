@@ -72,12 +72,12 @@ async def test_an_event_is_received_whole(embedded: Endpoint, webhook: Webhook) 
         "time": "2026-11-22T10:00:01.500000Z",
         "datacontenttype": "application/json",
         "text": (
-            "reclaim s p/g: 2 entries were trimmed or deleted from the stream while they were pending"
+            "reclaim s p/g: 2 entries were trimmed or deleted from the stream while pending"
             " https://app.example/api/dashboard#target=s%20p/g"
         ),
         "data": {
             "target": "s p/g",
-            "why": "2 entries were trimmed or deleted from the stream while they were pending",
+            "why": "2 entries were trimmed or deleted from the stream while pending",
             "run": report.run_id,
             "lost": 2,
             "lost_at_most": 0,
@@ -341,8 +341,8 @@ async def test_a_chat_that_wants_a_text_and_plain_json_takes_an_event(
         "application/json",
     ]
     assert [json.loads(request.body)["text"] for request in webhook.received[1:]] == [
-        "reclaim s p/g: 1 entries were trimmed or deleted from the stream while they were pending",
-        "reclaim s p/g: 1 entries became dead letters: KeyError: 'sku' (1)",
+        "reclaim s p/g: 1 entry was trimmed or deleted from the stream while pending",
+        "reclaim s p/g: 1 entry became a dead letter: KeyError: 'sku' (1)",
     ]
 
 

@@ -207,7 +207,7 @@ async def test_a_record_of_another_release_is_left_alone_and_said(
     await run(embedded, target, by_function(record))
 
     assert kept == [b"1-0", b"2 of a later release"]
-    assert "1 records of tries are of another release and were left alone, of entry 1-0 for one" in caplog.text
+    assert "1 record of tries is of another release and left alone, of entry 1-0 for one" in caplog.text
     assert client.execute_command("EXISTS", target.keys.tries) == 0
 
 

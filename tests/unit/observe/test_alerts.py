@@ -40,7 +40,7 @@ def kinds(alerts: list[Alert]) -> list[str]:
         (
             {"lost": 1, "lost_at_most": 7},
             "entries.lost",
-            f"{GONE}: 1 that are known by ID, and at most 7 more",
+            f"{GONE}: 1 known by ID, and at most 7 more",
             {"lost": 1, "lost_at_most": 7},
         ),
         (
@@ -52,7 +52,7 @@ def kinds(alerts: list[Alert]) -> list[str]:
         (
             {"lost": 2},
             "entries.lost",
-            "2 entries were trimmed or deleted from the stream while they were pending",
+            "2 entries were trimmed or deleted from the stream while pending",
             {"lost": 2, "lost_at_most": 0},
         ),
         (
