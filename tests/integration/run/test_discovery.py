@@ -107,7 +107,7 @@ async def test_new_ones_appear_and_what_vanishes_is_told_once(
     ]
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [line for line in told if "no more" in line] == [
-        "reclaim: 2 targets that patterns had found are there no more: a:1/g, a:2/g"
+        "reclaim: 2 targets are there no more that patterns had found: a:1/g, a:2/g"
     ]
     assert [name for name in client.execute_command("HKEYS", streams.KEY) if name.startswith(b"p:")] == []
 
