@@ -21,7 +21,7 @@ from reclaim.run.tally import Tally
 from reclaim.settings import Target
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
-from reclaim.state.lost import record, record_at_most
+from reclaim.state.lost import LostEntries, record, record_at_most
 from reclaim.state.pending import Row, Summary
 from reclaim.state.refunds import Refunds
 from reclaim.state.seen import CLOCK_STEP_MS, Look, Seen, SeenGroup, Sight
@@ -48,6 +48,7 @@ class GroupWatch:
         self._server = server
         self._group = group
         self._refunds = refunds
+        self._lost = LostEntries(server, target)
         self._tally = tally
         self._halt = halt
         self._remembered = remembered
@@ -82,7 +83,9 @@ class GroupWatch:
             self._is_anew = await self._group.is_made_anew(self._seen, now)
         if self._is_anew and was is not None and was.pending:
             named = {row.id: row for row in [*await self._tried(), *self._refunds.waiting()]}
-            rows = {one: row for one, row in named.items() if now is None or not _comes_again(row, now)}
+            told = await self._lost.ids() if named else set()  # a record of tries may have outlived its entry
+            gone = {one: row for one, row in named.items() if one not in told}
+            rows = {one: row for one, row in gone.items() if now is None or not _comes_again(row, now)}
             rows = dict(list(rows.items())[: min(MAX_NAMED, was.pending)])
             await self._record(rows, was.pending - len(rows), was)
         self._sight = now

@@ -20,6 +20,7 @@ from reclaim.state.pending import Row
 from reclaim.times import moment
 
 LOST_MAXLEN = 10_000  # about: where the ledger is full, an older entry goes for each that is added
+READ_AT_ONCE = 500  # of 1 kB at most
 MAX_NAME_BYTES = 800  # of the consumer that had the entry, as in lost_prelude.lua
 
 
@@ -102,6 +103,16 @@ class LostEntries:
         end = "+" if before is None else id_before(before)
         found = await self._server.call("XREVRANGE", self._key, end, "-", "COUNT", count)
         return list(self.read(found)), found[-1][0] if len(found) == count else None
+
+    async def ids(self) -> set[bytes]:
+        """The IDs of all entries that the ledger names."""
+        named: set[bytes] = set()
+        entries, before = await self.latest(READ_AT_ONCE)
+        while True:
+            named.update(entry.id.encode() for entry in entries if entry.at_most is None)
+            if before is None:
+                return named
+            entries, before = await self.latest(READ_AT_ONCE, before)
 
     @staticmethod
     def read(found: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterator[LostEntry]:

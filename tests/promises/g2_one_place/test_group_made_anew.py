@@ -338,3 +338,24 @@ def ledger(client: Client, target: Target) -> list[dict[bytes, bytes]]:
     entries = client.execute_command("XRANGE", target.keys.lost, "-", "+")
     flat = (dict(zip(one[::2], one[1::2], strict=True)) for _, one in entries)
     return [{name: value for name, value in one.items() if name not in {b"at", b"idle_ms"}} for one in flat]
+
+
+async def test_what_is_in_the_ledger_already_is_not_named_again(server: Endpoint, client: Client) -> None:
+    """Its record of tries had outlived it; then the stream was deleted."""
+    target = a_target()
+    given(client, target, *held(range(3), idle_ms=0))
+    await run(server, target)
+    client.execute_command("HSET", target.keys.tries, "1-0", "1 1 1 1 2 fail - why", "2-0", "1 1 1 1 2 fail - why")
+    client.execute_command("XADD", target.keys.lost, "*", *lost_row(b"1-0"))
+    delete_stream(client, target)
+
+    report = await run(server, target)
+
+    assert (report.lost, report.lost_at_most) == (1, 2)
+    lost = state(client, target).lost
+    assert [(line[b"id"], line.get(b"at_most")) for line in lost] == [(b"1-0", None), (b"2-0", None), (b"1-0", b"2")]
+
+
+def lost_row(entry_id: bytes) -> list[bytes]:
+    """A line of the ledger, as names and values."""
+    return [b"id", entry_id, b"consumer", b"worker", b"idle_ms", b"1", b"deliveries", b"1", b"at", b"1"]

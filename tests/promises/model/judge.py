@@ -50,8 +50,6 @@ class Judge:
             wanted = dict.fromkeys(place, 0) | ({one.status: 1} if one.status in place else {})
             if number <= self.before_anew and one.status not in place:
                 wanted["lost"] = min(place["lost"], 1)  # told by what was known of it last
-            if number <= self.before_anew and one.status == "lost":
-                wanted["lost"] = min(place["lost"], 2)  # its record of tries could not be removed, and named it again
             assert place == wanted, f"{number}, {one.status}, is {place}"
             if one.status not in DONE or self.slow is None or self.slow.needs(number):
                 assert number in seen.stream or one.is_removed, f"G2: {number}, {one.status}, is deleted"
