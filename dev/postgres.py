@@ -7,7 +7,6 @@ import atexit
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from functools import cache
@@ -17,10 +16,10 @@ from typing import Self
 
 import psycopg
 
-from dev.server import DIE_WITH_PARENT, HOST, STARTER, held_port
+from dev.child import Child
+from dev.server import HOST, held_port
 
 START_TIMEOUT_SEC = 30.0
-STOP_TIMEOUT_SEC = 20.0
 USER = "postgres"
 
 
@@ -57,7 +56,7 @@ class Postgres:
         self._programs = folder
         self._config = {"listen_addresses": HOST, "unix_socket_directories": "", "fsync": "off", **config}
         self._directory = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child(self._directory / "log", USER if os.geteuid() == 0 else None)
         self._place = held_port()
         atexit.register(self.close)
 
@@ -68,9 +67,8 @@ class Postgres:
 
     @property
     def log(self) -> str:
-        """What the server has printed."""
-        path = self._directory / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        """What the server has printed since it was started last."""
+        return self._child.log
 
     def start(self) -> None:
         """Start it and wait until it serves. After a crash it waits for the old server's processes to be gone.
@@ -82,11 +80,11 @@ class Postgres:
             self.port = self._place.getsockname()[1]
             if os.geteuid() == 0:
                 shutil.chown(self._directory, USER, USER)
-            STARTER.submit(self._initialise).result()
+            self._child.run(self._initialising())
         deadline = time.monotonic() + START_TIMEOUT_SEC
         while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                self._process = STARTER.submit(self._popen).result()
+            if not self._child.is_running:
+                self._child.start(self._serving())
             try:
                 psycopg.connect(self.url).close()
             except psycopg.OperationalError:
@@ -97,11 +95,11 @@ class Postgres:
 
     def stop(self) -> None:
         """End it as an operator would who cannot wait (a fast shutdown): sessions are ended, their work is undone."""
-        self._end(signal.SIGINT)
+        self._child.end(signal.SIGINT)
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""
-        self._end(signal.SIGKILL)
+        self._child.end(signal.SIGKILL)
 
     def close(self) -> None:
         """Stop it, and remove its directory."""
@@ -119,32 +117,11 @@ class Postgres:
     ) -> None:
         self.close()
 
-    def _as_user(self) -> list[str]:
-        if os.geteuid() != 0:
-            return DIE_WITH_PARENT
-        return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--pdeathsig", "KILL", "--"]
-
-    def _initialise(self) -> None:
+    def _initialising(self) -> list[str]:
         words = [str(self._programs / "initdb"), "-D", str(self._directory / "data"), "-U", USER, "--auth=trust"]
-        words += ["--no-locale", "-E", "UTF8", "-N"]
-        subprocess.run([*self._as_user(), *words], check=True, capture_output=True, cwd=self._directory)
+        return [*words, "--no-locale", "-E", "UTF8", "-N"]
 
-    def _popen(self) -> subprocess.Popen[bytes]:
+    def _serving(self) -> list[str]:
         config = [word for name, value in self._config.items() for word in ("-c", f"{name}={value}")]
         program, data = str(self._programs / "postgres"), str(self._directory / "data")
-        words = [program, "-D", data, "-p", str(self.port), *config]
-        with (self._directory / "log").open("ab") as log:
-            return subprocess.Popen(
-                [*self._as_user(), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory
-            )
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(STOP_TIMEOUT_SEC)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        return [program, "-D", data, "-p", str(self.port), *config]

@@ -75,11 +75,15 @@ def _downloaded(version: str, state: Path) -> list[Path]:
 
 
 def _mirror() -> str:
-    """Where this machine takes Debian's packages from."""
+    """Where this machine takes Debian's packages from.
+
+    Raises:
+        CannotFetch: its sources name no such place: it is no Debian.
+    """
     for path in [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]:
         if path.is_file() and (found := re.search(r"https?://\S+/debian(?=/?\s)", path.read_text(encoding="utf-8"))):
             return found[0]
-    return "http://deb.debian.org/debian"
+    raise CannotFetch("the sources of apt name no mirror of Debian")
 
 
 def _patch(root: Path) -> None:

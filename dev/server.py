@@ -10,27 +10,18 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dev.child import Child
+
 HOST = "127.0.0.1"
 KINDS = ("valkey-9", "redis-7.0", "redis-6.2")
 START_TIMEOUT_SEC = 20.0
-STOP_TIMEOUT_SEC = 10.0
-
-# Linux ends a child at its parent's death if asked to (prctl's PR_SET_PDEATHSIG; setpriv asks, and becomes the child).
-# The parent is the thread that started the child: so one thread starts all servers, and lives as long as Python does.
-STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dev.server")
-DIE_WITH_PARENT = (
-    ["setpriv", "--pdeathsig", "KILL", "--"] if sys.platform == "linux" and shutil.which("setpriv") else []
-)
 
 
 class ServerError(Exception):
@@ -83,7 +74,7 @@ class Server:
         self._program = program
         self._tls_pem = tls_pem
         self._config = config
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child(self.directory / "server.log")
         self._place: socket.socket | None = None  # holds the port, also while the server is down
         atexit.register(self.close)
 
@@ -95,7 +86,7 @@ class Server:
     @property
     def log(self) -> str:
         """What the server has printed since it was started last."""
-        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+        return self._child.log
 
     def start(self) -> None:
         """Start the server and wait until it serves, its data loaded.
@@ -103,21 +94,23 @@ class Server:
         Raises:
             ServerError: it did not.
         """
-        if self._process is not None:
+        if self._child.was_started:
             raise ServerError(f"{self.kind} already runs on port {self.port}")
         if self._place is None:
             self._place = held_port()
             self.port = self._place.getsockname()[1]
-        if not self._start_on(self.port):
-            raise ServerError(f"{self.kind} did not start: {self.log[-2000:]}")
+        self._child.start([self._program, *self._arguments(self.port)])
+        if not self._child.says("Ready to accept connections", START_TIMEOUT_SEC):
+            self._child.end(signal.SIGKILL)
+            raise ServerError(f"{self.kind} did not start within {START_TIMEOUT_SEC:g} s: {self.log[-2000:]}")
 
     def stop(self) -> None:
         """End the server as an operator would (SIGTERM); its directory stays, for the next start."""
-        self._end(signal.SIGTERM)
+        self._child.end()
 
     def kill(self) -> None:
         """End the server as a crash would (SIGKILL); its directory stays, for the next start."""
-        self._end(signal.SIGKILL)
+        self._child.end(signal.SIGKILL)
 
     def restart(self) -> None:
         """Stop the server if it runs, and start it on the same port and directory."""
@@ -141,34 +134,6 @@ class Server:
     ) -> None:
         self.close()
 
-    @property
-    def _log_path(self) -> Path:
-        return self.directory / "server.log"
-
-    def _start_on(self, port: int) -> bool:
-        """Whether the server serves on this port; False where it gave up."""
-        self._process = STARTER.submit(self._popen, port).result()
-        deadline = time.monotonic() + START_TIMEOUT_SEC
-        # Its own word for it, not a PING: that might reach another server which was quicker to take the port.
-        while "Ready to accept connections" not in self.log:
-            if self._process.poll() is not None:
-                self._process = None
-                return False
-            if time.monotonic() > deadline:
-                self.kill()
-                raise ServerError(f"{self.kind} was not ready within {START_TIMEOUT_SEC:g} s: {self.log[-2000:]}")
-            time.sleep(0.005)
-        return True
-
-    def _popen(self, port: int) -> subprocess.Popen[bytes]:
-        with self._log_path.open("wb") as log:
-            return subprocess.Popen(
-                [*DIE_WITH_PARENT, self._program, *self._arguments(port)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
     def _arguments(self, port: int) -> list[str]:
         config: dict[str, str | tuple[str, ...]] = {"bind": HOST, "port": str(port), "dir": str(self.directory)}
         config |= {"save": ""}
@@ -179,17 +144,6 @@ class Server:
             config |= {"tls-auth-clients": "no"}
         config |= {name.replace("_", "-"): value for name, value in self._config.items()}
         return [word for name, value in config.items() for word in (f"--{name}", *_words(value))]
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(STOP_TIMEOUT_SEC)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _words(value: str | tuple[str, ...]) -> tuple[str, ...]:
