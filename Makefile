@@ -12,7 +12,7 @@ AZURITE := dev/azurite/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve screenshots test check check-page kql-parser azurite format bench bench-smoke sbom soak clean
+.PHONY: help run serve screenshots test check check-page kql-parser azurite format bench bench-smoke experiments sbom soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-smoke: .venv ## the same with little of everything: see that it works
 
 python-3.13 python-3.14: .venv ## another Python in build/, from Debian's packages, and the tests' packages in it
 	@$(BIN)/python -m dev.pythons $(@:python-%=%)
+
+experiments: .venv ## what the two articles showed, on reclaim, in some twenty minutes; writes docs/experiments.md
+	@$(BIN)/python -m experiments
 
 sbom: .venv ## what is deployed: build/sbom.json (CycloneDX) and docs/licences.md
 	@$(BIN)/python -m dev.materials

@@ -1,17 +1,12 @@
 """Owns docs/benchmarks.md: what was measured, on what machine, with which versions and commands."""
 
-import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from bench.bed import PLAIN, TLS, Bed
-from bench.measuring import ROOT
 from bench.section import Goal, Section, Table
+from dev.machine import facts as machine_facts
 from dev.server import available
 
 CHARTS = "benchmarks"
@@ -19,7 +14,6 @@ HOW = """\
 Figures are medians, with the least and the most in brackets. Contenders run in turn, each run in a process of its
 own, on servers that the benchmark starts. Ratios are taken round by round."""
 SERVERS = {PLAIN: "plain", TLS: "TLS, and slow commands", "redis-6.2": "slow commands"}  # what each kind is used for
-PACKAGES = ("redis", "hiredis", "tenacity", "azure-functions")
 
 
 def write(directory: Path, sections: Sequence[Section], command: str, minutes: float, load: float) -> Path:
@@ -63,28 +57,11 @@ def table(of: Table) -> str:
 
 def machine(load: float) -> list[list[str]]:
     """What it was measured on."""
-    facts = [
-        ["commit", _commit()],
-        ["processor", f"{_processor()}, {os.cpu_count()} of them"],
-        ["load before (others' work, 1 minute)", f"{load:.2f}"],
-        ["system", f"{platform.system()} {platform.machine()}"],
-        ["Python", platform.python_version()],
-        *([name, version(name)] for name in PACKAGES),
-    ]
+    facts = machine_facts(load)
     for kind in available():
         with Bed.on(kind) as bed:
             facts.append([f"server, {SERVERS[kind]}", bed.version()])
     return facts
-
-
-def _commit() -> str:
-    """What git calls the code that was measured."""
-    git = shutil.which("git")
-    if git is None:
-        return "unknown"
-    words = [git, "describe", "--always", "--dirty"]
-    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    return ended.stdout.strip() or "unknown"
 
 
 def _blocks(section: Section) -> list[str]:
@@ -96,10 +73,3 @@ def _blocks(section: Section) -> list[str]:
 
 def _goal(goal: Goal) -> list[str]:
     return [goal.what, goal.wanted, goal.measured, "reached" if goal.reached else "**not reached**"]
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
