@@ -198,6 +198,7 @@ def survey_row(one: SurveyedGroup) -> Sequence[Any]:
     """A group of a surveyed server in one line, under SURVEY_COLUMNS."""
     idle = span(one.oldest_idle_ms / 1000) if one.sampled else "-"
     dead = f"{one.dead_consumers:,} with {many(one.held_by_dead, 'entry')}" if one.dead_consumers else "-"
+    dead = "too many to look at" if one.dead_consumers is None else dead
     deleted = f"{one.deleted} of {one.sampled} looked at" if one.deleted else "-"
     return one.stream, one.group, one.length, one.pending, idle, one.consumers, dead, deleted
 

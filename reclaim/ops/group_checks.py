@@ -1,4 +1,4 @@
-"""Owns the doctor's look at other groups of a stream: they keep entries in it, and they read what is requeued."""
+"""Owns the doctor's look at a stream's groups: which keep entries in it, read what is requeued, or are huge."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from reclaim.ops.checks import Check, ok, warn
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply
 from reclaim.state.connection import Server
+from reclaim.state.consumers import MAX_LISTED
 from reclaim.state.patience import patiently
 
 MOST_NAMED = 5
@@ -17,20 +18,18 @@ _NEVER_READ = b"0-0"
 
 
 async def examine_groups(server: Server, target: Target) -> list[Check]:
-    """Which groups keep entries in the stream, or see requeued ones twice; nothing where neither can be.
+    """Which groups keep entries in the stream, or see requeued ones twice; and whether ours has too many consumers.
 
     Raises:
         ServerError, redis.exceptions.RedisError: the server does not answer.
     """
-    requeues = target.handler == "requeue"
-    if not (target.delete_acknowledged or requeues):
-        return []
     ask = Ask.one(("XINFO", "GROUPS", target.keys.stream), _groups).or_error()
     (groups,) = await patiently(server, lambda: server.ask(ask))
     if isinstance(groups, Exception):
         return []
     kept = _checks(target, groups) if target.delete_acknowledged else ()
-    return [*kept, *(_requeued(target, groups) if requeues else ())]
+    requeued = _requeued(target, groups) if target.handler == "requeue" else ()
+    return [*kept, *requeued, *_consumers(target, groups)]
 
 
 def _groups(reply: Reply) -> list[dict[bytes, Any]]:
@@ -54,6 +53,15 @@ def _checks(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[C
         yield warn(target.name, what, todo)
     else:
         yield ok(target.name, "DELETE_ACKNOWLEDGED: no other group reads the stream, so nothing keeps entries in it")
+
+
+def _consumers(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[Check]:
+    count = next((int(one[b"consumers"]) for one in groups if one[b"name"] == target.group_bytes), 0)
+    if count > MAX_LISTED:
+        what = f"the group has {count:,} consumers: a list of more than {MAX_LISTED:,} would block Redis, so reclaim"
+        what += " asks for none. It removes no idle ones, and does not tell which are alive"
+        todo = "remove by hand those that are gone (XGROUP DELCONSUMER), and never one that has anything pending"
+        yield warn(target.name, what, todo)
 
 
 def _requeued(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[Check]:

@@ -20,7 +20,7 @@ _STREAM: Sequence[Command] = (
     ("XACK", "g", "0-0"),
     ("EVAL",),
 )
-_SWEPT: Sequence[Command] = (*_STREAM, ("XINFO CONSUMERS", "g"), ("XGROUP DELCONSUMER", "g", "c"))
+_SWEPT: Sequence[Command] = (*_STREAM, ("XINFO GROUPS",), ("XINFO CONSUMERS", "g"), ("XGROUP DELCONSUMER", "g", "c"))
 _DELETE: Sequence[Command] = (("XINFO GROUPS",), ("XDEL", "0-0"))
 _LEASE: Sequence[Command] = (("SET", "t", "NX"), ("GET",), ("PTTL",), ("PEXPIRE", 1), ("DEL",))
 _CIRCUIT: Sequence[Command] = (

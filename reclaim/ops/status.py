@@ -2,19 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from reclaim import __version__
 from reclaim.app import App
 from reclaim.bounded import ERROR_CHARS, NAME_CHARS, Most, shortened, tightened
 from reclaim.entry import by_name, readable
-from reclaim.errors import ServerError, said
+from reclaim.errors import AccessDenied, ServerError, said
 from reclaim.names import written
 from reclaim.ops.doctor import Checkup
 from reclaim.ops.facts import Facts, Holder, Lost, Oldest, Pending
@@ -28,6 +28,7 @@ from reclaim.settings import Target
 from reclaim.state.ask import Ask, Reply, checked, raised
 from reclaim.state.circuit import Circuit
 from reclaim.state.connection import Server
+from reclaim.state.consumers import consumers_of
 from reclaim.state.lost import LOST_MAXLEN, LostEntries
 from reclaim.state.patience import patiently
 from reclaim.state.seen import Seen
@@ -44,8 +45,9 @@ T = TypeVar("T")
 async def status(app: App) -> ServerStatus:
     r"""The whole status, ready for JSON. It changes nothing, and an error of Redis does not make it raise.
 
-    It takes one round trip for the server and one for each target, all at the same time, whatever the backlog. Once a
-    minute it takes a few more, for the doctor's findings. What cannot be read is None (or empty), and the target's
+    It takes one round trip for the server and one for each target, all at the same time, whatever the backlog; two more
+    where something is pending, to learn how long its consumers have been idle. Once a minute it takes a few more, for
+    the doctor's findings. What cannot be read is None (or empty), and the target's
     `error` says why. The top-level `error` is set if the server itself did not answer. A byte that is not UTF-8 becomes
     ``\xNN``.
     """
@@ -115,10 +117,14 @@ async def _facts(server: Server, target: Target, tick_sec: float) -> Facts:
 
     try:
         answers = await patiently(server, lambda: server.ask(*_questions(server, target)))
+        idle_ms = await _idle_ms(server, target, answers[0])
     except ServerError as exc:
         return known(error=said(exc))
     pending, circuit, lease, runs, dead_letters, lost, seen = map(_if_read, answers)
     is_missing, seen = pending is _GROUP_MISSING, seen or Seen()
+    if pending is not None:
+        shown = [replace(holder, idle_ms=idle_ms.get(holder.consumer)) for holder in pending.by_consumer]
+        pending = replace(pending, by_consumer=shown)
     return known(
         group_missing=is_missing,
         missing_ok=is_missing and target.missing_ok and seen.sight is None and not seen.is_foreign,
@@ -166,12 +172,22 @@ def _pending(target: Target) -> Ask[Pending]:
     stream, group = target.keys.stream, target.group_bytes
 
     def read(replies: Sequence[Reply]) -> Pending:
-        summary, rows, consumers = replies
+        summary, rows = replies
         is_missing = isinstance(summary, ResponseError) and error_code(summary) == "NOGROUP"
-        return _GROUP_MISSING if is_missing else _what_is_pending(summary, rows, consumers)
+        return _GROUP_MISSING if is_missing else _what_is_pending(summary, rows)
 
-    rows, consumers = ("XPENDING", stream, group, "-", "+", LOOK_AT), ("XINFO", "CONSUMERS", stream, group)
-    return Ask((("XPENDING", stream, group), rows, consumers), read)
+    return Ask((("XPENDING", stream, group), ("XPENDING", stream, group, "-", "+", LOOK_AT)), read)
+
+
+async def _idle_ms(server: Server, target: Target, pending: Pending | Exception) -> Mapping[str, int]:
+    """How long each consumer of the group has been idle; of none where they may not be asked for, or are too many."""
+    if isinstance(pending, Exception) or not pending.consumers:
+        return {}
+    try:
+        found = await patiently(server, lambda: consumers_of(server, target))
+    except (RedisError, AccessDenied):
+        return {}
+    return {_name(one.name): one.idle_ms for one in found or ()}
 
 
 def _lost(target: Target) -> Ask[Lost]:
@@ -183,10 +199,9 @@ def _lost(target: Target) -> Ask[Lost]:
     return Ask((("XLEN", key), ("XREVRANGE", key, "+", "-", "COUNT", LOST)), read)
 
 
-def _what_is_pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
+def _what_is_pending(summary: Reply, rows: Reply) -> Pending:
     total, _, _, holders = checked(summary)
-    idle_ms = {} if isinstance(consumers, Exception) else dict(_idle_ms(consumers))
-    by_consumer = [Holder(_name(name), int(held), idle_ms.get(name)) for name, held in holders or ()]
+    by_consumer = [Holder(_name(name), int(held), None) for name, held in holders or ()]
     by_consumer.sort(key=lambda holder: (-holder.pending, holder.consumer))
     oldest = max(checked(rows), key=lambda row: row[2], default=None)
     shown = by_consumer[:MAX_CONSUMERS]
@@ -197,9 +212,3 @@ def _what_is_pending(summary: Reply, rows: Reply, consumers: Reply) -> Pending:
 
 def _name(name: bytes | None) -> str:
     return shortened("" if name is None else written(name), NAME_CHARS)
-
-
-def _idle_ms(consumers: Iterable[Sequence[Any]]) -> Iterable[tuple[bytes, int]]:
-    for flat in consumers:
-        facts = by_name(flat)
-        yield facts[b"name"], facts[b"idle"]

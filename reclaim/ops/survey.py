@@ -7,14 +7,16 @@ keyspace takes many commands, and none that keeps the server long.
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from reclaim.entry import by_name
 from reclaim.names import written
 from reclaim.settings import Settings
-from reclaim.state.ask import Command, Reply, raised
+from reclaim.state.ask import Ask, Command, Reply, checked, raised
 from reclaim.state.connection import Server
+from reclaim.state.consumers import MAX_LISTED, Consumer, list_of
 from reclaim.state.streams import GROUPS_AT_ONCE, SCAN_COUNT
 
 LOOKS_DEAD_MS = 600_000  # a consumer with pending entries that has asked for nothing for so long
@@ -23,6 +25,16 @@ AT_ONCE = 50  # groups that one round trip asks about
 KEPT = 2_000  # groups that are remembered, the worst
 IN_SNIPPET = 20
 _NAME = "survey"  # the settings want a target; none is touched
+
+
+class _Group(NamedTuple):
+    """What is known of a group before a closer look."""
+
+    stream: bytes
+    name: bytes
+    length: int
+    consumers: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,8 @@ class SurveyedGroup:
         pending: how many entries are pending.
         oldest_idle_ms: the longest idle time among the SAMPLE pending entries with the smallest IDs.
         consumers: how many there are.
-        dead_consumers: how many of them have pending entries and have been idle for LOOKS_DEAD_MS.
+        dead_consumers: how many of them have pending entries and have been idle for LOOKS_DEAD_MS; None if they are
+            too many to be listed.
         held_by_dead: how many entries those have.
         sampled: how many pending entries were looked for in the stream.
         deleted: how many of those are not there any more.
@@ -46,7 +59,7 @@ class SurveyedGroup:
     pending: int
     oldest_idle_ms: int
     consumers: int
-    dead_consumers: int
+    dead_consumers: int | None
     held_by_dead: int
     sampled: int
     deleted: int
@@ -99,8 +112,8 @@ async def survey(server: Server) -> Survey:
         streams += len(names)
         pairs = [pair async for pair in _groups(server, names)]
         groups += len(pairs)
-        for at in range(0, len(pairs), AT_ONCE):
-            some = await _looked_at(server, pairs[at : at + AT_ONCE])
+        for few in _bounded(pairs):
+            some = await _looked_at(server, few)
             pending += sum(one.pending for one in some)
             worst = sorted([*worst, *some], key=lambda one: one.badness, reverse=True)[:KEPT]
     return Survey(server.address, streams, groups, pending, worst, _snippet(worst))
@@ -120,8 +133,8 @@ async def _streams(server: Server) -> AsyncIterator[Sequence[bytes]]:
                 break
 
 
-async def _groups(server: Server, streams: Sequence[bytes]) -> AsyncIterator[tuple[bytes, bytes, int]]:
-    """Each group of the streams, with how many entries its stream has."""
+async def _groups(server: Server, streams: Sequence[bytes]) -> AsyncIterator[_Group]:
+    """Each group of the streams."""
     for at in range(0, len(streams), GROUPS_AT_ONCE // 2):
         some = streams[at : at + GROUPS_AT_ONCE // 2]
         asks: list[Command] = [ask for one in some for ask in (("XINFO", "GROUPS", one), ("XLEN", one))]
@@ -129,41 +142,62 @@ async def _groups(server: Server, streams: Sequence[bytes]) -> AsyncIterator[tup
         for stream, found, length in zip(some, replies[::2], replies[1::2], strict=True):
             if isinstance(found, ResponseError) or isinstance(length, ResponseError):  # it has gone meanwhile
                 continue
-            for facts in raised([found])[0]:
-                yield stream, by_name(facts)[b"name"], int(raised([length])[0])
+            for facts in map(by_name, raised([found])[0]):
+                consumers, pending = int(facts[b"consumers"]), int(facts[b"pending"])
+                yield _Group(stream, facts[b"name"], int(raised([length])[0]), consumers, pending)
 
 
-async def _looked_at(server: Server, pairs: Sequence[tuple[bytes, bytes, int]]) -> list[SurveyedGroup]:
-    asks: list[Command] = []
-    for stream, group, _ in pairs:
-        asks += [("XINFO", "CONSUMERS", stream, group), ("XPENDING", stream, group, "-", "+", SAMPLE)]
-    replies = await server.batch(asks)
+def _bounded(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
+    """The groups, as many at a time as one round trip may ask about: its commands are run one right after another."""
+    some, consumers = list[_Group](), 0
+    for one in groups:
+        listed = one.consumers if one.consumers <= MAX_LISTED else 0
+        if some and (len(some) == AT_ONCE or consumers + listed > MAX_LISTED):
+            yield some
+            some, consumers = [], 0
+        some.append(one)
+        consumers += listed
+    if some:
+        yield some
+
+
+async def _looked_at(server: Server, groups: Sequence[_Group]) -> list[SurveyedGroup]:
+    asks: list[Ask[Any]] = []
+    for one in groups:
+        rows = Ask.one(("XPENDING", one.stream, one.name, "-", "+", SAMPLE), list)
+        asks += [list_of(one.stream, one.name, one.consumers).or_error(), rows.or_error()]
+    answers = await server.ask(*asks)
     known = [
-        (pair, consumers, rows)
-        for pair, consumers, rows in zip(pairs, replies[::2], replies[1::2], strict=True)
-        if not isinstance(consumers, ResponseError) and not isinstance(rows, ResponseError)
+        (one, consumers, rows)
+        for one, consumers, rows in zip(groups, answers[::2], answers[1::2], strict=True)
+        if not (_has_gone(consumers) or _has_gone(rows))
     ]
-    looks: list[Command] = [
-        ("XRANGE", stream, row[0], row[0]) for (stream, _, _), _, rows in known for row in raised([rows])[0]
-    ]
+    looks: list[Command] = [("XRANGE", one.stream, row[0], row[0]) for one, _, rows in known for row in rows]
     there = iter(raised(await server.batch(looks)) if looks else [])
-    return [_surveyed(*pair, raised([consumers])[0], raised([rows])[0], there) for pair, consumers, rows in known]
+    return [_surveyed(one, consumers, rows, there) for one, consumers, rows in known]
+
+
+def _has_gone(answer: Any) -> bool:
+    """Whether the answer says that the group is not there any more; any other error than the server's is raised."""
+    if isinstance(answer, ResponseError):
+        return True
+    checked(answer)
+    return False
 
 
 def _surveyed(
-    stream: bytes, group: bytes, length: int, consumers: Reply, rows: Reply, there: Iterator[Reply]
+    group: _Group, consumers: Sequence[Consumer] | None, rows: Sequence[Any], there: Iterator[Reply]
 ) -> SurveyedGroup:
-    facts = [by_name(one) for one in consumers]
-    dead = [one for one in facts if one[b"pending"] and one[b"idle"] >= LOOKS_DEAD_MS]
+    dead = [one for one in consumers or () if one.pending and one.idle_ms >= LOOKS_DEAD_MS]
     return SurveyedGroup(
-        stream=written(stream),
-        group=written(group),
-        length=length,
-        pending=sum(int(one[b"pending"]) for one in facts),
+        stream=written(group.stream),
+        group=written(group.name),
+        length=group.length,
+        pending=group.pending,
         oldest_idle_ms=max((int(row[2]) for row in rows), default=0),
-        consumers=len(facts),
-        dead_consumers=len(dead),
-        held_by_dead=sum(int(one[b"pending"]) for one in dead),
+        consumers=group.consumers,
+        dead_consumers=None if consumers is None else len(dead),
+        held_by_dead=sum(one.pending for one in dead),
         sampled=len(rows),
         deleted=sum(not next(there) for _ in rows),
     )

@@ -11,11 +11,9 @@ from reclaim.errors import ServerError
 from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.connection import Server
-from reclaim.state.pending import PendingList
+from reclaim.state.consumers import consumers_of
 
 logger = logging.getLogger("reclaim")
-
-MAX_LISTED = 5_000  # consumers that one command lists: 5 ms on the slowest server (G7)
 
 
 class AliveConsumers:
@@ -25,9 +23,8 @@ class AliveConsumers:
     each run asks about the consumers of the run before too: whoever was active since is alive.
     """
 
-    def __init__(self, server: Server, pending: PendingList, target: Target, clock: Callable[[], float]) -> None:
+    def __init__(self, server: Server, target: Target, clock: Callable[[], float]) -> None:
         self._server = server
-        self._pending = pending
         self._target = target
         self._min_idle_ms = target.min_idle_ms
         self._clock = clock
@@ -66,10 +63,7 @@ class AliveConsumers:
     async def _idle_ms(self, consumers: AbstractSet[bytes]) -> Mapping[bytes, int]:
         """How long they have been idle; not known of a group with so many consumers that it takes the server long."""
         try:
-            (count,) = await self._server.ask(self._pending.count_consumers())
-            if count > MAX_LISTED:
-                return {}
-            (idle_ms,) = await self._server.ask(self._pending.idle_ms(consumers))
+            found = await consumers_of(self._server, self._target)
         except (ServerError, RedisError):  # nothing depends on it
             return {}
-        return idle_ms
+        return {one.name: one.idle_ms for one in found or () if one.name in consumers}

@@ -51,7 +51,7 @@ from reclaim.state.find import Finder
 from reclaim.state.lease import Lease
 from reclaim.state.lost import LostEntries
 from reclaim.state.page_size import FIRST_PAGE, GROWTH, PageSize
-from reclaim.state.pending import PendingList, Summary
+from reclaim.state.pending import PendingList, Summary, TooManyConsumers
 from reclaim.state.refunds import Refunds
 from reclaim.state.seen import Seen, SeenGroup
 from reclaim.state.tries import Tries
@@ -115,7 +115,7 @@ class Runner:
         self.of_other_shards: set[bytes] = set()  # IDs of entries that are not this shard's
         self.seen: Seen | None = None  # what the last run saw, for the case that Redis forgets it
         self.next_sweep = clock()
-        self.alive = AliveConsumers(server, self.pending, target, clock)
+        self.alive = AliveConsumers(server, target, clock)
 
     async def run(
         self,
@@ -429,7 +429,7 @@ class _Run:
     async def _swept(self) -> list[str]:
         try:
             return await self._runner.pending.sweep(round(self._target.consumer_ttl_hours * 3_600_000))
-        except (ServerError, RedisError) as exc:
+        except (ServerError, RedisError, TooManyConsumers) as exc:
             logger.warning("reclaim %s: idle consumers could not be removed: %s", self._target.name, describe(exc))
             return []
 

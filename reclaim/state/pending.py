@@ -1,25 +1,29 @@
 """Owns a group's pending list as a whole: counts it, acknowledges its entries, and removes consumers without any."""
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from reclaim.entry import Entry, by_name
+from reclaim.entry import Entry
 from reclaim.errors import said
 from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.acknowledge import Acknowledged, Acknowledger
 from reclaim.state.ask import Ask, Reply, checked
 from reclaim.state.connection import Server
+from reclaim.state.consumers import MAX_LISTED, consumers_of
 from reclaim.state.scripts import script
 from reclaim.verdicts import error_code
 
 SWEEP_AT_ONCE = 200  # consumers that one script removes: under 1 ms
 
 _SWEEP = script("sweep")
+
+
+class TooManyConsumers(Exception):
+    """A group has too many consumers for a list of them."""
 
 
 class Row(NamedTuple):
@@ -50,6 +54,7 @@ class PendingList:
 
     def __init__(self, server: Server, target: Target) -> None:
         self._server = server
+        self._target = target
         self._stream = target.keys.stream
         self._group = target.group_bytes
         self._is_ours = target.is_ours
@@ -68,33 +73,20 @@ class PendingList:
         """How long the pending entry with the smallest ID has been idle; 0 if there is none."""
         return Ask((("XPENDING", self._stream, self._group, "-", "+", 1),), _first_idle_ms)
 
-    def count_consumers(self) -> Ask[int]:
-        """How many consumers the group has, with or without pending entries."""
-
-        def read(reply: Reply) -> int:
-            groups = map(by_name, reply)
-            return next((int(one[b"consumers"]) for one in groups if one[b"name"] == self._group), 0)
-
-        return Ask.one(("XINFO", "GROUPS", self._stream), read)
-
-    def idle_ms(self, consumers: AbstractSet[bytes]) -> Ask[dict[bytes, int]]:
-        """How long ago each of these consumers, as far as it is there, asked for entries (before 7.2: got any)."""
-
-        def read(reply: Reply) -> dict[bytes, int]:
-            facts = map(by_name, reply)
-            return {one[b"name"]: int(one[b"idle"]) for one in facts if one[b"name"] in consumers}
-
-        return Ask.one(("XINFO", "CONSUMERS", self._stream, self._group), read)
-
     def acknowledge(self, entries: Sequence[Entry]) -> Ask[Acknowledged]:
         """Acknowledge the entries; they may be none."""
         return self._acknowledger.ask(entries) if entries else Ask((), lambda _: Acknowledged())
 
     async def sweep(self, idle_ms: int) -> list[str]:
-        """Remove consumers that have nothing pending and have been idle longer; never ours. Return their names."""
-        reply = await self._server.call("XINFO", "CONSUMERS", self._stream, self._group)
-        facts = [by_name(flat) for flat in reply]
-        names = [one[b"name"] for one in facts if one[b"pending"] == 0 and one[b"idle"] > idle_ms]
+        """Remove consumers that have nothing pending and have been idle longer; never ours. Return their names.
+
+        Raises:
+            TooManyConsumers: the group has so many that they are not listed.
+        """
+        found = await consumers_of(self._server, self._target)
+        if found is None:
+            raise TooManyConsumers(f"the group has more than {MAX_LISTED:,}, and a list of them would block Redis")
+        names = [one.name for one in found if one.pending == 0 and one.idle_ms > idle_ms]
         names = [name for name in names if not self._is_ours(name)]
         swept: list[bytes] = []
         for at in range(0, len(names), SWEEP_AT_ONCE):

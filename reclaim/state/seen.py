@@ -20,6 +20,7 @@ from reclaim.names import written
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, checked, plain
 from reclaim.state.connection import Server
+from reclaim.state.consumers import list_of
 from reclaim.state.formats import FIELD, FORMAT
 from reclaim.state.pending import Summary
 from reclaim.verdicts import error_code
@@ -169,7 +170,7 @@ class SeenGroup:
         before = seen.sight
         if before is None or now.may_follow(before):
             return False
-        first_is_there, has_ours = await self._first_and_ours(before)
+        first_is_there, has_ours = await self._first_and_ours(before, now.consumers)
         went_back = id_number(now.last_delivered) < id_number(before.last_delivered)
         if first_is_there and not went_back:
             return False
@@ -178,30 +179,38 @@ class SeenGroup:
         fewer = now.pending < before.pending or now.consumers < before.consumers
         return went_back and (fewer or not first_is_there)
 
-    async def _first_and_ours(self, before: Sight) -> tuple[bool, bool]:
+    async def _first_and_ours(self, before: Sight, consumers: int) -> tuple[bool, bool]:
         first = before.first_pending or b"0-0"
         row: Ask[bool] = Ask.one(("XPENDING", self._stream, self._group, first, first, 1), bool)
-        return await self._server.ask(row, self._has_our_consumer())
+        return await self._server.ask(row, self._has_our_consumer(consumers))
 
     async def is_gone(self, began: Sight) -> bool:
         """Whether the group that a run has claimed entries in is gone, or was made anew meanwhile.
 
         Our consumer is in a group in which we have claimed anything.
         """
-        look, has_ours = await self._server.ask(self.look(), self._has_our_consumer())
+        (look,) = await self._server.ask(self.look())
+        there = (look.groups or {}).get(self._group, {})
+        (has_ours,) = await self._server.ask(self._has_our_consumer(int(there.get(b"consumers", 0))))
         if look.groups is None and look.has_stream:  # what the groups are may not be asked
             return not has_ours
         sight = look.sight(self._group, Summary())
         return sight is None or not has_ours or id_number(sight.last_delivered) < id_number(began.last_delivered)
 
-    def _has_our_consumer(self) -> Ask[bool]:
-        def read(replies: Sequence[Reply]) -> bool:
-            (reply,) = replies
-            if isinstance(reply, ResponseError):  # where it may not be asked, other signs decide
-                return not _is_missing(reply)
-            return any(self._is_ours(by_name(flat)[b"name"]) for flat in reply)
+    def _has_our_consumer(self, count: int) -> Ask[bool]:
+        """Whether one of the group's `count` consumers is ours. Where that cannot be asked, other signs decide: True.
 
-        return Ask((("XINFO", "CONSUMERS", self._stream, self._group),), read)
+        A group with so many that they are not listed was hardly made a moment ago.
+        """
+        listed = list_of(self._stream, self._group, count)
+
+        def read(replies: Sequence[Reply]) -> bool:
+            if any(isinstance(reply, ResponseError) for reply in replies):
+                return not _is_missing(replies[0])
+            found = listed.read(replies)
+            return found is None or any(self._is_ours(one.name) for one in found)
+
+        return Ask(listed.commands, read)
 
     def write(self, seen: Seen) -> Ask[Reply]:
         """Keep what this run saw. Nothing is asked where there is nothing to keep, or where a newer format is kept."""

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from dev.proxy import ErrorReply, Proxy
-from reclaim.run.alive import MAX_LISTED
 from reclaim.run.report import Outcome
+from reclaim.state.consumers import MAX_LISTED
 from tests.conftest import on_newest_and_oldest
 from tests.support import Client, Endpoint, Held, a_runner, a_target, given, held, run, tweet
 
