@@ -73,8 +73,13 @@ class Rules:
         return self.charged_before(entry) + 1 >= self.most - 1
 
     def is_spent(self, entry: Entry) -> bool:
-        """Whether the entry had all its tries already: it is a dead letter without being handled again."""
-        return self.charged_before(entry) >= self.most - 1
+        """Whether the entry had all its tries already: it is a dead letter without being handled again.
+
+        One try of ours that ended without a verdict was perhaps never made: another entry may have killed the process
+        before. So the entry gets another one, alone.
+        """
+        row = _before_claim(entry)
+        return self.charged(row) >= self.most - 1 and self._unjudged(row) != 1
 
     def is_spent_by_any(self, keyed: Iterable[tuple[bytes, Entry]]) -> bool:
         """Whether one of these entries had all its tries already; the usual answer is no, and is found fast."""

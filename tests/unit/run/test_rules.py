@@ -83,6 +83,17 @@ def test_an_entry_is_parked_at_its_last_charged_try() -> None:
     assert spent == {0: False, 1: False, 2: False, 3: False, 4: True}
 
 
+@pytest.mark.G5
+def test_what_one_killed_run_had_claimed_is_not_spent_before_it_was_tried_alone() -> None:
+    """Another entry may have killed that run before this one was begun."""
+    assert not rules(most=2).is_spent(claimed(2))
+    assert rules(most=2).is_suspect(row(2))
+    assert rules(most=2).is_spent(claimed(3))
+    assert not rules(most=3, _7=Try(charged=1, deliveries=2)).is_spent(claimed(3))
+    assert rules(most=3, _7=Try(charged=1, deliveries=2)).is_spent(claimed(4))
+    assert rules(most=2, _7=Try(charged=1, deliveries=2)).is_spent(claimed(2))  # it failed, with a verdict
+
+
 @pytest.mark.G4
 def test_only_what_a_run_of_ours_may_have_died_of_is_claimed_alone() -> None:
     """Not what failed as often, nor what others delivered as often."""
