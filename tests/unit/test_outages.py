@@ -4,6 +4,8 @@ import errno
 import http.client
 import sqlite3
 import ssl
+import subprocess
+import sys
 import urllib.error
 from datetime import UTC, datetime
 from email.message import Message
@@ -464,9 +466,6 @@ def test_cosmos_tells_it_in_milliseconds() -> None:
 
 def test_no_client_is_imported() -> None:
     """Errors are known by name: what a handler does not use is not loaded."""
-    import subprocess  # noqa: PLC0415  # this test only
-    import sys  # noqa: PLC0415
-
     code = "import sys, reclaim.verdicts; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 

@@ -98,8 +98,8 @@ def test_a_secret_is_said_nowhere(name: str, value: str) -> None:
 
 @pytest.mark.G9
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(NO_SECRETS), st.sampled_from([True, False]), pasted())
-def test_a_url_or_a_connection_string_in_the_wrong_setting_is_not_shown(name: str, listed: bool, value: str) -> None:  # noqa: FBT001
+@given(name=st.sampled_from(NO_SECRETS), listed=st.booleans(), value=pasted())
+def test_a_url_or_a_connection_string_in_the_wrong_setting_is_not_shown(*, name: str, listed: bool, value: str) -> None:
     """Where it is refused. Of a name, say, it is a good value, and shown as one."""
     keys = {row.name: row.key for row in OF_TARGET}
     env = LEAST | {name: value}
@@ -180,7 +180,7 @@ def test_a_bad_setting_that_targets_share_is_told_of_once_and_by_its_own_name() 
         (" pass ", " pass ", False),
     ],
 )
-def test_a_secret_loses_one_line_break_at_its_end_and_that_is_said(given: str, used: str, is_said: bool) -> None:  # noqa: FBT001
+def test_a_secret_loses_one_line_break_at_its_end_and_that_is_said(*, given: str, used: str, is_said: bool) -> None:
     """``echo secret | base64`` makes one, which nobody sees."""
     made = Settings.from_env(LEAST | {"REDIS_PASSWORD": given})
 

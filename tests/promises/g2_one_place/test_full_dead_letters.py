@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from reclaim.app import App
+from reclaim.entry import Entry
 from reclaim.retry import Retries
 from reclaim.run.report import Outcome
 from reclaim.state.connection import connect
@@ -84,9 +85,7 @@ async def test_many_that_park_at_once_never_go_beyond_the_limit(server: Endpoint
     assert (len(state(client, target).dead), len(state(client, target).pending)) == (7, 13)
 
 
-def _entry(number: int, fields: list[bytes]):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from reclaim.entry import Entry  # noqa: PLC0415
-
+def _entry(number: int, fields: list[bytes]) -> Entry:
     return Entry(b"%d-0" % (number + 1), fields, b"worker", 0, 1)
 
 
