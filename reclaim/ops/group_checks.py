@@ -58,7 +58,9 @@ def _checks(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[C
 def _consumers(target: Target, groups: Sequence[Mapping[bytes, Any]]) -> Iterator[Check]:
     count = next((int(one[b"consumers"]) for one in groups if one[b"name"] == target.group_bytes), 0)
     if count > MAX_LISTED:
-        what = f"the group has {count:,} consumers: a list of more than {MAX_LISTED:,} would block Redis, so reclaim"
+        what = (
+            f"the group has {many(count, 'consumer')}: a list of more than {MAX_LISTED:,} would block Redis, so reclaim"
+        )
         what += " asks for none. It removes no idle ones, and does not tell which are alive"
         todo = "remove by hand those that are gone (XGROUP DELCONSUMER), and never one that has anything pending"
         yield warn(target.name, what, todo)
