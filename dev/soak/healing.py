@@ -6,7 +6,7 @@ from dev.soak import traffic
 from dev.soak.people import WHO
 from dev.soak.plans import BUDGET_SEC, MIN_IDLE_SEC, Books, Made
 from dev.soak.world import LATE_SEC, World
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, operations
 from reclaim.run.report import Outcome
 
 ROUNDS = 300  # of runs after everything is healed; far more than it takes
@@ -98,4 +98,4 @@ def lend_a_hand(world: World) -> None:
             for _, entry_id in letters:
                 books.made[entry_id].is_dropped = True
             ids = [one for one, _ in letters]
-            world.loop.begin(operations.discard_dead_letters(world.app, ids, target.name)).result(LATE_SEC)
+            world.loop.begin(letter_acts.discard_dead_letters(world.app, ids, target.name)).result(LATE_SEC)

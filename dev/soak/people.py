@@ -6,7 +6,7 @@ from typing import Any
 from dev.soak import journal
 from dev.soak.scripted import replaying
 from dev.soak.world import World
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, operations
 
 WHO = "the soak"
 
@@ -36,7 +36,7 @@ def replay(world: World) -> None:
 
     async def replay() -> Any:
         replaying.set(True)
-        return await operations.replay_dead_letters(world.app, some, name, budget_sec=1.0)
+        return await letter_acts.replay_dead_letters(world.app, some, name, budget_sec=1.0)
 
     ask(world, f"replay {name}", replay())
 
@@ -49,7 +49,7 @@ def discard(world: World) -> None:
     for _, entry_id in some:
         books.made[entry_id].is_dropped = True
     if some:
-        ask(world, f"discard {name}", operations.discard_dead_letters(world.app, [one for one, _ in some], name))
+        ask(world, f"discard {name}", letter_acts.discard_dead_letters(world.app, [one for one, _ in some], name))
 
 
 def look(world: World) -> None:

@@ -1,9 +1,8 @@
 """Owns the commands for dead letters: list, groups, show, replay, discard, import."""
 
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 
 from reclaim.app import App
 from reclaim.cli import views
+from reclaim.cli.filters import filtered
 from reclaim.cli.output import (
     is_for_a_person,
     is_terminal,
@@ -23,45 +23,19 @@ from reclaim.cli.output import (
     show_table,
     show_text,
 )
-from reclaim.cli.progress import replay_progress
+from reclaim.cli.progress import looking_progress, replay_progress
 from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, me, with_app
 from reclaim.counted import many
 from reclaim.entry import readable
-from reclaim.ops import operations, saved
-from reclaim.ops.results import Chosen, Discarded, Replayed
+from reclaim.ops import letter_acts, letter_looks, saved
+from reclaim.ops.results import Chosen, Discarded, LetterGroups, Replayed
 from reclaim.run.replay import ReplayReport
-from reclaim.state.audit import Actor
 from reclaim.state.letter_filter import EVERY_LETTER, LetterFilter
-from reclaim.times import said_moment
 
-IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="IDs, as `dead list` shows them.")]
-
-
-ReasonOption = Annotated[
-    str | None, typer.Option("--reason", metavar="REASON", help="Only those with this reason: bad_entry, failed, ….")
+IdsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help="IDs of dead letters, or of their entries.")
 ]
-ErrorOption = Annotated[
-    str | None, typer.Option("--error", metavar="TEXT", help="Only those whose error contains this text.")
-]
-GroupOption = Annotated[
-    str | None,
-    typer.Option("--error-group", metavar="ERROR", help="Only those of this group, as `dead groups` names it."),
-]
-ConsumerOption = Annotated[
-    str | None, typer.Option("--consumer", metavar="NAME", help="Only those that this consumer had.")
-]
-SinceOption = Annotated[
-    str | None, typer.Option("--since", metavar="MOMENT", help="Only those that came then or later: 2026-01-31, 2h.")
-]
-UntilOption = Annotated[
-    str | None, typer.Option("--until", metavar="MOMENT", help="Only those that came then or before.")
-]
-TextOption = Annotated[
-    str | None, typer.Option("--text", metavar="TEXT", help="Only those with this text in a value of the body.")
-]
-EntryOption = Annotated[
-    list[str] | None, typer.Option("--entry-id", metavar="ID", help="Only those of this entry; may be said again.")
-]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who does this; by default user@host.")]
 
 
 class Order(Enum):
@@ -81,21 +55,17 @@ class Format(Enum):
     CSV = "csv"
 
 
+NAMED_SHOWN = 10  # of the dead letters that are to be discarded, before the question
+
 commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @commands.command("list")
+@filtered
 def list_dead(
+    wanted: LetterFilter,
     target: TargetOption = None,
     order: OrderOption = Order.NEWEST,
-    reason: ReasonOption = None,
-    error: ErrorOption = None,
-    error_group: GroupOption = None,
-    consumer: ConsumerOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    text: TextOption = None,
-    entry_id: EntryOption = None,
     after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Begin after this dead letter.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="List at most this many.")] = 50,
     form: Annotated[
@@ -115,13 +85,12 @@ def list_dead(
       python -m reclaim dead list --format jsonl > dead.jsonl
     """  # noqa: D301  # \b is one character: it keeps the lines
     start = None if after is None else id_of(after)
-    wanted = _filter(reason, error, error_group, consumer, since, until, text, entry_id)
     newest_first = order is Order.NEWEST
     if form is not None:
         with_app(lambda app: _write(app, target, wanted, newest_first=newest_first, after=start, form=form))
         return
     page = with_app(
-        lambda app: operations.list_many_dead_letters(
+        lambda app: letter_looks.list_many_dead_letters(
             app, target, wanted=wanted, newest_first=newest_first, limit=limit, after=start
         )
     )
@@ -135,44 +104,14 @@ def list_dead(
     say(f"{page.target}: {len(page.letters):,}{fitting} of {many(page.count, 'dead letter')}{more}")
 
 
-def _filter(
-    reason: str | None,
-    error: str | None,
-    error_group: str | None,
-    consumer: str | None,
-    since: str | None,
-    until: str | None,
-    text: str | None,
-    entry_id: list[str] | None,
-) -> LetterFilter:
-    """What the options say."""
-    return LetterFilter(
-        reason=reason,
-        error=error,
-        error_group=error_group,
-        consumer=consumer,
-        since_ms=_moment("--since", since),
-        until_ms=_moment("--until", until),
-        text=text,
-        entry_ids=frozenset(map(id_of, entry_id)) if entry_id else None,
-    )
-
-
-def _moment(option: str, said: str | None) -> int | None:
-    try:
-        return None if said is None else said_moment(said, time.time_ns() // 1_000_000)
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc), param_hint=option) from exc
-
-
 async def _write(
     app: App, target: str | None, wanted: LetterFilter, *, newest_first: bool, after: bytes | None, form: Format
 ) -> None:
     """Write all that fit to standard output. What a newer release has written is left out, and counted."""
     left_out, is_first = 0, True
-    async for letters in operations.each_dead_letter(app, target, wanted, newest_first=newest_first, after=after):
-        known = [letter for letter in letters if not letter.is_foreign]
-        left_out += len(letters) - len(known)
+    async for page in letter_looks.each_page(app, target, wanted=wanted, newest_first=newest_first, after=after):
+        known = [letter for letter in page.letters if not letter.is_foreign]
+        left_out += len(page.letters) - len(known)
         if form is Format.CSV:
             show_text(saved.csv_of(known, header=is_first))
         else:
@@ -183,28 +122,29 @@ async def _write(
 
 
 @commands.command("groups")
-def group_dead(
-    target: TargetOption = None,
-    reason: ReasonOption = None,
-    error: ErrorOption = None,
-    consumer: ConsumerOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    text: TextOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@filtered
+def group_dead(wanted: LetterFilter, target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Count the dead letters that have failed in the same way, the largest group first.
+
+    While it reads many of them, it says how far it is.
 
     Example: python -m reclaim dead groups --since 1d
     """
-    wanted = _filter(reason, error, None, consumer, since, until, text, None)
-    found = with_app(lambda app: operations.group_all_dead_letters(app, target, wanted=wanted))
+    found = with_app(lambda app: _grouped(app, target, wanted))
     if as_json:
         show_json(asdict(found))
         return
     show_table(views.GROUP_COLUMNS, [views.group_row(group) for group in found.groups])
     others = f"; {found.others:,} in smaller groups" if found.others else ""
     say(f"{found.target}: {found.matched:,} of {many(found.count, 'dead letter')}{others}")
+
+
+async def _grouped(app: App, target: str | None, wanted: LetterFilter) -> LetterGroups:
+    with looking_progress() as progress:
+        looks = letter_looks.group_all_dead_letters(app, target, wanted=wanted)
+        async for found in looks:
+            progress(found.looked, found.count, found.matched)
+    return found
 
 
 @commands.command("show")
@@ -222,17 +162,11 @@ def show_dead(
     Example: python -m reclaim dead show 1700000000000-0
     """
     wanted = [id_of(one) for one in ids]
-    chosen = with_app(lambda app: _show_named(app, wanted, target))
+    chosen = with_app(lambda app: letter_looks.show_dead_letters(app, wanted, target))
     _show_letters(chosen, as_json=as_json)
     if chosen.missing:
         say(f"no such dead letter: {', '.join(map(readable, chosen.missing))}")
     exit_if(bool(chosen.missing))
-
-
-async def _show_named(app: App, ids: list[bytes], target: str | None) -> Chosen:
-    named = await operations.named_dead_letters(app, ids, target)
-    chosen = await operations.show_dead_letters(app, named.letter_ids, target)
-    return replace(chosen, missing=[*named.missing, *chosen.missing])
 
 
 def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
@@ -249,20 +183,20 @@ def _show_letters(chosen: Chosen, *, as_json: bool) -> None:
 
 
 @commands.command()
+@filtered
 def replay(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="IDs of dead letters, or of their entries.")
-    ] = None,
+    wanted: LetterFilter,
+    ids: IdsArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
     target: TargetOption = None,
-    reason: ReasonOption = None,
-    error: ErrorOption = None,
-    error_group: GroupOption = None,
-    consumer: ConsumerOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    text: TextOption = None,
-    entry_id: EntryOption = None,
+    upto: Annotated[
+        str | None,
+        typer.Option(
+            "--upto",
+            metavar="ID",
+            help="Only those up to this dead letter; so a replay that was interrupted goes on.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Replay at most this many.")] = None,
     per_second: Annotated[
         float | None, typer.Option("--per-second", min=0.001, max=1e6, help="Replay at most this many a second.")
@@ -272,7 +206,7 @@ def replay(
     ] = False,
     budget_sec: Annotated[
         float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after this many seconds.")
-    ] = 600.0,
+    ] = 86_400.0,
     even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay even if the circuit is open.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -282,7 +216,8 @@ def replay(
     is open, the command refuses to replay.
 
     Exit codes: 0 all of them are stored, 1 the replay failed or one is not stored, 2 the settings or the arguments are
-    bad. If Ctrl-C (130) or SIGTERM (143) interrupts the replay, the command says how far it came, and runs can go on.
+    bad. If Ctrl-C (130) or SIGTERM (143) interrupts the replay, the command says how far it came and how to go on; runs
+    can go on.
 
     \b
     Examples:
@@ -290,17 +225,21 @@ def replay(
       python -m reclaim dead replay --all --per-second 100
       python -m reclaim dead replay --error timeout --since 2h
     """  # noqa: D301  # \b is one character: it keeps the lines
-    wanted = _filter(reason, error, error_group, consumer, since, until, text, entry_id)
     chosen = _chosen(ids, wanted, everything=everything)
+    if upto is not None and chosen is not None:
+        raise typer.BadParameter("it is for --all or a filter, not for IDs", param_hint="--upto")
+    said = None if upto is None else id_of(upto)
 
     async def replay_them(app: App) -> Replayed:
-        named = None if chosen is None else await operations.named_dead_letters(app, chosen, target)
-        with replay_progress() as progress:
-            done = await operations.replay_dead_letters(
+        # What fails gets a new ID, after this one: whoever goes on after an interruption tries nothing twice.
+        last = said if said is not None or chosen is not None else await letter_looks.last_dead_letter(app, target)
+        with replay_progress(None if last is None else last.decode()) as progress:
+            return await letter_acts.replay_dead_letters(
                 app,
-                None if named is None else named.letter_ids,
+                chosen,
                 target,
                 wanted=wanted,
+                upto=last,
                 limit=limit,
                 per_second=per_second,
                 dry_run=dry_run,
@@ -309,10 +248,6 @@ def replay(
                 progress=progress,
                 by=me(),
             )
-        if named is None:
-            return done
-        report = replace(done.report, missing=done.report.missing + len(named.missing))
-        return replace(done, report=report)
 
     done = with_app(replay_them)
     if as_json:
@@ -333,22 +268,16 @@ def _replay_sentence(report: ReplayReport, *, dry_run: bool) -> str:
 
 
 @commands.command()
+@filtered
 def discard(
+    wanted: LetterFilter,
     ids: IdsArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Discard all dead letters.")] = False,
     target: TargetOption = None,
-    reason: ReasonOption = None,
-    error: ErrorOption = None,
-    error_group: GroupOption = None,
-    consumer: ConsumerOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    text: TextOption = None,
-    entry_id: EntryOption = None,
     why: Annotated[
         str | None, typer.Option("--why", help="Why. The audit keeps it; on a terminal it is asked for.")
     ] = None,
-    who: Annotated[str | None, typer.Option("--who", help="Who discards them; by default user@host.")] = None,
+    who: WhoOption = None,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -371,7 +300,6 @@ def discard(
       python -m reclaim dead discard 1700000000000-0 --why "a test order"
       python -m reclaim dead discard --reason bad_entry --save bad.jsonl --why "old format" --yes
     """  # noqa: D301  # \b is one character: it keeps the lines
-    wanted = _filter(reason, error, error_group, consumer, since, until, text, entry_id)
     chosen = _chosen(ids, wanted, everything=everything)
     if save is not None and save.exists():
         raise typer.BadParameter(f"{save} is there already", param_hint="--save")
@@ -383,35 +311,36 @@ def discard(
         _ask_whether_to_discard(chosen, wanted, target, saved_to=save)
     because = typer.prompt("Why", err=True) if why is None else why
     by = me(who)
-    work = _discarding(chosen, wanted, target, by, because, save)
-    done = with_app(work)
+
+    async def discard_them(app: App) -> Discarded:
+        if save is None:
+            return await letter_acts.discard_dead_letters(app, chosen, target, wanted=wanted, by=by, why=because)
+        with save.open("x", encoding="ascii") as file:
+            saving = letter_acts.save_and_discard(app, chosen, target, wanted=wanted, by=by, why=because, file=file)
+            return await saving
+
+    done = with_app(discard_them)
     if as_json:
         show_json(asdict(done))
     else:
         show_line(f"{done.target}: {done.discarded:,} discarded{'' if save is None else f', and saved to {save}'}")
-    if chosen is not None and done.discarded < len(chosen):
-        say("not every ID is a dead letter's; to discard those of an entry, say --entry-id ID")
+    if done.missing:
+        say(f"{many(done.missing, 'ID is', 'IDs are')} no dead letter's")
         exit_if(failed=True)
-
-
-def _discarding(
-    chosen: list[bytes] | None, wanted: LetterFilter, target: str | None, by: Actor, why: str, save: Path | None
-) -> Callable[[App], Awaitable[Discarded]]:
-    async def work(app: App) -> Discarded:
-        if save is None:
-            return await operations.discard_dead_letters(app, chosen, target, wanted=wanted, by=by, why=why)
-        with save.open("x", encoding="ascii") as file:
-            return await operations.save_and_discard(app, chosen, target, wanted=wanted, by=by, why=why, file=file)
-
-    return work
 
 
 def _ask_whether_to_discard(
     chosen: Sequence[bytes] | None, wanted: LetterFilter, target: str | None, *, saved_to: Path | None
 ) -> None:
-    """Ask the person. No event loop runs meanwhile: it would catch Ctrl-C."""
-    name, count = with_app(lambda app: operations.count_dead_letters(app, target, wanted=wanted))
-    count = count if chosen is None else len(chosen)
+    """Ask the person, who sees what the IDs name. No event loop runs meanwhile: it would catch Ctrl-C."""
+    if chosen is None:
+        name, count = with_app(lambda app: letter_looks.count_dead_letters(app, target, wanted=wanted))
+    else:
+        found = with_app(lambda app: letter_looks.show_dead_letters(app, chosen[:NAMED_SHOWN], target))
+        rows = [views.letter_row(letter) for letter in found.letters]
+        if rows:
+            show_table(views.LETTER_COLUMNS, rows)
+        name, count = found.target, len(found.letters) + len(chosen[NAMED_SHOWN:])
     if not count:
         return
     if saved_to is None:
@@ -425,7 +354,7 @@ def import_dead(
         Path, typer.Argument(metavar="FILE", help="Saved by `dead discard --save` or `dead list --format jsonl`.")
     ],
     target: TargetOption = None,
-    who: Annotated[str | None, typer.Option("--who", help="Who imports them; by default user@host.")] = None,
+    who: WhoOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make dead letters of those in a file again, byte for byte. Each gets a new ID.
@@ -438,7 +367,7 @@ def import_dead(
         content = file.read_bytes()
     except OSError as exc:
         raise typer.BadParameter(f"{file} cannot be read: {exc.strerror}", param_hint="FILE") from exc
-    done = with_app(lambda app: operations.import_dead_letters(app, content, file.name, target, by=me(who)))
+    done = with_app(lambda app: letter_acts.import_dead_letters(app, content, file.name, target, by=me(who)))
     if as_json:
         show_json(asdict(done))
     else:

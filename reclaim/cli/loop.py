@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 
 from reclaim.app import App
-from reclaim.ops import operations
+from reclaim.ops import operations, targets
 from reclaim.reasons import top_reasons
 from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport, failures_in
 from reclaim.schedule import Schedule
@@ -63,7 +63,7 @@ async def watch(
     schedule = Schedule.of(settings.schedule)
     app, stop = _app(settings), _stop_on_signals()
     try:
-        operations.named_units(app, only)
+        targets.named_units(app, only)
         async with _served(app, *probes):
             while not stop.is_set():
                 wait_sec = (schedule.next_after(now()) - now()).total_seconds()

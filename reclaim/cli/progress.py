@@ -31,8 +31,11 @@ class ReplayProgress:
 
 
 @contextmanager
-def replay_progress() -> Iterator[ReplayProgress]:
-    """Give the progress that the replay reports to. If the replay is interrupted, say how far it came."""
+def replay_progress(upto: str | None) -> Iterator[ReplayProgress]:
+    """Give the progress that the replay reports to. If the replay is interrupted, say how far it came.
+
+    `upto` is the last dead letter that the replay means; None if it means those with certain IDs.
+    """
     shown: AbstractContextManager[Report] = _bar() if is_terminal(sys.stderr) else nullcontext(_Lines())
     progress = None
     try:
@@ -41,6 +44,8 @@ def replay_progress() -> Iterator[ReplayProgress]:
             yield progress
     except asyncio.CancelledError:
         say(f"interrupted{_how_far_at_least(None if progress is None else progress.last)}")
+        if upto is not None:
+            say(f"To go on, give the same command with --upto {upto}")
         raise
 
 
@@ -57,6 +62,21 @@ def _bar() -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=None)
         yield lambda report: progress.update(task, total=report.chosen, completed=_done(report))
+
+
+@contextmanager
+def looking_progress() -> Iterator[Callable[[int, int, int], None]]:
+    """Give what is told at how many of how many dead letters a command has looked, and how many fit.
+
+    It shows it to a person at a terminal only, and takes it away at the end.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda looked, count, matched: None  # noqa: ARG005  # a pipe waits for the result
+        return
+    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[fit]:,} fit"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, fit=0)
+        yield lambda looked, count, matched: progress.update(task, total=count, completed=looked, fit=matched)
 
 
 class _Lines:

@@ -32,7 +32,7 @@ from reclaim.http.requests import (
     SomeLetters,
 )
 from reclaim.names import name_bytes
-from reclaim.ops import operations, saved
+from reclaim.ops import letter_acts, letter_looks, operations, saved, targets
 from reclaim.ops.overview import overview
 from reclaim.ops.results import Letters as LettersFound
 from reclaim.run.report import Outcome
@@ -58,7 +58,7 @@ class File:
 
 async def get_status(app: App, asked: GetStatus) -> Answer:
     target = _text(asked.target)
-    operations.named_units(app, target)
+    targets.named_units(app, target)
     status = await operations.read_status(app)
     if status.error is not None:
         raise status.error
@@ -89,7 +89,7 @@ def _is_of_redis(error: Exception) -> bool:
 
 
 async def list_dead_letters(app: App, asked: Letters) -> Answer | File:
-    page = await operations.list_dead_letters(
+    page = await letter_looks.list_dead_letters(
         app,
         _text(asked.target),
         wanted=_filter(asked),
@@ -100,9 +100,9 @@ async def list_dead_letters(app: App, asked: Letters) -> Answer | File:
     if asked.format != "json":
         return _file(page, asked.format, is_first=isinstance(asked.after, UnsetType))
     preview = partial(visible.for_a_page, most_chars=PREVIEW_CHARS)
-    letters = [letter.to_dict(preview) for letter in page.letters]
+    shown = [letter.to_dict(preview) for letter in page.letters]
     about = {"target": page.target, "count": page.count, "looked": page.looked, "next": page.next, "last": page.last}
-    return {**about, "dead_letters": letters}
+    return {**about, "dead_letters": shown}
 
 
 def _file(page: LettersFound, form: str, *, is_first: bool) -> File:
@@ -119,7 +119,7 @@ def _file(page: LettersFound, form: str, *, is_first: bool) -> File:
 async def group_dead_letters(app: App, asked: SomeLetters) -> Answer:
     newest_first = asked.order == "newest"
     return asdict(
-        await operations.group_dead_letters(
+        await letter_looks.group_dead_letters(
             app, _text(asked.target), wanted=_filter(asked), newest_first=newest_first, after=_id(asked.after)
         )
     )
@@ -141,7 +141,7 @@ def _filter(asked: Filter) -> LetterFilter:
 
 
 async def replay_dead_letters(app: App, asked: Replay, caller: Caller) -> Answer:
-    done = await operations.replay_dead_letters(
+    done = await letter_acts.replay_dead_letters(
         app,
         None if asked.ids == "all" else [one.encode() for one in asked.ids],
         _text(asked.target),
@@ -160,7 +160,7 @@ async def replay_dead_letters(app: App, asked: Replay, caller: Caller) -> Answer
 async def discard_dead_letters(app: App, asked: Discard, caller: Caller) -> Answer:
     ids = None if asked.ids == "all" else [one.encode() for one in asked.ids.split(",")]
     return asdict(
-        await operations.discard_dead_letters(
+        await letter_acts.discard_dead_letters(
             app,
             ids,
             _text(asked.target),
@@ -168,7 +168,7 @@ async def discard_dead_letters(app: App, asked: Discard, caller: Caller) -> Answ
             upto=_id(asked.upto),
             budget_sec=DISCARD_SEC,
             by=caller.actor(asked.who),
-            why=_text(asked.why) or "",
+            why=asked.why,
         )
     )
 

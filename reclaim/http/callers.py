@@ -13,7 +13,7 @@ from typing import Any
 
 from reclaim import visible
 from reclaim.bounded import shortened
-from reclaim.ops.operations import MAX_WHO_CHARS
+from reclaim.ops.words import MAX_WHO_CHARS
 from reclaim.state.audit import Actor
 
 NAME, PRINCIPAL, FORWARDED = "x-ms-client-principal-name", "x-ms-client-principal", "x-forwarded-for"

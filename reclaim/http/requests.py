@@ -12,11 +12,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from reclaim import visible
 from reclaim.errors import BadRequest, shown
-from reclaim.ops.operations import MAX_REASON_CHARS, MAX_WHO_CHARS
+from reclaim.ops.words import MAX_REASON_CHARS, MAX_WHO_CHARS
 from reclaim.times import MOMENT, MOMENT_ALLOWED
 
 _ID = "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})"
-_SOME_IDS = "all, or a list of 1 to 1000 different IDs"
+_SOME_IDS = (
+    "all, or a list of 1 to 1000 different IDs of dead letters, or of their entries; an ID that is a dead letter's own"
+    " means that one"
+)
 _END = r"$(?!\n)"  # Python's $ also matches before a newline at the end
 
 Target = Annotated[str, Meta(description="a target of this app, as stream/group")]
@@ -28,7 +31,7 @@ Who = Annotated[
         max_length=MAX_WHO_CHARS,
         pattern=visible.ONE_LINE,
         description=f"1 to {MAX_WHO_CHARS} characters on one line that can be seen, not all of them blank: the person's"
-        " name",
+        " name; where App Service Authentication has signed a person in, that name counts in its place",
     ),
 ]
 Why = Annotated[
@@ -37,7 +40,8 @@ Why = Annotated[
         min_length=1,
         max_length=MAX_REASON_CHARS,
         pattern=visible.ONE_LINE,
-        description=f"1 to {MAX_REASON_CHARS} characters on one line that can be seen, not all of them blank",
+        description=f"1 to {MAX_REASON_CHARS} characters on one line that can be seen, not all of them blank: the"
+        " reason",
     ),
 ]
 Limit = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
@@ -135,16 +139,17 @@ class Discard(Filter, Query, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=f"^(all|{_ID}(,{_ID}){{0,99}}){_END}",
-            description="all, or 1 to 100 IDs with commas between, as in 1700000000000-0,1700000000000-1",
+            description="all, or 1 to 100 IDs of dead letters, or of their entries, with commas between, as in"
+            " 1700000000000-0,1700000000000-1; an ID that is a dead letter's own means that one",
         ),
     ]
+    who: Who
+    why: Why
     target: Target | UnsetType = UNSET
     upto: (
         Annotated[Id, Meta(description="an ID: with all, remove only those up to this one; ignored with a list of IDs")]
         | UnsetType
     ) = UNSET
-    who: Who = "somebody with a function key"
-    why: Why | UnsetType = UNSET
 
 
 class Run(Body, frozen=True):

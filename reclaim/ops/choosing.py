@@ -10,8 +10,8 @@ from reclaim.counted import how_often, many
 from reclaim.entry import Entry, check_id, readable
 from reclaim.errors import BadRequest, NoSuchEntry, shown
 from reclaim.names import written
-from reclaim.ops.operations import the_unit
 from reclaim.ops.saved import is_letter, letter_of, parsed, to_bytes
+from reclaim.ops.targets import the_unit
 from reclaim.state.ask import plain
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.state.pending import Row

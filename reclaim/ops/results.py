@@ -142,11 +142,13 @@ class Discarded:
 
     Attributes:
         done: whether all that were meant were looked for; False if the time was up before.
+        missing: how many of the IDs that were named are no dead letter's, nor its entry's.
     """
 
     target: str
     discarded: int
     done: bool = True
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from reclaim.handlers.http import HttpHandler
 from reclaim.handlers.outcomes import Handled, Handler, Moved, Preview, Stored, Superseded
 from reclaim.names import written
 from reclaim.ops.choosing import Found
-from reclaim.ops.operations import the_unit
 from reclaim.ops.saved import part_of
+from reclaim.ops.targets import the_unit
 from reclaim.retry import Retries
 from reclaim.run.attempts import Storing
 from reclaim.run.blocking import Blocking

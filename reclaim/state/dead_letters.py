@@ -284,6 +284,19 @@ class DeadLetters:
                     found.setdefault(entry_id, []).append(letter_id)
         return found
 
+    async def are_there(self, ids: Sequence[bytes]) -> Sequence[bool]:
+        """Whether there is a dead letter with each of these IDs. No body is read.
+
+        Raises:
+            ValueError: an ID is not one of a stream.
+        """
+        looks: list[Command] = [("EVAL", _IDS, 1, self._keys.dead, one, one, 1, 1) for one in map(check_id, ids)]
+        there: list[bool] = []
+        for at in range(0, len(looks), IDS_AT_ONCE):
+            found = await self._patiently(partial(self._server.batch, looks[at : at + IDS_AT_ONCE]))
+            there += (bool(checked(one)) for one in found)
+        return there
+
     async def show(self, ids: Sequence[bytes]) -> Sequence[DeadLetter | None]:
         """The dead letters with these IDs; None in the place of one that is not there.
 

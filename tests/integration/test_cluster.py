@@ -14,7 +14,7 @@ from dev.server import HOST, available
 from reclaim.app import App
 from reclaim.entry import Entry
 from reclaim.errors import AccessDenied, NotTrusted, RejectEntry, Unreachable, Unsuitable
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, letter_looks, operations
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
 from reclaim.ops.permissions import _uses, _whole
@@ -90,10 +90,10 @@ async def test_every_path_keeps_to_the_slots(
     app = App(settings_of(cluster, target))
 
     reports = [one for _ in range(2) for one in await app.reports()]
-    letters = await operations.list_dead_letters(app)
-    await operations.show_dead_letters(app, [letter.id for letter in letters.letters[:1]])
-    await operations.replay_dead_letters(app, None, even_if_open=True)
-    await operations.discard_dead_letters(app, None)
+    letters = await letter_looks.list_dead_letters(app)
+    await letter_looks.show_dead_letters(app, [letter.id for letter in letters.letters[:1]])
+    await letter_acts.replay_dead_letters(app, None, even_if_open=True)
+    await letter_acts.discard_dead_letters(app, None)
     await operations.open_circuit(app, "a test", "me")
     await app.reports()
     await operations.close_circuit(app, "a test", "me")

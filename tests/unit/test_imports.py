@@ -20,7 +20,16 @@ LEVEL = {room: level for level, room in enumerate(ROOMS)}
 # What only these modules may import, so that the others are quick to load and work where it is not installed.
 ONLY = {
     "opencensus": {"observe.app_insights"},
-    "typer": {"cli.main", "cli.circuit", "cli.dead", "cli.session", "cli.output", "cli.probes", "cli.try_"},
+    "typer": {
+        "cli.main",
+        "cli.circuit",
+        "cli.dead",
+        "cli.session",
+        "cli.output",
+        "cli.probes",
+        "cli.try_",
+        "cli.filters",
+    },
     "rich": {"cli.output", "cli.progress", "cli.views"},
     "azure": {"state.entra", "function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},

@@ -54,6 +54,10 @@ class App:
         """What a DELETE answers."""
         return self._json(self.ask("DELETE", path, params=query))
 
+    def discard(self, **query: Any) -> Any:
+        """Discard dead letters, with a name and a reason."""
+        return self.delete("dead-letters", **{"who": "ann", "why": "a test", **query})
+
     @staticmethod
     def _json(response: httpx2.Response) -> Any:
         assert response.status_code == 200, response.text

@@ -88,7 +88,7 @@ ROUTES = [
     ("GET", "dead-letters", {}),
     ("GET", "dead-letters/groups", {}),
     ("POST", "dead-letters/replay", {"json": {"ids": "all"}}),
-    ("DELETE", "dead-letters", {"params": {"ids": "all"}}),
+    ("DELETE", "dead-letters", {"params": {"ids": "all", "who": "ann", "why": "a test"}}),
     ("POST", "circuit", {"json": {"action": "open", "reason": "a test"}}),
     ("GET", "audit", {}),
     ("POST", "access", {}),
@@ -271,7 +271,7 @@ def test_all_dead_letters_can_mean_those_up_to_one(app: App, client: Client) -> 
     later = dead(client, tweet(3))
 
     would = app.post("dead-letters/replay", ids="all", upto=last, dry_run=True)
-    gone = app.ask("DELETE", "dead-letters", params={"ids": "all", "upto": last}).json()
+    gone = app.discard(ids="all", upto=last)
 
     assert (would["chosen"], gone["discarded"]) == (2, 2)
     assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
@@ -469,7 +469,12 @@ def test_dead_letters_are_found_by_what_they_are_like(app: App, client: Client) 
     ]
     assert (groups["matched"], groups["looked"], groups["others"], groups["last"]) == (3, 3, 0, other)
     assert app.post("dead-letters/replay", ids="all", error="stock", dry_run=True)["chosen"] == 1
-    assert app.delete("dead-letters", ids="all", reason="bad_entry") == {"target": NAME, "discarded": 2, "done": True}
+    assert app.discard(ids="all", reason="bad_entry") == {
+        "target": NAME,
+        "discarded": 2,
+        "done": True,
+        "missing": 0,
+    }
     assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [other]
 
 
@@ -501,10 +506,42 @@ def test_discarding_removes_those_asked_for_or_all(app: App, client: Client) -> 
     """The answer says how many there were."""
     ids = dead(client, *(tweet(number) for number in range(5)))
 
-    assert app.delete("dead-letters", ids=f"{ids[1]},{ids[3]},9-9")["discarded"] == 2
+    assert app.discard(ids=f"{ids[1]},{ids[3]},9-9")["discarded"] == 2
     assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [ids[0], ids[2], ids[4]]
-    assert app.delete("dead-letters", ids="all")["discarded"] == 3
+    assert app.discard(ids="all")["discarded"] == 3
     assert app.get("dead-letters")["dead_letters"] == []
+
+
+def test_an_entrys_id_names_its_dead_letters(app: App, client: Client) -> None:
+    """For a replay and for a discard; an ID that is nobody's is counted."""
+    ids = dead(client, *(tweet(number) for number in range(4)))
+
+    replayed = app.post("dead-letters/replay", ids=["1-0", ids[2], "9-9"])
+    gone = app.discard(ids="4-0,9-9,1-0")
+
+    assert (replayed["chosen"], replayed["replayed"], replayed["missing"]) == (2, 2, 1)
+    assert (gone["discarded"], gone["missing"]) == (1, 2)
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [({"who": None}, "the person's name"), ({"why": None}, "the reason"), ({"why": " \u200b"}, "can be seen")],
+)
+def test_a_discard_says_who_and_why(app: App, client: Client, said: dict[str, str | None], allowed: str) -> None:
+    """It cannot be undone, so nobody does it without a name and a reason."""
+    ids = dead(client, tweet(1))
+    query = {"ids": "all", "who": "ann", "why": "a test", **said}
+
+    refused = app.ask("DELETE", "dead-letters", params={name: one for name, one in query.items() if one is not None})
+
+    (name,) = said
+    assert refused.status_code == 400
+    message = refused.json()["error"]["message"]
+    assert message.startswith(name)
+    assert allowed in message
+    assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == [*ids]
+    assert app.get("audit")["records"] == []
 
 
 # --- the circuit -----------------------------------------------------------------------------------------------------
@@ -575,9 +612,11 @@ def test_where_the_platform_signs_people_in_the_name_is_its_own(
         headers = {"x-ms-client-principal-name": "ann@example.com", "x-functions-key": KEY}
         body = {"action": "open", "reason": "a test", "who": "somebody else"}
         changed = httpx2.post(f"{app.base}/api/circuit", json=body, headers=headers).json()
-        (record,) = app.get("audit")["records"]
+        query = {"ids": "all", "who": "somebody else", "why": "a test"}
+        httpx2.delete(f"{app.base}/api/dead-letters", params=query, headers=headers).raise_for_status()
+        discarded, opened = app.get("audit")["records"]
 
-    assert changed["circuit"]["who"] == record["who"] == "ann@example.com"
+    assert changed["circuit"]["who"] == opened["who"] == discarded["who"] == "ann@example.com"
 
 
 def test_health_needs_no_key_and_names_nothing(app: App, serve: Callable[..., Any], embedded: Endpoint) -> None:
@@ -636,10 +675,10 @@ REFUSED = [
     ("GET", "dead-letters?format=xml", None, "format"),
     ("GET", "dead-letters/groups?limit=5", None, '"limit"'),
     ("DELETE", "dead-letters", None, "ids"),
-    ("DELETE", "dead-letters?ids=", None, "ids"),
-    ("DELETE", "dead-letters?ids=*", None, "ids"),
-    ("DELETE", "dead-letters?ids=all,1-1", None, "ids"),
-    ("DELETE", f"dead-letters?ids={','.join(['1-1'] * 101)}", None, "ids"),
+    ("DELETE", "dead-letters?who=ann&why=a&ids=", None, "ids"),
+    ("DELETE", "dead-letters?who=ann&why=a&ids=*", None, "ids"),
+    ("DELETE", "dead-letters?who=ann&why=a&ids=all,1-1", None, "ids"),
+    ("DELETE", f"dead-letters?who=ann&why=a&ids={','.join(['1-1'] * 101)}", None, "ids"),
     ("DELETE", "dead-letters?ids=all", b"{}", "body"),
     ("POST", "runs", b'{"budget_sec": 201}', "budget_sec"),
     ("POST", "runs", b'{"budget_sec": true}', "budget_sec"),
@@ -715,12 +754,12 @@ def test_with_two_targets_the_one_that_is_meant_is_said(two: App, client: Client
     """What is asked without a name could mean the other."""
     dead(client, tweet(1))
 
-    answer = two.ask("DELETE", "dead-letters?ids=all")
+    answer = two.ask("DELETE", "dead-letters?ids=all&who=ann&why=a")
 
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == f"target is missing; allowed: {NAME}, {OTHER.name}"
-    assert two.delete("dead-letters", ids="all", target=OTHER.name)["discarded"] == 0
-    assert two.delete("dead-letters", ids="all", target=NAME)["discarded"] == 1
+    assert two.discard(ids="all", target=OTHER.name)["discarded"] == 0
+    assert two.discard(ids="all", target=NAME)["discarded"] == 1
 
 
 def test_a_run_without_a_target_runs_all(two: App, client: Client) -> None:

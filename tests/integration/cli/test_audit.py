@@ -93,7 +93,7 @@ def test_what_fails_is_recorded_with_its_error(embedded: Endpoint, client: Clien
 def test_a_replay_that_is_killed_was_begun_and_loses_nothing(embedded: Endpoint, client: Client) -> None:
     """Its record says by whom and for what; each dead letter is stored or still there."""
     target = a_target(handler="tests.integration.cli.slow:handle", lanes=1)
-    given_dead(client, embedded, target, *(tweet(number) for number in range(8)))
+    ids = given_dead(client, embedded, target, *(tweet(number) for number in range(8)))
     env = env_of(embedded, target, HANDLER="tests.integration.cli.slow:handle", LANES="1")
     before = bodies(client, target)
     with subprocess.Popen(
@@ -109,7 +109,7 @@ def test_a_replay_that_is_killed_was_begun_and_loses_nothing(embedded: Endpoint,
         "replay",
         "begun",
         None,
-        {"ids": "all"},
+        {"ids": "all", "upto": ids[-1]},
     )
     assert bodies(client, target) == before
 
@@ -182,22 +182,37 @@ def test_a_bad_file_or_too_little_room_imports_nothing(embedded: Endpoint, clien
     assert state(client, target) == before
 
 
-def test_an_entrys_id_names_its_dead_letters(embedded: Endpoint, client: Client) -> None:
-    """To show and to replay them; a discard wants it said, because such an ID may be another dead letter's too."""
+def test_an_entrys_id_names_its_dead_letters(embedded: Endpoint, client: Client, tmp_path: Path) -> None:
+    """To show, to replay and to discard them; an ID that is a dead letter's own means that one."""
     target = a_target()
-    ids = given_dead(client, embedded, target, tweet(1), tweet(2), tweet(3))
+    ids = given_dead(client, embedded, target, tweet(1), tweet(2), tweet(3), tweet(4))
     env = env_of(embedded, target)
 
     shown = in_pipe(env, "dead", "show", "2-0", ids[0], "9-9", "--json")
     replayed = in_pipe(env, "dead", "replay", "3-0")
-    kept = in_pipe(env, "dead", "discard", "1-0", "--yes", "--why", "a test")
-    gone = in_pipe(env, "dead", "discard", "--entry-id", "1-0", "--yes", "--why", "a test")
+    gone = in_pipe(env, "dead", "discard", "1-0", "9-9", "--yes", "--why", "a test")
+    saved = in_pipe(env, "dead", "discard", "4-0", "9-9", "--save", str(tmp_path / "four"), "--yes", "--why", "a test")
 
-    assert (shown.code, [one["id"] for one in json.loads(shown.out)]) == (1, [ids[0], ids[1]])
+    assert (shown.code, [one["id"] for one in json.loads(shown.out)]) == (1, [ids[1], ids[0]])
     assert "no such dead letter: 9-9" in shown.err
     assert (replayed.code, replayed.out) == (0, "s/g: 1 replayed\n")
-    assert (kept.code, "say --entry-id" in kept.err) == (1, True)
-    assert (gone.code, dead_ids(client, target)) == (0, [ids[1]])
+    for ended in (gone, saved):
+        assert (ended.code, ended.err) == (1, "1 ID is no dead letter's\n")
+    assert dead_ids(client, target) == [ids[1]]
+    assert json.loads((tmp_path / "four").read_text())["entry_id"] == "4-0"
+
+
+def test_an_id_that_is_a_dead_letters_own_means_that_one(embedded: Endpoint, client: Client) -> None:
+    """Though it is another one's entry's too."""
+    target = a_target()
+    (first,) = given_dead(client, embedded, target, tweet(1))
+    about = ["reason", "failed", "error", "", "consumer", "c", "deliveries", 5, "at", "2026-01-02T03:04:05.678+00:00"]
+    second = client.execute_command("XADD", target.keys.dead, "*", "id", first, *about)
+
+    gone = in_pipe(env_of(embedded, target), "dead", "discard", first, "--yes", "--why", "a test")
+
+    assert (gone.code, gone.out) == (0, "s/g: 1 discarded\n")
+    assert dead_ids(client, target) == [second.decode()]
 
 
 def test_the_same_filters_list_count_and_write_dead_letters(embedded: Endpoint, client: Client) -> None:

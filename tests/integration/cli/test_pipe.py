@@ -476,7 +476,7 @@ def test_a_replay_that_does_not_store_all_ends_with_1(embedded: Endpoint, client
 def test_a_replay_that_is_interrupted_says_how_far_it_was(
     embedded: Endpoint, client: Client, number: signal.Signals, code: int
 ) -> None:
-    """It lets go of the lease, and what it had not begun is as it was."""
+    """It lets go of the lease, what it had not begun is as it was, and it says how to go on with just that."""
     target = a_target()
     ids = given_dead(client, embedded, target, *(tweet(number) for number in range(30)))
     program = subprocess.Popen(
@@ -497,18 +497,25 @@ def test_a_replay_that_is_interrupted_says_how_far_it_was(
     assert (program.returncode, out) == (code, "")
     told = re.fullmatch(
         r"interrupted: (\d+) of 30 done, \1 replayed, not counting the dead letters in work;"
-        r" the rest are still dead letters\n",
+        r" the rest are still dead letters\n"
+        rf"To go on, give the same command with --upto {ids[-1]}\n",
         err,
     )
     assert told is not None, err
     assert 0 < int(told[1]) < 30
     assert dead_ids(client, target) == ids[int(told[1]) :]
     assert client.execute_command("EXISTS", target.keys.lease) == 0
+    *_, later = given_dead(client, embedded, target, tweet(99))
+
+    rest = in_pipe(env_of(embedded, target), "dead", "replay", "--all", "--upto", ids[-1])
+
+    assert (rest.code, rest.out) == (0, f"s/g: {30 - int(told[1])} replayed\n")
+    assert dead_ids(client, target) == [later]
 
 
 def test_a_replay_that_is_interrupted_at_once_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing has told yet how far it is."""
-    with pytest.raises(asyncio.CancelledError), replay_progress():
+    with pytest.raises(asyncio.CancelledError), replay_progress(None):
         raise asyncio.CancelledError
 
     assert capsys.readouterr().err == "interrupted before the first page was done\n"
@@ -538,7 +545,7 @@ def test_discarding_removes_those_named(embedded: Endpoint, client: Client) -> N
     rest = in_pipe(env, "dead", "discard", "--all", "--yes", "--why", "a test")
 
     assert (one.code, one.out) == (0, "s/g: 1 discarded\n")
-    assert (gone.code, as_json(gone.out)) == (1, {"target": "s/g", "discarded": 1, "done": True})
+    assert (gone.code, as_json(gone.out)) == (1, {"target": "s/g", "discarded": 1, "done": True, "missing": 1})
     assert (rest.code, rest.out) == (0, "s/g: 2 discarded\n")
     assert dead_ids(client, target) == []
 

@@ -7,7 +7,7 @@ import pytest
 from dev.proxy import Action, ErrorReply, Fault, Proxy
 from reclaim.app import App
 from reclaim.bounded import LINE_BYTES
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, operations
 from reclaim.state.audit import MAXLEN, Actor, Audit
 from tests.support import Client, Endpoint, a_target, given, settings_for
 
@@ -23,7 +23,7 @@ async def test_it_is_logged_who_did_what_and_how_it_ended(
     try:
         with caplog.at_level(logging.INFO, logger="reclaim"):
             ids = [b"%d-0" % (n + 1) for n in range(5_000)]
-            await operations.discard_dead_letters(app, ids, by=Actor("ann", "cli", "here"), why="a test")
+            await letter_acts.discard_dead_letters(app, ids, by=Actor("ann", "cli", "here"), why="a test")
     finally:
         await app.aclose()
 

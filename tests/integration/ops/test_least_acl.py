@@ -9,7 +9,7 @@ import pytest
 
 from reclaim.app import App
 from reclaim.entry import Entry
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, letter_looks, operations
 from reclaim.ops.doctor import doctor
 from reclaim.ops.permissions import whole_rule
 from reclaim.run.report import Outcome
@@ -61,9 +61,9 @@ async def everything(place: Any, client: Client, target: Target) -> list[str]:
             age_all(client, target)
         await operations.open_circuit(app, reason="a test", who="a test")
         await operations.close_circuit(app, reason="a test", who="a test")
-        await operations.replay_dead_letters(app, None)
-        await operations.discard_dead_letters(app, None)
-        await operations.list_dead_letters(app)
+        await letter_acts.replay_dead_letters(app, None)
+        await letter_acts.discard_dead_letters(app, None)
+        await letter_looks.list_dead_letters(app)
         await operations.list_lost(app)
         await operations.list_runs(app)
         status = await operations.read_status(app)

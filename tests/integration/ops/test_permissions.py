@@ -13,7 +13,7 @@ import pytest
 from dev.server import HOST, Server, available
 from reclaim.app import App
 from reclaim.entry import Entry
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, letter_looks, operations
 from reclaim.ops.doctor import doctor
 from reclaim.ops.permissions import CONNECTING, QUESTIONS, TRANSACTIONS, _uses
 from reclaim.settings import Target
@@ -86,11 +86,11 @@ async def play(server: Server, client: Client, target: Target) -> None:
         for _ in range(3):
             await app.reports()
             age_all(client, target)
-        letters = await operations.list_dead_letters(app)
-        await operations.show_dead_letters(app, [letter.id for letter in letters.letters[:1]])
-        await operations.count_dead_letters(app)
-        await operations.replay_dead_letters(app, None, even_if_open=True)
-        await operations.discard_dead_letters(app, None)
+        letters = await letter_looks.list_dead_letters(app)
+        await letter_looks.show_dead_letters(app, [letter.id for letter in letters.letters[:1]])
+        await letter_looks.count_dead_letters(app)
+        await letter_acts.replay_dead_letters(app, None, even_if_open=True)
+        await letter_acts.discard_dead_letters(app, None)
         await operations.open_circuit(app, "a test", "me")
         await app.reports()
         await operations.show_circuits(app)

@@ -10,7 +10,7 @@ import pytest
 
 from dev.many import ERRORS, FIRST_MS, letters
 from reclaim.app import App
-from reclaim.ops import operations, searching
+from reclaim.ops import letter_acts, letter_looks, searching
 from reclaim.ops.results import LetterGroups, Letters
 from reclaim.state.letter_filter import LetterFilter
 from tests.support import Client, Endpoint, a_target, given, settings_for
@@ -72,10 +72,10 @@ async def test_every_dead_letter_that_fits_is_found_and_no_other(
     """In pages, in the order asked for; replay and discard mean the same ones."""
     expected = [n for n in many if fits(n)]
     async with the_app(embedded) as app:
-        found = await operations.list_many_dead_letters(app, wanted=wanted, newest_first=newest_first, limit=COUNT)
-        would = await operations.replay_dead_letters(app, None, wanted=wanted, dry_run=True)
-        gone = await operations.discard_dead_letters(app, None, wanted=wanted)
-        left = await operations.count_dead_letters(app)
+        found = await letter_looks.list_many_dead_letters(app, wanted=wanted, newest_first=newest_first, limit=COUNT)
+        would = await letter_acts.replay_dead_letters(app, None, wanted=wanted, dry_run=True)
+        gone = await letter_acts.discard_dead_letters(app, None, wanted=wanted)
+        left = await letter_looks.count_dead_letters(app)
 
     assert numbers(found) == (expected[::-1] if newest_first else expected)
     assert (would.report.chosen, gone.discarded, left[1]) == (len(expected), len(expected), COUNT - len(expected))
@@ -91,7 +91,7 @@ async def test_an_answer_ends_after_so_many_and_says_how_far_it_has_looked(
     async with the_app(embedded) as app:
         while not pages or pages[-1].next is not None:
             after = pages[-1].next.encode() if pages and pages[-1].next else None
-            pages.append(await operations.list_dead_letters(app, wanted=wanted, after=after))
+            pages.append(await letter_looks.list_dead_letters(app, wanted=wanted, after=after))
 
     assert [page.looked for page in pages][:2] == [1000, 1000]
     assert sum(page.looked for page in pages) == len(many)
@@ -105,7 +105,7 @@ async def test_groups_add_up_over_answers(embedded: Endpoint, many: range, monke
     async with the_app(embedded) as app:
         while not answers or answers[-1].next is not None:
             after = answers[-1].next.encode() if answers and answers[-1].next else None
-            answers.append(await operations.group_dead_letters(app, newest_first=True, after=after))
+            answers.append(await letter_looks.group_dead_letters(app, newest_first=True, after=after))
 
     counts: Counter[str] = Counter()
     for answer in answers:
@@ -127,7 +127,7 @@ async def test_more_groups_than_are_shown_are_counted(embedded: Endpoint, client
         kind = "".join(chr(97 + int(digit)) for digit in str(n))
         client.execute_command("XADD", TARGET.keys.dead, "*", "id", "1-0", "reason", "failed", "error", f"no {kind}")
     async with the_app(embedded) as app:
-        found = await operations.group_dead_letters(app)
+        found = await letter_looks.group_dead_letters(app)
 
     assert (len(found.groups), found.others, found.matched) == (searching.GROUPS_SHOWN, 30, 130)
 
@@ -136,8 +136,8 @@ async def test_chosen_ones_that_do_not_fit_are_left_alone(embedded: Endpoint, ma
     """Both say which are meant: the IDs, and what they must be like."""
     ids = [b"%d-0" % (FIRST_MS + n) for n in many[:8]]
     async with the_app(embedded) as app:
-        would = await operations.replay_dead_letters(app, ids, wanted=LetterFilter(reason="failed"), dry_run=True)
-        gone = await operations.discard_dead_letters(app, ids, wanted=LetterFilter(reason="failed"))
+        would = await letter_acts.replay_dead_letters(app, ids, wanted=LetterFilter(reason="failed"), dry_run=True)
+        gone = await letter_acts.discard_dead_letters(app, ids, wanted=LetterFilter(reason="failed"))
 
     assert (would.report.chosen, gone.discarded) == (4, 4)
 
@@ -147,10 +147,10 @@ async def test_two_people_who_discard_at_once_remove_each_once(embedded: Endpoin
     wanted = LetterFilter(reason="bad_entry")
     async with the_app(embedded) as one, the_app(embedded) as other:
         gone = await asyncio.gather(
-            operations.discard_dead_letters(one, None, wanted=wanted),
-            operations.discard_dead_letters(other, None, wanted=wanted),
+            letter_acts.discard_dead_letters(one, None, wanted=wanted),
+            letter_acts.discard_dead_letters(other, None, wanted=wanted),
         )
-        left = await operations.count_dead_letters(one)
+        left = await letter_looks.count_dead_letters(one)
 
     assert sum(one.discarded for one in gone) == COUNT // 4
     assert left[1] == len(many) - COUNT // 4

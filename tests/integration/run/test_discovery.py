@@ -14,7 +14,7 @@ from reclaim.app import App
 from reclaim.errors import RunFailed, SettingsError
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
-from reclaim.ops.operations import named_units
+from reclaim.ops.targets import named_units
 from reclaim.run.discovery import MOST_AT_ONCE
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Settings, Target

@@ -18,7 +18,7 @@ from cloudevents.core.v1.event import CloudEvent
 from dev.identity import IdentityEndpoint, made_token
 from reclaim.app import App
 from reclaim.errors import SettingsError
-from reclaim.ops import operations
+from reclaim.ops import letter_acts
 from reclaim.run.report import RunReport
 from reclaim.settings import Settings, Target
 from tests.integration.cli.program import env_of, in_process
@@ -275,7 +275,7 @@ async def test_a_dead_letter_is_replayed_with_its_entrys_id(embedded: Endpoint, 
         service.got.clear()
         service.answer = lambda request: web.Response(status=503 if request.headers["ce-id"] == "3-0" else 200)
         async with an_app(embedded, a_target(handler="http", http_url=service.url, retry_attempts=1)) as app:
-            replayed = await operations.replay_dead_letters(app, None)
+            replayed = await letter_acts.replay_dead_letters(app, None)
 
     assert [(headers["ce-id"], headers["Idempotency-Key"]) for headers, _ in service.got] == [
         ("2-0",) * 2,

@@ -7,7 +7,7 @@ import pytest
 
 from reclaim.app import App
 from reclaim.entry import readable
-from reclaim.ops import operations
+from reclaim.ops import letter_acts, letter_looks, operations
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
 from reclaim.run.report import Outcome
@@ -43,11 +43,11 @@ async def test_a_target_with_such_names_is_served(server: Endpoint, client: Clie
     app = App(Settings.from_env(env_for(server) | ENV))
     try:
         (report,) = await app.reports()
-        letters = await operations.list_dead_letters(app, NAME)
+        letters = await letter_looks.list_dead_letters(app, NAME)
         client.execute_command("XGROUP", "SETID", STREAM, GROUP, "0")
         client.execute_command("XREADGROUP", "GROUP", GROUP, OURS, "STREAMS", STREAM, ">")
         status = (await operations.read_status(app)).found
-        discarded = await operations.discard_dead_letters(app, None, NAME)
+        discarded = await letter_acts.discard_dead_letters(app, None, NAME)
     finally:
         await app.aclose()
 
