@@ -18,6 +18,7 @@ from bench.idle import idle
 from bench.large import large
 from bench.many import many
 from bench.moves import moves
+from bench.posting import posting
 from bench.scale import scale
 from bench.section import QUICK, Say, Section, Sizes, Table
 from bench.slow import slow
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "idle": idle,
     "version": version_field,
     "moves": moves,
+    "http": posting,
     "cluster": cluster,
     "entra": entra,
     "lanes": lanes,

@@ -1,12 +1,14 @@
 """Owns what is measured against each other: the published algorithm, the app, and the server's own limit."""
 
 import asyncio
+import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from redis.asyncio import Redis
 
+from bench.backlog import entry_id, tweet
 from reclaim.app import App
 from reclaim.run.report import RunReport
 from reclaim.settings import Settings
@@ -84,7 +86,44 @@ async def ours() -> list[RunReport]:
     return reports
 
 
-CONTENDERS: dict[str, Callable[[], Awaitable[list[RunReport]]]] = {"baseline": baseline, "ours": ours, "limit": limit}
+def posts() -> Awaitable[list[RunReport]]:
+    """The HTTP client alone: so many POSTs, LANES of them at a time, of requests that are made before."""
+    target = Settings.from_env(os.environ).targets[0]
+    requests = [_request(number) for number in range(int(os.environ["BENCH_POSTS"]))]
+    return _post_all(requests, target.http_url or "", target.lanes)
+
+
+def _request(number: int) -> tuple[dict[str, str], bytes]:
+    """The headers and the body that ours sends for this tweet."""
+    texts, one = [part.decode() for part in tweet(number)], entry_id(number).decode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": one, "ce-specversion": "1.0", "ce-id": one}
+    headers |= {"ce-type": "reclaim.entry", "ce-source": "/reclaim/tweets_stream/redisearch_app_group"}
+    return headers, json.dumps(dict(zip(texts[::2], texts[1::2], strict=True)), ensure_ascii=False).encode()
+
+
+async def _post_all(requests: Iterable[tuple[dict[str, str], bytes]], url: str, lanes: int) -> list[RunReport]:
+    import aiohttp  # noqa: PLC0415  # ours imports it in its run too
+
+    left = iter(requests)
+
+    async def lane(session: aiohttp.ClientSession) -> None:
+        for headers, body in left:
+            async with session.post(url, data=body, headers=headers) as response:
+                await response.read()
+                response.raise_for_status()
+
+    connector = aiohttp.TCPConnector(limit=lanes)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await asyncio.gather(*(lane(session) for _ in range(lanes)))
+    return []
+
+
+CONTENDERS: dict[str, Callable[[], Awaitable[list[RunReport]]]] = {
+    "baseline": baseline,
+    "ours": ours,
+    "limit": limit,
+    "posts": posts,
+}
 
 
 async def wait(_: object) -> None:

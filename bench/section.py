@@ -54,6 +54,7 @@ class Sizes:
         idle_runs: runs without work, in one process.
         waits_a_lane: entries for each lane of a handler that waits.
         streams: of an app with many.
+        posts: entries that are POSTed.
     """
 
     rounds: int = 5
@@ -64,6 +65,9 @@ class Sizes:
     idle_runs: int = 300
     waits_a_lane: int = 120
     streams: int = 100
+    posts: int = 10_000
 
 
-QUICK = Sizes(rounds=2, entries=2_000, few=500, many=3_000, slow=3_000, idle_runs=10, waits_a_lane=3, streams=5)
+QUICK = Sizes(
+    rounds=2, entries=2_000, few=500, many=3_000, slow=3_000, idle_runs=10, waits_a_lane=3, streams=5, posts=300
+)

@@ -32,6 +32,7 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
         "Slow commands",
         "Large entries",
         "Requeue and forward",
+        "Entries that are POSTed",
         "Cluster",
         "A handler that waits",
         "A slower network",
