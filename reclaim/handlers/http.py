@@ -11,20 +11,18 @@ The service's answer decides:
   charged, and if nothing is taken in two runs, the circuit opens and refunds.
 """
 
-import json
-import re
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from ssl import SSLCertVerificationError
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from reclaim.bounded import shortened
 from reclaim.entry import Entry, readable
 from reclaim.errors import Answered, MissingField, NotAccepted, RejectEntry, describe
+from reclaim.handlers.event import Events
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Needs, Preview
 from reclaim.handlers.resource import Resource
 from reclaim.names import written
@@ -36,13 +34,11 @@ if TYPE_CHECKING:
 
     from reclaim.state.entra import Tokens
 
-TYPE = "reclaim.entry"
 _WHO = "Authorization"
 AS_IT_IS_BYTES = 2**20  # a larger body is handed to the client in parts, so that sending it does not block the loop
 READ_BYTES = 65_536  # of an answer; a connection whose answer is longer is closed
 SHOWN_CHARS = 500  # of an answer, in the reason
 _NOT_FOR_ENTRIES = frozenset({401, 403, 405, *range(300, 400)})
-_TO_ENCODE = re.compile(r'[^\x21-\x7e]|["%]')
 
 
 class _Unknown(Exception):
@@ -77,35 +73,6 @@ class Service:
         host = parts.hostname or ""
         return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
-    def request(self, entry: Entry) -> tuple[dict[str, str], bytes]:
-        """The headers and the body that an entry is sent with.
-
-        Raises:
-            MissingField: the entry has no field that is to be the body.
-        """
-        source = f"/reclaim/{quote(self.stream, safe='')}/{quote(self.group, safe='')}"
-        entry_id = readable(entry.id)
-        events = {"specversion": "1.0", "type": TYPE, "source": source, "id": entry_id}
-        kind = "application/json" if self.body_field is None else "application/octet-stream"
-        headers = {"Content-Type": kind, "Idempotency-Key": entry_id}
-        headers |= {f"ce-{name}": _TO_ENCODE.sub(_percent, value) for name, value in events.items()}
-        given = {name.lower() for name, _ in self.headers}
-        kept = {name: value for name, value in headers.items() if name.lower() not in given}
-        return kept | dict(self.headers), self.body(entry)
-
-    def body(self, entry: Entry) -> bytes:
-        """The body: the bytes of one field, or a JSON object of all.
-
-        Raises:
-            MissingField: the entry has no field that is to be the body.
-        """
-        if self.body_field is None:
-            return json.dumps(_as_object(entry), ensure_ascii=False).encode()
-        value = entry.get(self.body_field)
-        if value is None:
-            raise MissingField(f"no field '{written(self.body_field)}' for HTTP_BODY")
-        return value
-
 
 class HttpHandler(Handler):
     """POSTs each entry to a service.
@@ -126,7 +93,11 @@ class HttpHandler(Handler):
         body = service.body_field
         self.needs = None if body is None else Needs("HTTP_BODY", f"http: {written(body)}")
         self.resource: Resource[ClientSession] = Resource("HANDLER http", self._open)
+        # The client rounds a time limit up by a second at most. With tokens an entry takes up to two requests, and
+        # waits for a token before each.
+        self.longest_sec = (service.timeout_sec + 1) * (1 if tokens is None else 4)
         self._service = service
+        self._events = Events(service.stream, service.group, body, service.headers)
         self._order_key = order_key
         self.took_one = False
 
@@ -137,7 +108,7 @@ class HttpHandler(Handler):
             MissingField: the entry has no field that is to be the body.
         """
         if self._service.body_field is not None:
-            self._service.body(entry)
+            self._events.body(entry)
         try:
             return self._order_key(entry)
         except MissingField:
@@ -153,7 +124,7 @@ class HttpHandler(Handler):
         Raises:
             MissingField: the entry has no field that is to be the body.
         """
-        headers, body = self._service.request(entry)
+        headers, body = self._events.headers(entry), self._events.body(entry)
         secret = {name for name, _ in self._service.headers}
         if self._tokens is not None:
             secret.add(_WHO)
@@ -168,25 +139,31 @@ class HttpHandler(Handler):
 
     async def _outcome(self, entry: Entry) -> Handled:
         try:
-            with entry_under_way(readable(entry.id)):
-                await self._post(entry)
+            with entry_under_way(entry.id.decode()):
+                await self._post(self._events.headers(entry), self._events.body(entry))
         except Exception as exc:  # noqa: BLE001  # a client may raise anything: classify() gives the verdict
-            return Failed(exc)
+            return Failed(self._in_words(exc))
         self.took_one = True
         return STORED
 
-    async def _post(self, entry: Entry) -> None:
-        headers, body = self._service.request(entry)
+    async def _post(self, headers: Mapping[str, str], body: bytes) -> None:
         try:
             await self._answered(headers, body)
         except _Unknown:
             await self._answered(headers, body, is_again=True)
-        except SSLCertVerificationError as exc:
-            what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(exc)}"
-            raise NotAccepted(f"{what}; see HTTP_URL, and SSL_CERT_FILE for an authority of your own") from exc
-        except TimeoutError as exc:
+
+    def _in_words(self, error: Exception) -> Exception:
+        """The error that says what to do, where there is one."""
+        if isinstance(error, SSLCertVerificationError):
+            what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(error)}"
+            said: Exception = NotAccepted(f"{what}; see HTTP_URL, and SSL_CERT_FILE for an authority of your own")
+        elif isinstance(error, TimeoutError):
             what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
-            raise TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC") from exc
+            said = TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC")
+        else:
+            return error
+        said.__cause__ = error
+        return said
 
     async def _answered(self, headers: Mapping[str, str], body: bytes, *, is_again: bool = False) -> None:
         """One request.
@@ -234,23 +211,7 @@ class HttpHandler(Handler):
 async def _beginning(response: "ClientResponse") -> bytes:
     """The answer's body, up to a bound: the connection can be used again if that is all of it."""
     read = bytearray()
-    while len(read) < READ_BYTES and (some := await response.content.read(READ_BYTES - len(read))):
-        read += some
+    content = response.content
+    while not content.at_eof() and len(read) < READ_BYTES:
+        read += await content.read(READ_BYTES - len(read))
     return bytes(read)
-
-
-def _as_object(entry: Entry) -> dict[str, Any]:
-    """The fields: as text where they are UTF-8, else as base64 under ``<name>_base64``; with two values as a list."""
-    found: dict[str, list[str]] = {}
-    for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
-        try:
-            shown, text = written(name), value.decode()
-        except UnicodeDecodeError:
-            shown, text = f"{written(name)}_base64", b64encode(value).decode()
-        found.setdefault(shown, []).append(text)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-
-def _percent(found: "re.Match[str]") -> str:
-    """As CloudEvents wants it in a header (https://github.com/cloudevents/spec, HTTP binding, 3.1.3.2)."""
-    return "".join(f"%{byte:02X}" for byte in found[0].encode())

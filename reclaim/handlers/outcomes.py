@@ -1,5 +1,6 @@
 """Owns the handler's interface, and the outcomes: what can become of an entry that a handler gets."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -96,12 +97,15 @@ class Handler(Protocol):
         at_once: whether one call of `store` takes many entries. If not, each call has one entry.
         resource: what must be open while it works; None where nothing must. A run enters it before it claims anything.
         moves: whether it may acknowledge what it stores, at one stroke (`Moved`).
+        longest_sec: how long one entry takes at most, where the handler is ours and sees to that: it also ends soon
+            when it is cancelled, and does not block the event loop. Nobody knows that of a function of the user's.
     """
 
     needs: Needs | None = None
     at_once: bool = False
     resource: Resource[Any] | None = None
     moves: bool = False
+    longest_sec: float = math.inf
 
     @property
     def most(self) -> int:

@@ -24,6 +24,7 @@ from reclaim.run.alive import AliveConsumers
 from reclaim.run.attempts import Storing
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims
+from reclaim.run.collector import collecting_less_often
 from reclaim.run.entering import enter
 from reclaim.run.fit import Fit, FitCheck
 from reclaim.run.group_watch import GroupWatch
@@ -132,7 +133,7 @@ class Runner:
         It never raises for what goes wrong with Redis or a handler: the report says it (`Outcome.FAILED`).
         """
         run = _Run(self, budget_sec, stop or asyncio.Event(), park_misfits, mark)
-        with run_under_way(self.target.name, run.id):
+        with run_under_way(self.target.name, run.id), collecting_less_often():
             return await run.go()
 
 

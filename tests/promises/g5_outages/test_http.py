@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -408,3 +410,21 @@ def test_an_audience_beside_an_authorization_header_is_refused(embedded: Endpoin
     (problem,) = caught.value.problems
     assert problem.startswith("HTTP_HEADERS is with Authorization, and HTTP_AUDIENCE is set")
     assert "c2VjcmV0" not in problem
+
+
+async def test_what_is_logged_while_an_entry_is_sent_names_the_entry(
+    embedded: Endpoint, client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(client, a_target(), *held(range(1, 3)))
+    post = aiohttp.ClientSession.post
+
+    def logged(session: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> Any:
+        logging.getLogger("client").warning("sent")
+        return post(session, *args, **kwargs)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "post", logged)
+    async with a_service() as service:
+        await runs(embedded, service)
+
+    names = [record.__dict__["reclaim_entry"] for record in caplog.records if record.getMessage() == "sent"]
+    assert sorted(names) == ["1-0", "2-0"]
