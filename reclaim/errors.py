@@ -41,6 +41,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from reclaim.bounded import ERROR_CHARS, NAME_CHARS, cut, shortened
+from reclaim.hidden import without_secrets
 
 MAX_SHOWN_CHARS = 60
 MAX_PROBLEMS_BYTES = 7_000  # of all problems with settings, as they are logged in one line
@@ -258,12 +259,12 @@ def said(exc: BaseException) -> str:
 
 
 def _text(exc: BaseException) -> str:
-    """The error's text, without a colon at its end. A user's error class may raise when it is asked for its text."""
+    """The error's text without secrets, and without a colon at its end. A user's class may raise when it is asked."""
     try:
         text = str(exc)
     except Exception:  # noqa: BLE001  # a user's class may raise anything where its text is asked for
         return "(its text cannot be had)"
-    return shortened(text.strip(), ERROR_CHARS).rstrip(": \n\t")
+    return shortened(without_secrets(text.strip()), ERROR_CHARS).rstrip(": \n\t")
 
 
 def shown(value: object) -> str:

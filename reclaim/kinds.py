@@ -188,6 +188,33 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, _header(value)) for name, value in found)
 
 
+def _guid(text: str) -> str:
+    if not re.fullmatch(_GUID, text, re.IGNORECASE):
+        raise ValueError
+    return text.lower()
+
+
+def _audience(text: str) -> str:
+    """An application ID URI, or an application's ID; a scope of it names it too."""
+    audience = text.removesuffix("/.default")
+    if not re.fullmatch(rf"{_GUID}|[a-z][a-z0-9+.-]*://[\w.~:/-]+", audience, re.IGNORECASE | re.ASCII):
+        raise ValueError
+    return audience
+
+
+def _only(kind: Kind[T]) -> Kind[T]:
+    """The same kind; of a text that it refuses nothing is shown, because people paste a secret there."""
+
+    def show(text: str) -> str:
+        try:
+            kind.read(text)
+        except ValueError:
+            return "***"
+        return text
+
+    return kind._replace(show=show)
+
+
 def _file(path: str) -> str:
     try:
         Path(path).read_bytes()
@@ -196,6 +223,7 @@ def _file(path: str) -> str:
     return path
 
 
+_GUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 TEXT = Kind(str, "text")
@@ -213,6 +241,10 @@ OBJECT = Kind(_object, 'a JSON object of strings, as in {"name": "value"}', take
 HEADERS = Kind(_headers, 'a JSON object of header names and values, as in {"X-Key": "value"}', takes_json=True)
 WEB_ADDRESS = Kind(_web_address, "a web address, as in https://host/path")
 HEADER = Kind(_header, "printable ASCII characters, as an HTTP header takes them")
+CLIENT_ID = _only(Kind(_guid, "a GUID: the identity's client ID, not its name, its resource ID or a secret"))
+AUDIENCE = _only(
+    Kind(_audience, "an application ID URI or an application's ID, as in api://orders, without user or query")
+)
 FILE = Kind(_file, "a file that can be read")
 
 
@@ -260,7 +292,7 @@ def _resource(text: str) -> tuple[str, str]:
     location = f"{pairs['location']}." if "location" in pairs else ""
     suffix = pairs.get("endpointsuffix", "services.visualstudio.com")
     endpoint = pairs.get("ingestionendpoint", f"https://{location}dc.{suffix}").rstrip("/")
-    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", key):
+    if not re.fullmatch(_GUID, key):
         raise ValueError
     return key, _web_address(endpoint)
 
@@ -273,7 +305,7 @@ def _identity(text: str) -> dict[str, str]:
 
 
 # Another word may be a secret: some put the password itself there.
-AUTH = choice("password", "entra")._replace(show=lambda text: text if text.lower() in {"password", "entra"} else "***")
+AUTH = _only(choice("password", "entra"))
 STREAM = Kind(_stream, r"a name without braces, or with a hash tag as in a{tag}; \xNN stands for any byte")
 HOST: Kind[Address] = Kind(read_host, HOST_FORM, show=shown_host)
 URL: Kind[Address] = Kind(read_url, URL_FORM, show=certain, is_secret=True)

@@ -118,7 +118,7 @@ class Target:
     http_audience: str | None = setting(
         "HTTP_AUDIENCE",
         None,
-        kinds.TEXT,
+        kinds.AUDIENCE,
         "with `HANDLER=http`: the service's audience; each request then has a managed identity's token for it",
     )
     http_body: str | None = setting(
@@ -374,7 +374,7 @@ class Settings:
     entra_client_id: str | None = setting(
         "REDIS_ENTRA_CLIENT_ID",
         None,
-        kinds.TEXT,
+        kinds.CLIENT_ID,
         "with `REDIS_AUTH=entra` or `HTTP_AUDIENCE`: the client ID of a user-assigned identity; without it the "
         "system-assigned one is used",
     )

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from reclaim.bounded import cut, cut_start
 from reclaim.errors import describe
+from reclaim.hidden import without_secrets
 
 LETTER_BYTES = 2_000  # of a traceback that is kept in a dead letter
 LOG_BYTES = 4_000  # of one that is logged
@@ -54,7 +55,8 @@ def whole(error: BaseException, frames: TracebackType | None, most_bytes: int = 
     """The end of a traceback of the error, then of those of its causes, as Python writes it."""
     try:
         found = traceback.TracebackException(type(error), error, frames, limit=-MAX_FRAMES, compact=True)
-        lines = [cut(line, LINE_BYTES) for line in "".join(found.format()).rstrip("\n").split("\n")]
+        text = without_secrets("".join(found.format()))
+        lines = [cut(line, LINE_BYTES) for line in text.rstrip("\n").split("\n")]
     except Exception:  # noqa: BLE001  # as above
         return f"{describe(error)} (its traceback cannot be had)"
     return cut_start("\n".join(lines), most_bytes)

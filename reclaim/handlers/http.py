@@ -11,6 +11,7 @@ The service's answer decides:
   charged, and if nothing is taken in two runs, the circuit opens and refunds.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from reclaim.errors import Answered, MissingField, NotAccepted, RejectEntry, des
 from reclaim.handlers.event import Events
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Needs, Preview
 from reclaim.handlers.resource import Resource
+from reclaim.hidden import Secrets
 from reclaim.names import written
 from reclaim.outages import STATUSES
 from reclaim.trace import entry_under_way
@@ -74,6 +76,21 @@ class Service:
         return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a service answers to a request that sends no entry.
+
+    Attributes:
+        shown: its address, without what may be a secret.
+        status: of the answer.
+        leads_to: the host that a redirect leads to; empty if there is none.
+    """
+
+    shown: str
+    status: int
+    leads_to: str
+
+
 class HttpHandler(Handler):
     """POSTs each entry to a service.
 
@@ -97,6 +114,7 @@ class HttpHandler(Handler):
         # waits for a token before each.
         self.longest_sec = (service.timeout_sec + 1) * (1 if tokens is None else 4)
         self._service = service
+        self._secrets = Secrets.of_query(service.url, (value for _, value in service.headers))
         self._events = Events(service.stream, service.group, body, service.headers)
         self._order_key = order_key
         self.took_one = False
@@ -137,6 +155,23 @@ class HttpHandler(Handler):
         what = f"{self._service.shown} had not answered after {seconds:g} s"
         return TimeoutError(f"{what}, half of RUN_BUDGET_SEC, which is less than HTTP_TIMEOUT_SEC")
 
+    async def look(self, most_sec: float) -> "Look":
+        """What the service answers to OPTIONS, a request that sends no entry; the client is opened for it.
+
+        Raises:
+            NotAccepted: its TLS certificate is not accepted.
+            NoToken: no token could be had for it.
+            TimeoutError: it did not answer within `most_sec`.
+            Exception: it could not be reached; the client's own error.
+        """
+        async with asyncio.timeout(most_sec), self._open() as session:
+            headers = await self._signed(dict(self._service.headers), most_sec)
+            try:
+                async with session.options(self._service.url, headers=headers, allow_redirects=False) as response:
+                    return Look(self._service.shown, response.status, _host_of(response.headers.get("Location", "")))
+            except Exception as exc:
+                raise self._in_words(exc) from exc
+
     async def _outcome(self, entry: Entry) -> Handled:
         try:
             with entry_under_way(entry.id.decode()):
@@ -154,12 +189,16 @@ class HttpHandler(Handler):
 
     def _in_words(self, error: Exception) -> Exception:
         """The error that says what to do, where there is one."""
+        from aiohttp import ClientResponseError  # noqa: PLC0415  # as below
+
         if isinstance(error, SSLCertVerificationError):
             what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(error)}"
             said: Exception = NotAccepted(f"{what}; see HTTP_URL, and SSL_CERT_FILE for an authority of your own")
         elif isinstance(error, TimeoutError):
             what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
             said = TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC")
+        elif isinstance(error, ClientResponseError):  # we never ask for one because of a status
+            said = ConnectionError(f"{self._service.shown} answered with what is no HTTP: {error.message}")
         else:
             return error
         said.__cause__ = error
@@ -173,9 +212,7 @@ class HttpHandler(Handler):
             Exception: what the service answered is not that the entry is done; or it did not answer.
         """
         session = self.resource.value
-        if self._tokens is not None:
-            token = await self._tokens.current(self._service.timeout_sec)
-            headers = {**headers, _WHO: f"Bearer {token.secret}"}
+        headers = await self._signed(headers, self._service.timeout_sec)
         data = body if len(body) <= AS_IT_IS_BYTES else BytesIO(body)
         async with session.post(self._service.url, data=data, headers=headers, allow_redirects=False) as response:
             answer = await _beginning(response)
@@ -185,8 +222,15 @@ class HttpHandler(Handler):
             if not response.ok or response.status >= 300:
                 raise self._error(response.status, response.headers, answer)
 
+    async def _signed(self, headers: Mapping[str, str], within_sec: float) -> Mapping[str, str]:
+        """The headers with our token, if the service wants one."""
+        if self._tokens is None:
+            return headers
+        token = await self._tokens.current(within_sec)
+        return {**headers, _WHO: f"Bearer {token.secret}"}
+
     def _error(self, status: int, headers: Mapping[str, str], answer: bytes) -> Exception:
-        said = shortened(readable(answer).strip(), SHOWN_CHARS)
+        said = shortened(self._secrets.hidden_in(readable(answer)).strip(), SHOWN_CHARS)
         what = f"{self._service.shown} answered {status}{f': {said}' if said else ''}"
         if status in _NOT_FOR_ENTRIES:
             who = "HTTP_HEADERS" if self._tokens is None else f"HTTP_AUDIENCE ({self._tokens.identity})"
@@ -206,6 +250,13 @@ class HttpHandler(Handler):
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as session:
             yield session
+
+
+def _host_of(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or ""
+    except ValueError:  # it is no address
+        return ""
 
 
 async def _beginning(response: "ClientResponse") -> bytes:

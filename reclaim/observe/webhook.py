@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote
 
 from reclaim.bounded import NAME_CHARS, Most, fitting, shortened, tightened
 from reclaim.entry import readable
 from reclaim.errors import describe
+from reclaim.hidden import Secrets
 from reclaim.observe.alerts import Alert
 from reclaim.retry import Retries
 from reclaim.times import Deadline
@@ -30,7 +31,6 @@ ATTEMPT_SEC = 4.0  # what one POST may take
 ATTEMPTS, MAX_DELAY_SEC = 4, 2.0
 ANSWER_CHARS, ANSWER_BYTES = 200, 1_000  # of an answer's body: so much is shown, so much is read
 ANSWER_SEC = 1.0  # how long to wait for them
-LEAST_SECRET_CHARS = 5
 EVENT_BYTES = 6_500  # an event that is not taken is in a line of the log, whole
 
 CLOUD_EVENT = "application/cloudevents+json; charset=utf-8"
@@ -97,7 +97,7 @@ class Webhook:
         self._url = url
         self._headers = {"accept-encoding": "identity"} | ({"aeg-sas-key": key} if key else {})
         self._content_type = CLOUD_EVENT
-        self._secrets = _secrets(url, key)
+        self._secrets = Secrets.of_address(url, [key] if key else [])
         self._sleep = sleep
 
     @asynccontextmanager
@@ -160,9 +160,7 @@ class Webhook:
 
     def _shown(self, start: bytes) -> str:
         """The beginning of an answer, on one line; what it repeats of the address or the key is left out."""
-        text = readable(start)
-        for secret in self._secrets:
-            text = text.replace(secret, "…")
+        text = self._secrets.hidden_in(readable(start))
         return shortened(for_a_terminal(" ".join(text.split())), ANSWER_CHARS)
 
 
@@ -191,18 +189,3 @@ async def _read(response: "Response", start: bytearray) -> None:
                 start += part[: ANSWER_BYTES - len(start)]
                 if len(start) >= ANSWER_BYTES:
                     return
-
-
-def _secrets(url: str, key: str | None) -> list[str]:
-    """What may be secret in an address: its path, its query, and each long part of them; the longest first."""
-    parts = urlsplit(url)
-    texts = [
-        url,
-        f"{parts.path}?{parts.query}",
-        parts.path,
-        parts.query,
-        *parts.path.split("/"),
-        *(value for _, value in parse_qsl(parts.query)),
-    ]
-    texts += [key or "", *(unquote(text) for text in texts)]
-    return sorted({text for text in texts if len(text) >= LEAST_SECRET_CHARS}, key=len, reverse=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from itertools import chain
 
 from redis.exceptions import RedisError
 
@@ -19,6 +20,7 @@ from reclaim.ops.health import Health
 from reclaim.ops.pattern_checks import examine_patterns
 from reclaim.ops.permissions import OF_CLUSTER, whole_rule
 from reclaim.ops.server_info import info, kind_and_version
+from reclaim.ops.service_checks import examine_service
 from reclaim.ops.target_checks import examine
 from reclaim.settings import TABLE, Settings, Target
 from reclaim.state.ask import Ask, Reply, plain
@@ -45,7 +47,8 @@ async def doctor(env: Mapping[str, str]) -> list[Check]:
     server = connect(settings)
     try:
         handlers_found = [finding for target in settings.targets for finding in _handler(server, target)]
-        return [*_given(env, settings), *handlers_found, *await _look(server, settings)]
+        services = await asyncio.gather(*(examine_service(server, target) for target in settings.targets))
+        return [*_given(env, settings), *handlers_found, *chain(*services), *await _look(server, settings)]
     finally:
         await server.aclose()
 

@@ -10,7 +10,6 @@ import base64
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from reclaim.bounded import ERROR_CHARS, shortened
 from reclaim.errors import NoToken, describe
 
 logger = logging.getLogger("reclaim")
@@ -78,8 +76,11 @@ class Identity:
 
     @classmethod
     def for_audience(cls, audience: str, client_id: str | None) -> Self:
-        """The same for a service of one's own, by its audience (an application ID URI)."""
-        return cls(client_id, f"{audience.rstrip('/')}/.default")
+        """The same for a service of one's own, by its audience (an application ID URI, or an application's ID).
+
+        The URI is taken as it is: of one that ends with a slash, the token's audience has it too.
+        """
+        return cls(client_id, f"{audience}/.default")
 
     def __str__(self) -> str:
         who = "the system-assigned identity" if self.client_id is None else f"the identity {self.client_id}"
@@ -141,7 +142,7 @@ class Tokens:
         await asyncio.wait({asking}, timeout=within_sec)
         if self._token is not None and self._clock() < self._token.expires_at:
             return self._token
-        why = f"no answer within {within_sec:g} s" if not asking.done() else _without_tokens(self._error)
+        why = f"no answer within {within_sec:g} s" if not asking.done() else _said(self._error)
         raise NoToken(f"no Entra token could be had ({self.identity}): {why}") from self._error
 
     def refuse(self) -> None:
@@ -174,7 +175,7 @@ class Tokens:
         if self._error is None and self._token is not None:
             left_sec = self._token.expires_at - self._clock()
             what = "reclaim: no new Entra token (%s): %s; the old one is good for %.0f s"
-            logger.warning(what, self.identity, _without_tokens(exc), left_sec)
+            logger.warning(what, self.identity, _said(exc), left_sec)
         self._error = exc
         self._due_at = self._clock() + self._again_sec(self._token)
 
@@ -222,9 +223,5 @@ def _has_identity_endpoint(env: Mapping[str, str]) -> bool:
     return bool(env.get("IDENTITY_ENDPOINT") or env.get("MSI_ENDPOINT"))
 
 
-_JWT = re.compile(r"[\w-]{8,}\.[\w-]{8,}\.[\w-]+")
-
-
-def _without_tokens(exc: Exception | None) -> str:
-    """What an error says, without anything that looks like a token."""
-    return shortened(_JWT.sub("***", "" if exc is None else describe(exc)), ERROR_CHARS)
+def _said(exc: Exception | None) -> str:
+    return "" if exc is None else describe(exc)

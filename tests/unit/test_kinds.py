@@ -10,6 +10,8 @@ from reclaim.kinds import Kind
 from reclaim.reading import REQUIRED, Reader, Setting
 
 OF_NAMES = "allowed: dotted names with commas between them, as in asyncpg.CannotConnectNowError"
+OF_CLIENT_ID = "allowed: a GUID: the identity's client ID, not its name, its resource ID or a secret"
+OF_AUDIENCE = "allowed: an application ID URI or an application's ID, as in api://orders, without user or query"
 OF_OBJECT = 'allowed: a JSON object of strings, as in {"name": "value"}'
 
 
@@ -45,6 +47,11 @@ def read(kind: Kind[Any], value: object) -> Any:
         (kinds.OBJECT, '{"x-key": "s3cret"}', {"x-key": "s3cret"}),
         (kinds.OBJECT, {"x-key": "s3cret"}, {"x-key": "s3cret"}),
         (kinds.WEB_ADDRESS, "https://host/path?a=b", "https://host/path?a=b"),
+        (kinds.CLIENT_ID, " 0F8FAD5B-D9CB-469F-A165-70867728950E\n", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+        (kinds.AUDIENCE, "api://orders", "api://orders"),
+        (kinds.AUDIENCE, "https://orders.example.com/", "https://orders.example.com/"),
+        (kinds.AUDIENCE, "api://orders/.default", "api://orders"),
+        (kinds.AUDIENCE, "0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e"),
     ],
 )
 def test_a_good_value_is_read(kind: Kind[Any], given: object, value: object) -> None:
@@ -56,6 +63,12 @@ def test_a_good_value_is_read(kind: Kind[Any], given: object, value: object) -> 
     [
         (kinds.choice("json", "text"), "xml", "'xml'; allowed: json or text"),
         (kinds.either("auto", other=kinds.whole(0, 9)), "10", "'10'; allowed: auto or a whole number from 0 to 9"),
+        (kinds.CLIENT_ID, "my-identity", f"'***'; {OF_CLIENT_ID}"),
+        (kinds.CLIENT_ID, "/subscriptions/1/resourceGroups/g", f"'***'; {OF_CLIENT_ID}"),
+        (kinds.AUDIENCE, "orders", f"'***'; {OF_AUDIENCE}"),
+        (kinds.AUDIENCE, "https://user:secret@orders/", f"'***'; {OF_AUDIENCE}"),
+        (kinds.AUDIENCE, "https://orders/?code=secret", f"'***'; {OF_AUDIENCE}"),
+        (kinds.AUDIENCE, "api://orders api://others", f"'***'; {OF_AUDIENCE}"),
         (kinds.NAMES, "a b", f"'a b'; {OF_NAMES}"),
         (kinds.NAMES, "a..b", f"'a..b'; {OF_NAMES}"),
         (kinds.NAMES, "1a", f"'1a'; {OF_NAMES}"),

@@ -12,6 +12,7 @@ from reclaim.errors import SettingsError
 from reclaim.settings import OF_TARGET, TABLE, Settings
 
 ROOT = Path(__file__).parents[2]
+MAY_HOLD_A_SECRET = {"REDIS_HOST", "REDIS_AUTH", "REDIS_ENTRA_CLIENT_ID", "HTTP_AUDIENCE"}
 LEAST = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
 
 
@@ -95,7 +96,7 @@ def test_what_is_text_for_a_target_has_to_be_a_string() -> None:
 
         told = problems(RECLAIM_TARGETS=json.dumps(listed))
 
-        shown = "***" if row.kind.is_secret else json.dumps(value)
+        shown = "***" if row.kind.is_secret or row.key == "http_audience" else json.dumps(value)
         assert told == [f"RECLAIM_TARGETS[1].{row.key} is {shown}; allowed: a string"]
 
 
@@ -126,7 +127,7 @@ def test_a_number_for_a_target_may_be_a_string_or_not() -> None:
 def test_text_that_cannot_be_encoded_is_one_bad_setting_and_a_secret_is_not_shown() -> None:
     """A byte of the environment that is not UTF-8 becomes half a surrogate pair, which nobody can be sent."""
     for row in TABLE:
-        hidden = row.kind.is_secret or row.name in {"REDIS_HOST", "REDIS_AUTH"}
+        hidden = row.kind.is_secret or row.name in MAY_HOLD_A_SECRET
         shown = "***" if hidden else "s3cret\\udcff"
 
         beside = {"REDIS_HOST": ""} if row.name == "REDIS_URL" else {}

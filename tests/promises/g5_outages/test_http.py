@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -37,41 +37,9 @@ from tests.support import (
     state,
     tweet,
 )
+from tests.web_service import Service, a_service
 
 pytestmark = pytest.mark.G5
-
-Answer = Callable[[web.Request], Any]
-
-
-class Service:
-    """A service on loopback; `answer` says how it answers."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.answer: Answer = lambda _: web.Response(status=204)
-        self.url = ""
-
-    async def take(self, request: web.Request) -> web.StreamResponse:
-        self.got.append((dict(request.headers), await request.read()))
-        answer = self.answer(request)
-        made: web.StreamResponse = await answer if asyncio.iscoroutine(answer) else answer
-        return made
-
-
-@asynccontextmanager
-async def a_service(tls: ssl.SSLContext | None = None) -> AsyncIterator[Service]:
-    service = Service()
-    app = web.Application(client_max_size=0)
-    app.router.add_route("*", "/{path:.*}", service.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    service.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}/orders?code=secret"
-    try:
-        yield service
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -274,7 +242,7 @@ async def test_a_dead_letter_is_replayed_with_its_entrys_id(embedded: Endpoint, 
     async with a_service() as service:
         service.answer = lambda request: web.Response(status=400 if request.headers["ce-id"] != "1-0" else 200)
         await runs(embedded, service, lanes=1)
-        service.got.clear()
+        service.requests.clear()
         service.answer = lambda request: web.Response(status=503 if request.headers["ce-id"] == "3-0" else 200)
         async with an_app(embedded, a_target(handler="http", http_url=service.url, retry_attempts=1)) as app:
             replayed = await letter_acts.replay_dead_letters(app, None)
@@ -428,3 +396,40 @@ async def test_what_is_logged_while_an_entry_is_sent_names_the_entry(
 
     names = [record.__dict__["reclaim_entry"] for record in caplog.records if record.getMessage() == "sent"]
     assert sorted(names) == ["1-0", "2-0"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-OpenSSH_9.2\r\n", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nX" + b"y" * 20_000 + b": 1\r\n\r\n"],
+    ids=["ssh", "garbage", "long"],
+)
+async def test_what_is_no_http_is_an_outage_and_shows_no_key(embedded: Endpoint, client: Client, answer: bytes) -> None:
+    """Something else listens at the address, or a proxy breaks the answer: no entry is to blame."""
+    given(client, a_target(), *held(range(1, 3)))
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as listening:
+        service = Service()
+        service.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/orders?code=s3cret"
+        (report,) = await runs(embedded, service)
+
+    (reason,) = report.reasons
+    assert (report.retried, report.failed, report.acknowledged) == (2, 0, 0)
+    assert "answered with what is no HTTP" in reason
+    assert "s3cret" not in reason
+    assert [row[3] for row in pending_rows(client, a_target())] == [1, 1]
+
+
+async def test_what_the_service_repeats_of_our_keys_is_shown_nowhere(embedded: Endpoint, client: Client) -> None:
+    given(client, a_target(), *held(range(1, 2)))
+    async with a_service() as service:
+        service.answer = lambda request: web.Response(status=401, text=f"bad {request.url}, {request.headers['X-Key']}")
+        (report,) = await runs(embedded, service, http_headers=(("X-Key", "k3yk3y"),))
+
+    assert "answered 401: bad " in report.reason
+    assert [word in report.reason for word in ("secret", "k3yk3y")] == [False, False]

@@ -1,0 +1,60 @@
+"""Owns what is hidden of a text that somebody else wrote: a client's error, a service's answer.
+
+Clients quote addresses in their errors, and an address may hold a password or a function key.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+LEAST_SECRET_CHARS = 5  # a shorter part of an address may be a word of any text
+_HIDDEN = "***"
+_END = r"\s\"'<>)\]}"  # of an address in a text
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_QUERY = re.compile(rf"(://[^?{_END}]*\?)[^{_END}]+")
+_NAMED = re.compile(
+    r"\b(password|passwd|pwd|sig|signature|accountkey|sharedaccesskey|api[_-]?key|secret|token)(=)[^\s;&,\"']+",
+    re.IGNORECASE,
+)
+_JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{8,}\.[\w-]*")  # a JSON object in base64, as every token begins
+
+
+def without_secrets(text: str) -> str:
+    """The text without what may be a secret: users and queries of web addresses, tokens, ``password=…``."""
+    if "://" in text:
+        text = _QUERY.sub(rf"\1{_HIDDEN}", _USER.sub(f"{_HIDDEN}@", text))
+    if "=" in text:
+        text = _NAMED.sub(rf"\1\2{_HIDDEN}", text)
+    return _JWT.sub(_HIDDEN, text) if "eyJ" in text else text
+
+
+class Secrets:
+    """What a service was sent and nobody else may see: whoever answers there may repeat it."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Make it of texts that are secret; those that are too short are left out."""
+        self._texts = sorted({text for text in texts if len(text) >= LEAST_SECRET_CHARS}, key=len, reverse=True)
+
+    @classmethod
+    def of_query(cls, url: str, keys: Iterable[str]) -> Self:
+        """An address's query and each value in it, and these keys: for an address whose path may be shown."""
+        return cls([*_of_query(url), *keys])
+
+    @classmethod
+    def of_address(cls, url: str, keys: Iterable[str]) -> Self:
+        """All of an address but its host, each long part of it, and these keys: some have their secret in the path."""
+        parts = urlsplit(url)
+        texts = [url, f"{parts.path}?{parts.query}", parts.path, *parts.path.split("/"), *keys]
+        return cls([*texts, *_of_query(url), *(unquote(text) for text in texts)])
+
+    def hidden_in(self, text: str) -> str:
+        """The text without them."""
+        for secret in self._texts:
+            text = text.replace(secret, "…")
+        return text
+
+
+def _of_query(url: str) -> list[str]:
+    query = urlsplit(url).query
+    return [query, unquote(query), *(value for _, value in parse_qsl(query))]
