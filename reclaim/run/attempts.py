@@ -12,7 +12,7 @@ from typing import Any
 from reclaim.counted import many
 from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, OutOfTime, describe
-from reclaim.handlers.outcomes import Failed, Handled, Handler, Keyed
+from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed
 from reclaim.retry import Retries
 from reclaim.run.blocking import Blocking
 from reclaim.run.decisions import again
@@ -104,6 +104,8 @@ class Storing:
         if self._ends_by_itself(len(entries)):  # nothing has to watch it, which costs a task and a timer
             return await self._handler.store(entries)
         outcomes = list(await self._attempt(entries))
+        if outcomes.count(STORED) == len(outcomes):  # nearly always
+            return outcomes
         for at, outcome in enumerate(outcomes):
             if self._is_shared(outcome) and entries[at][1].id not in await taken():
                 (outcomes[at],) = await self._attempt([entries[at]])

@@ -5,7 +5,7 @@ earlier runs left is in the records of `state.tries`. For an entry without a rec
 only if the entry was ours: it was delivered once before us.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -81,9 +81,11 @@ class Rules:
         row = _before_claim(entry)
         return self.charged(row) >= self.most - 1 and self._unjudged(row) != 1
 
-    def is_spent_by_any(self, keyed: Iterable[tuple[bytes, Entry]]) -> bool:
+    def is_spent_by_any(self, keyed: Sequence[tuple[bytes, Entry]]) -> bool:
         """Whether one of these entries had all its tries already; the usual answer is no, and is found fast."""
         ours = self.consumer
+        if not self.tries and not any(holder.startswith(ours) for holder in {entry.consumer for _, entry in keyed}):
+            return False
         return any((self.tries or entry.consumer.startswith(ours)) and self.is_spent(entry) for _, entry in keyed)
 
     def _is_ours(self, row: Row) -> bool:

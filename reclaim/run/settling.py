@@ -179,6 +179,8 @@ class Settler:
             if said.not_pending:  # a lost reply, somebody else's acknowledgement, or a group that is gone
                 await self._in_time(self._watch.check)
             left = said.left
+        if self._tries.is_empty:
+            return
         # Not along with the acknowledgement: if that is refused, the entry is still pending, and needs its record.
         await self._in_time(partial(self._tries.send, self._tries.change({}, [entry.id for _, entry in finished])))
 

@@ -200,7 +200,7 @@ class PageSource:
         await self._note_counts(read.found.rows)
         asked_at = self._clock()
         claimed = await self._claimer.claim(read.found, read.bodies)
-        self._bodies.forget(row.id for row in read.found.rows)
+        self._bodies.forget([row.id for row in read.found.rows])
         return _Claimed(claimed, read.weight, asked_at)
 
     async def _note_counts(self, rows: Sequence[Row]) -> None:

@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from reclaim.bounded import NAME_CHARS, largest, shortened
 from reclaim.entry import Entry
@@ -15,6 +16,8 @@ from reclaim.state.pending import Summary
 
 MAX_TAKEN_FROM = 1_000  # consumers whose names a run remembers
 MAX_PAGE_REPORTS = 200  # the last ones of a run, so that its memory does not grow with the backlog
+
+_IDLE_MS = attrgetter("idle_ms")
 
 
 class Tally:
@@ -76,7 +79,7 @@ class Tally:
     def claimed(self, entries: Sequence[Entry]) -> "PageAccount":
         """Count a page that was claimed; return the account of what becomes of it."""
         self.pages += 1
-        self.longest_idle_ms = max(self.longest_idle_ms, *(entry.idle_ms for entry in entries))
+        self.longest_idle_ms = max(self.longest_idle_ms, *map(_IDLE_MS, entries))
         if len(self.taken_from) < MAX_TAKEN_FROM:
             self.taken_from |= {entry.consumer for entry in entries}
         account = PageAccount(self._numbers)

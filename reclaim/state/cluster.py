@@ -13,7 +13,8 @@ from redis import exceptions as redis_errors
 from reclaim.errors import ServerError, Unreachable
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply
-from reclaim.state.node import Node, any_errors, pack
+from reclaim.state.node import Node, any_errors
+from reclaim.state.packing import pack, pack_all
 from reclaim.state.parcels import Parcels, Part, Parts, by_parcel, request_of, why_not_run
 from reclaim.state.slots import key_of, slot_of
 from reclaim.state.topology import Place, Topology
@@ -62,7 +63,7 @@ class Cluster:
         place = next((one for one in self._topology.replicas if str(one) == name), None)
         if place is None:
             raise redis_errors.ConnectionError(f"{name} serves no slots any more")
-        answer = await self._exchange(place, b"".join(map(pack, commands)), len(commands))
+        answer = await self._exchange(place, pack_all(commands), len(commands))
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -70,7 +71,7 @@ class Cluster:
     async def transaction(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in a MULTI; return what was said of MULTI, of each command when it was queued, and EXEC."""
         whole = [("MULTI",), *commands, ("EXEC",)]
-        request = b"".join(map(pack, whole))
+        request = pack_all(whole)
         return await self._delivered(Parcels(self._slots(commands)[:1], [request], len(whole)))
 
     async def rehearse(self, commands: Sequence[Command]) -> list[Reply]:

@@ -12,7 +12,8 @@ from reclaim.entry import readable
 from reclaim.errors import AccessDenied, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Ask, Command, Reply, checked, raised
-from reclaim.state.node import TIMEOUT_SEC, Node, any_errors, pack
+from reclaim.state.node import TIMEOUT_SEC, Node, any_errors
+from reclaim.state.packing import pack
 from reclaim.state.unsuitable import is_redirection, is_unknown_command, why_unsuitable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 from redis import exceptions as redis_errors
 from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.connection import DefaultParser
+from redis.asyncio.connection import DefaultParser, RedisSSLContext
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -83,7 +83,7 @@ def make_pool(
         place, cls = {"path": settings.socket_path}, UnixDomainSocketConnection
     elif settings.tls:
         cls = _TlsConnection
-        place |= {"ssl_min_version": ssl.TLSVersion.TLSv1_2, "ssl_ca_certs": settings.ca_file, "tls_name": tls_name}
+        place |= {"trust": _trust(settings.ca_file), "tls_name": tls_name}
     return ConnectionPool(
         connection_class=cls,
         **place,
@@ -199,11 +199,22 @@ def _check_words(replies: list[Reply]) -> None:
 _HANGS_UP = re.compile("DENIED|ERR Protocol error")
 
 
-class _TlsConnection(SSLConnection):
-    """A connection with TLS that says so if the server speaks without it, which else is silence on both sides."""
+def _trust(ca_file: str | None) -> RedisSSLContext:
+    """Whom connections trust; the certificates are loaded when the first one begins."""
+    return RedisSSLContext(
+        cert_reqs=ssl.CERT_REQUIRED, ca_certs=ca_file, check_hostname=True, min_version=ssl.TLSVersion.TLSv1_2
+    )
 
-    def __init__(self, *, tls_name: str | None = None, **options: Any) -> None:
+
+class _TlsConnection(SSLConnection):
+    """A connection with TLS that says so if the server speaks without it, which else is silence on both sides.
+
+    All connections have one context: to load the certificates that the system trusts takes 20 ms, and blocks the loop.
+    """
+
+    def __init__(self, *, trust: RedisSSLContext, tls_name: str | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self.ssl_context = trust
         self._tls_name = tls_name
 
     def _connection_arguments(self) -> Any:
@@ -218,6 +229,7 @@ class _TlsConnection(SSLConnection):
                 raise _plain(f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
             await handshake
         except BaseException:  # it may be connected already, and nobody will greet it
+            self.ssl_context.context = None  # the certificates on disk may be others by now
             if not handshake.done():
                 handshake.cancel()
                 await asyncio.wait({handshake})

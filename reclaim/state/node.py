@@ -4,11 +4,10 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import hiredis
 from redis import exceptions as redis_errors
 from redis.asyncio import Connection
 
@@ -17,7 +16,8 @@ from reclaim.errors import AccessDenied, Unreachable, Unsuitable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.handshake import Login, make_pool, note_signed_in, signed_in_with, why_not_met
-from reclaim.state.progress import while_bytes_move
+from reclaim.state.packing import pack, pack_all
+from reclaim.state.progress import WhileBytesMove
 from reclaim.state.replicas import if_replicated, wait_for
 from reclaim.verdicts import error_code
 
@@ -63,7 +63,7 @@ class Node:
 
     async def send(self, commands: Sequence[Command], *, stores: bool = False) -> list[Reply]:
         """Send all commands on one connection, and return one reply for each; what it raises, `Server.batch` names."""
-        return await self.send_packed(b"".join(map(pack, commands)), len(commands), stores=stores)
+        return await self.send_packed(pack_all(commands), len(commands), stores=stores)
 
     async def send_packed(self, request: bytes, count: int, *, stores: bool = False) -> list[Reply]:
         """The same for a request of `count` commands. If it `stores`, its replies wait for the replicas."""
@@ -92,7 +92,7 @@ class Node:
         async with self._lent() as connection:
             try:
                 raised(await self._exchange(connection, pack(("MULTI",)), 1))
-                request = b"".join(map(pack, [*commands, ("DISCARD",)]))
+                request = pack_all([*commands, ("DISCARD",)])
                 return (await exchange(connection, request, len(commands) + 1))[:-1]
             finally:
                 await connection.disconnect(nowait=True)
@@ -175,7 +175,7 @@ class Node:
                     connection = await self._connection()
                     left = self._left
                     try:
-                        with while_bytes_move(connection, limit, self._timeout_sec):
+                        with WhileBytesMove(connection, limit, self._timeout_sec):
                             yield connection
                     except redis_errors.ConnectionError:
                         await self.leave()
@@ -203,10 +203,6 @@ class Node:
             known = await why_not_met(exc, self._settings)
             raise known or Unreachable(f"no connection to {self.address}: {exc}") from exc
         return connection
-
-
-# hiredis packs three times as fast as redis-py's connection does; its type says that a command is one word.
-pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # see above
 
 
 async def exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:

@@ -8,7 +8,7 @@ from itertools import islice
 from redis import exceptions as redis_errors
 
 from reclaim.state.ask import Command, Reply
-from reclaim.state.node import pack
+from reclaim.state.packing import pack
 from reclaim.state.topology import Place
 
 _ASKING = pack(("ASKING",))

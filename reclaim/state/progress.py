@@ -6,8 +6,7 @@ A large entry takes seconds over a slow link, to read and to send back; that is 
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Connection
@@ -15,33 +14,38 @@ from redis.asyncio import Connection
 LOOKS = 10  # in the time that a silence may last
 
 
-@contextmanager
-def while_bytes_move(connection: Connection, limit: asyncio.Timeout, silent_sec: float) -> Iterator[None]:
-    """Put a time limit off while bytes move over the connection, either way.
+class WhileBytesMove:
+    """A block whose time limit is put off while bytes move over the connection, either way."""
 
-    Args:
-        connection: where they move.
-        limit: what runs out when none have moved for `silent_sec`, or up to a tenth of that more.
-        silent_sec: how long nothing may move.
-    """
-    loop = asyncio.get_running_loop()
-    moved: tuple[int, ...] | None = None  # most batches are over before the first look
-    timer: asyncio.TimerHandle
+    __slots__ = ("_connection", "_limit", "_loop", "_moved", "_silent_sec", "_timer")
 
-    def look() -> None:
-        nonlocal moved, timer
-        before, moved = moved, _moved(connection)
-        if limit.expired():
+    def __init__(self, connection: Connection, limit: asyncio.Timeout, silent_sec: float) -> None:
+        """Make it.
+
+        Args:
+            connection: where they move.
+            limit: what runs out when none have moved for `silent_sec`, or up to a tenth of that more.
+            silent_sec: how long nothing may move.
+        """
+        self._connection = connection
+        self._limit = limit
+        self._silent_sec = silent_sec
+        self._loop = asyncio.get_running_loop()
+        self._moved: tuple[int, ...] | None = None  # most batches are over before the first look
+
+    def __enter__(self) -> None:
+        self._timer = self._loop.call_later(self._silent_sec / LOOKS, self._look)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        before, self._moved = self._moved, _moved(self._connection)
+        if self._limit.expired():
             return
-        if moved != before:
-            limit.reschedule(loop.time() + silent_sec)
-        timer = loop.call_later(silent_sec / LOOKS, look)
-
-    timer = loop.call_later(silent_sec / LOOKS, look)
-    try:
-        yield
-    finally:
-        timer.cancel()
+        if self._moved != before:
+            self._limit.reschedule(self._loop.time() + self._silent_sec)
+        self._timer = self._loop.call_later(self._silent_sec / LOOKS, self._look)
 
 
 def _moved(connection: Connection) -> tuple[int, ...]:

@@ -296,6 +296,41 @@ async def test_a_certificate_for_another_host_is_refused(
         assert tls.commands == []
 
 
+async def test_the_file_of_trusted_authorities_may_change(
+    embedded: Endpoint, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """All connections share what was read of it; after a certificate was refused it is read again."""
+    ca_file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(ca_file)
+    with Proxy(embedded.server_port, tls=tls_for(authority)) as tls:
+        server = connect(settings_for(tls, tls=True, ca_file=str(ca_file)))
+        try:
+            with pytest.raises(NotTrusted):
+                await server.call("PING")
+            authority.cert_pem.write_to_path(ca_file)
+
+            assert await server.call("PING") == b"PONG"
+        finally:
+            await server.aclose()
+
+
+async def test_trusted_certificates_are_loaded_once_for_all_connections(
+    embedded: Endpoint, authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To load those of the system takes 20 ms, in which the loop does nothing else."""
+    loaded: list[object] = []
+    load = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda *a, **k: loaded.append(1) or load(*a, **k))
+    with Proxy(embedded.server_port, tls=tls_for(authority)) as tls:
+        server = connect(settings_for(tls, tls=True, ca_file=ca_file))
+        try:
+            connections = set(await asyncio.gather(*(server.call("CLIENT", "ID") for _ in range(5))))
+        finally:
+            await server.aclose()
+
+    assert (len(connections), len(loaded)) == (5, 1)
+
+
 @pytest.mark.parametrize(
     ("version", "outcome"),
     [("TLSv1_1", Outcome.FAILED), ("TLSv1_2", Outcome.NOTHING_PENDING), ("TLSv1_3", Outcome.NOTHING_PENDING)],
