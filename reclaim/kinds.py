@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from reclaim import prefix
 from reclaim.address import HOST_FORM, URL_FORM, Address, BadValue, certain, read_host, read_url, shown_host
 from reclaim.keys import Template
 from reclaim.names import name_bytes, written
@@ -234,6 +235,7 @@ TEMPLATE = Kind(
     _template, "text with fields in braces, as in tweet:{id} or order:{data->order.id}; {@id} is the entry's ID"
 )
 ORDER_TEMPLATE = Kind(_order_template, "text with fields in braces, as in {user} or {data->user.id}; or {@stream}")
+PREFIX = Kind(_matching(prefix.ALLOWED), "at most 30 letters, digits, - and _, a letter first, as in reclaim")
 FUNCTION = Kind(_matching(r"[\w.]+:\w+"), "module:function, as in my_handlers:handle")
 HANDLER = either("hash", "requeue", "forward", "http", other=FUNCTION)
 NAMES = Kind(_names, "dotted names with commas between them, as in asyncpg.CannotConnectNowError")

@@ -18,6 +18,7 @@ from reclaim.forwarding import is_own, rings
 from reclaim.globs import Glob
 from reclaim.keys import Keys, Template
 from reclaim.names import name_bytes, written
+from reclaim.prefix import path_of
 from reclaim.reading import REQUIRED, Reader, Setting, Warned, rows, setting
 from reclaim.shards import WHOLE, Shard, is_ours
 from reclaim.unused import look_for_unused
@@ -415,6 +416,13 @@ class Settings:
         "`queue`: the timer passes targets that have work on to other instances, through a storage queue "
         "(docs/scale.md)",
     )
+    prefix: str | None = setting(
+        "RECLAIM_PREFIX",
+        None,
+        kinds.PREFIX,
+        "before the names and routes of our HTTP functions, where an app of your own has the same ones: with `reclaim` "
+        "the status is at `/api/reclaim/status` (docs/handlers.md)",
+    )
     alert_webhook_url: str | None = setting(  # a Logic App's address holds its key
         "ALERT_WEBHOOK_URL",
         None,
@@ -461,7 +469,7 @@ class Settings:
         settings = cls(
             targets=targets,
             patterns=patterns,
-            dashboard_url=_dashboard_url(reader),
+            dashboard_url=_dashboard_url(reader, given["prefix"]),
             insights=_insights(reader),
             host=where.host,
             port=where.port or 0,
@@ -593,10 +601,10 @@ def _meaning(value: Any) -> Any:
     return None if value in {"", "default"} else value
 
 
-def _dashboard_url(reader: Reader) -> str | None:
+def _dashboard_url(reader: Reader, prefix: str | None) -> str | None:
     """The dashboard's address on Azure; None elsewhere."""
     host = reader.read(_SITE_HOST)
-    return host and f"https://{host}/api/dashboard"
+    return host and f"https://{host}{path_of(prefix or '')}/dashboard"
 
 
 def _insights(reader: Reader) -> Insights | None:

@@ -216,7 +216,7 @@ async def check_access(app: App, _: Access) -> Answer:  # noqa: ARG001  # every 
 
 
 async def openapi(app: App, _: Nothing) -> Answer:
-    return document(list(app.units))
+    return document(list(app.units), app.settings.prefix or "")
 
 
 def _text(value: str | UnsetType) -> str | None:

@@ -9,14 +9,16 @@ from typing import Any
 
 from reclaim import __version__
 from reclaim.http.requests import REQUESTS, Body, GetStatus, Nothing, Query, Run, schemas
+from reclaim.prefix import path_of
 
 _TARGET = {"$ref": "#/components/schemas/Target"}
 
 
-def document(targets: Sequence[str]) -> dict[str, Any]:
+def document(targets: Sequence[str], prefix: str = "") -> dict[str, Any]:
     """The document of an app with these targets. If there are several, it says that a request has to name one."""
     made = copy.deepcopy(_answers())
     made["info"]["version"] = __version__
+    made["servers"] = [{"url": path_of(prefix)}]
     kept = made["components"]["schemas"]
     kept["Target"]["enum"] = list(targets)
     for operation in (one for methods in made["paths"].values() for one in methods.values()):

@@ -1,7 +1,9 @@
 """Owns the routes: HTTP functions, which need a function key, and the dashboard's files, which need none.
 
-requests.py says what a request may hold, answers.py what a route does, and problems.py what it answers to an error. The
-first request imports these modules, so that a cold start without a request does not pay for them.
+requests.py says what a request may hold, answers.py what a route does, and problems.py what it answers to an error.
+RECLAIM_PREFIX stands before all names and paths, for an app of one's own that has the same ones.
+
+The first request imports these modules, so that a cold start without a request does not pay for them.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import azure.functions as func
 
 from reclaim.app import app_of_loop
+from reclaim.prefix import prefix_of
 from reclaim.retry import Retries
 from reclaim.state.node import TIMEOUT_SEC
 from reclaim.times import Deadline
@@ -31,8 +34,8 @@ ATTEMPTS = 3
 
 T = TypeVar("T")
 
-# Method and path of each operation, by its ID. The ID is also the name of the function on Azure, and of the function in
-# answers.py.
+# Method and path of each operation, by its ID. The ID is also the name of the function in answers.py, and after the
+# prefix that of the function on Azure.
 ROUTES = {
     "get_status": ("GET", "/status"),
     "list_runs": ("GET", "/runs"),
@@ -53,19 +56,27 @@ ROUTES = {
 RECORDED = frozenset({"run_now", "replay_dead_letters", "discard_dead_letters", "set_circuit"})  # with who did it
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # its __init__ has no types
+_PREFIX = prefix_of(os.environ)
+
+
+def _served(name: str, method: str, path: str, level: func.AuthLevel) -> Callable[[Any], Any]:
+    """What makes a function an Azure function of this name, at this method and path; with the prefix before both."""
+    full_name, full_path = (f"{_PREFIX}_{name}", f"{_PREFIX}{path}") if _PREFIX else (name, path.removeprefix("/"))
+    route = blueprint.route(route=full_path, methods=[method], auth_level=level, trigger_arg_name="req")
+
+    def register(function: Any) -> Any:
+        return blueprint.function_name(full_name)(route(function))
+
+    return register
 
 
 def _register(operation_id: str, method: str, path: str) -> None:
     """Make an Azure function that serves the operation at this method and path."""
 
+    @_served(operation_id, method, path, func.AuthLevel.FUNCTION)
     async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         with Operation.of(context.trace_context.trace_parent).under_way():
             return await _answer(operation_id, req)
-
-    route = blueprint.route(
-        route=path.removeprefix("/"), methods=[method], auth_level=func.AuthLevel.FUNCTION, trigger_arg_name="req"
-    )
-    blueprint.function_name(operation_id)(route(serve))
 
 
 for _id, (_method, _path) in ROUTES.items():
@@ -127,8 +138,7 @@ def _takes_gzip(accepts: str) -> bool:
     return False
 
 
-@blueprint.function_name("get_health")
-@blueprint.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@_served("get_health", "GET", "/health", func.AuthLevel.ANONYMOUS)
 async def get_health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # the host passes it so
     """Whether the settings are good and Redis answers. It names nothing, so it needs no key."""
     from reclaim.ops.probe import is_well  # noqa: PLC0415  # see above
@@ -141,8 +151,7 @@ async def get_health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG00
     return _json(200 if well else 503, {"status": "ok" if well else "fail"})
 
 
-@blueprint.function_name("dashboard")
-@blueprint.route(route="dashboard", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@_served("dashboard", "GET", "/dashboard", func.AuthLevel.ANONYMOUS)
 async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
     """The dashboard's page. It is static and holds no data, so it needs no key."""
     if req.url.partition("?")[0].endswith("/"):  # the page's links are relative: after a slash they lead nowhere
@@ -150,8 +159,7 @@ async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
     return _file(req, "index.html")
 
 
-@blueprint.function_name("dashboard_file")
-@blueprint.route(route="dashboard/{file}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@_served("dashboard_file", "GET", "/dashboard/{file}", func.AuthLevel.ANONYMOUS)
 async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
     """A file that the page is made of."""
     return _file(req, req.route_params["file"])

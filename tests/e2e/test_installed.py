@@ -1,7 +1,6 @@
 """The installed package: its types are strict for whoever writes a handler, and it runs under an app of one's own."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.handlers_page import ROOT, block
 from tests.support import Client, Endpoint, a_target, env_for, given, held, pending_count
 
-ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "handlers.md").read_text(encoding="utf-8")
+APP = block("app = func.FunctionApp()")
+COLLIDING = block("def get_status(")
 
 TYPED = """
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -115,25 +115,38 @@ def test_a_wrong_handler_is_found_by_its_types(installed: Path, tmp_path: Path) 
     assert ended.stdout.count("error:") == 2, ended.stdout
 
 
-def test_it_runs_under_an_app_of_ones_own(installed: Path, embedded: Endpoint, client: Client, tmp_path: Path) -> None:
-    """The documented function_app.py, beside the handlers, in a folder with nothing else; the timer is called once."""
-    (code,) = (one for one in re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL) if "FunctionApp()" in one)
-    (tmp_path / "function_app.py").write_text(code, encoding="utf-8")
-    (tmp_path / "my_handlers.py").write_text(
+def an_app_of_ones_own(folder: Path, *code: str) -> None:
+    """A folder with nothing but a function_app.py and the handlers."""
+    (folder / "function_app.py").write_text("\n".join(code), encoding="utf-8")
+    (folder / "my_handlers.py").write_text(
         "def handle(entry): print(f'handled {entry.id.decode()}\\n', end='')", encoding="utf-8"
     )
+
+
+def called(folder: Path, env: dict[str, str], call: str) -> subprocess.CompletedProcess[str]:
+    """What a Python prints that has indexed the app, as the host does: it calls `functions` by their names."""
+    index = (
+        "import asyncio, json, function_app, reclaim\n"
+        "import azure.functions as func\n"
+        "functions = {one.get_function_name(): one for one in function_app.app.get_functions()}\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", index + call], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_it_runs_under_an_app_of_ones_own(installed: Path, embedded: Endpoint, client: Client, tmp_path: Path) -> None:
+    """The documented function_app.py, beside the handlers, in a folder with nothing else; the timer is called once."""
+    an_app_of_ones_own(tmp_path, APP)
     target = a_target()
     given(client, target, *held(range(2)))
-    call = (
-        "import asyncio, json, function_app, reclaim\n"
-        "functions = {one.get_function_name(): one for one in function_app.app.get_functions()}\n"
-        "asyncio.run(functions['reclaim'].get_user_function()(None))\n"
-        "print(json.dumps([reclaim.__file__, sorted(functions)]))\n"
-    )
     env = env_for(embedded, target, HANDLER="my_handlers:handle", PYTHONPATH=f"{installed}:{tmp_path}")
 
-    ended = subprocess.run(
-        [sys.executable, "-c", call], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    ended = called(
+        tmp_path,
+        env,
+        "asyncio.run(functions['reclaim'].get_user_function()(None))\n"
+        "print(json.dumps([reclaim.__file__, sorted(functions)]))\n",
     )
 
     assert ended.returncode == 0, ended.stderr
@@ -143,3 +156,36 @@ def test_it_runs_under_an_app_of_ones_own(installed: Path, embedded: Endpoint, c
     assert Path(file).is_relative_to(installed)
     assert {"reclaim", "get_status", "dashboard"} <= set(functions)
     assert pending_count(client, target) == 0
+
+
+def test_an_app_that_has_our_names_and_routes_sets_a_prefix(
+    installed: Path, embedded: Endpoint, client: Client, tmp_path: Path
+) -> None:
+    """Without it the host refuses the app; with it both answer at their routes, and the API's document says where."""
+    an_app_of_ones_own(tmp_path, APP, COLLIDING)
+    target = a_target()
+    given(client, target, *held(range(2)))
+    env = env_for(embedded, target, HANDLER="my_handlers:handle", PYTHONPATH=f"{installed}:{tmp_path}")
+    ask = (
+        "class Context: trace_context = type('', (), {'trace_parent': ''})\n"
+        "def ask(name, *more):\n"
+        "    answer = functions[name].get_user_function()(func.HttpRequest('GET', '/', body=b''), *more)\n"
+        "    answer = asyncio.run(answer) if asyncio.iscoroutine(answer) else answer\n"
+        "    return answer.get_body().decode()\n"
+        "routes = {name: one.get_trigger().get_dict_repr().get('route') for name, one in functions.items()}\n"
+        "print(json.dumps([routes, ask('get_status'), ask('reclaim_openapi', Context)]))\n"
+    )
+
+    without = called(tmp_path, env, ask)
+    ended = called(tmp_path, env | {"RECLAIM_PREFIX": "reclaim"}, ask)
+
+    assert "get_status" in without.stderr
+    assert ended.returncode == 0, ended.stderr
+    routes, own, document = json.loads(ended.stdout)
+    assert routes["get_status"] == "status"
+    assert own == "the shop is open"
+    ours = {name: route for name, route in routes.items() if name not in {"get_status", "reclaim"}}
+    assert all(name.startswith("reclaim_") and route.startswith("reclaim/") for name, route in ours.items())
+    assert routes["reclaim_get_status"] == "reclaim/status"
+    assert routes["reclaim_dashboard_file"] == "reclaim/dashboard/{file}"
+    assert json.loads(document)["servers"] == [{"url": "/api/reclaim"}]

@@ -1,7 +1,6 @@
 """The documented PostgreSQL handlers store each entry once, through outages of the database and a kill of ours."""
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import psycopg
 import pytest
 
 from dev.postgres import Postgres, programs
+from tests.handlers_page import ROOT, block
 from tests.support import (
     Client,
     Endpoint,
@@ -36,10 +36,8 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-ROOT = Path(__file__).parents[2]
-TEXT = (
-    (ROOT / "docs" / "handlers.md").read_text(encoding="utf-8").partition("\n## PostgreSQL\n")[2].partition("\n## ")[0]
-)
+TABLE = block("CREATE TABLE tweets")
+HANDLERS = block("async def saved()") + block("async def saved_in_batches()")
 TARGET = a_target()
 COUNT = 60
 ALL = [str(number) for number in range(COUNT)]
@@ -56,10 +54,9 @@ def running() -> Iterator[Postgres]:
 @pytest.fixture
 def postgres(running: Postgres) -> Postgres:
     """A PostgreSQL with the documented table, empty, which takes any text but ``poison``."""
-    (made,) = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
     with psycopg.connect(running.url, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS tweets")
-        connection.execute(made)
+        connection.execute(TABLE)
         connection.execute("ALTER TABLE tweets ADD CHECK (text <> 'poison')")
     return running
 
@@ -67,7 +64,7 @@ def postgres(running: Postgres) -> Postgres:
 @pytest.fixture(params=["saved", "saved_in_batches"])
 def start(request: pytest.FixtureRequest, postgres: Postgres, embedded: Endpoint, tmp_path: Path) -> Start:
     """What starts a run with the handler, as it is documented."""
-    (tmp_path / "my_handlers.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)))
+    (tmp_path / "my_handlers.py").write_text(HANDLERS, encoding="utf-8")
     settings = {"HANDLER": f"my_handlers:{request.param}", "RUN_BUDGET_SEC": "30", "DATABASE_URL": postgres.url}
     env = env_for(embedded, TARGET, **settings, PYTHONPATH=f"{tmp_path}:{ROOT}")
 

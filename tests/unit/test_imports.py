@@ -187,7 +187,7 @@ OF_PYTHON = {
 
 
 @pytest.mark.parametrize("schedule", [None, "0 * * * * *"])
-def test_importing_the_function_app_reads_two_settings_and_connects_to_nothing(schedule: str | None) -> None:
+def test_importing_the_function_app_reads_three_settings_and_connects_to_nothing(schedule: str | None) -> None:
     """The host imports it to index it, also where nothing is configured, and while the network is not there yet."""
     env = {name: value for name, value in os.environ.items() if name != "RECLAIM_SCHEDULE"} | {
         "REDIS_HOST": "10.255.255.1",
@@ -203,7 +203,7 @@ def test_importing_the_function_app_reads_two_settings_and_connects_to_nothing(s
     assert ended.returncode == 0, ended.stderr
 
     found = json.loads(ended.stdout)
-    assert set(found["read"]) - OF_PYTHON == {"FAN_OUT", "RECLAIM_SCHEDULE"}
+    assert set(found["read"]) - OF_PYTHON == {"FAN_OUT", "RECLAIM_PREFIX", "RECLAIM_SCHEDULE"}
     assert found["connected"] == []
     roots = {name.partition(".")[0] for name in found["modules"]}
     assert roots & {"opencensus", "typer", "rich", "requests", "msgspec"} == set()

@@ -23,6 +23,8 @@ def test_all_of_them_can_be_set_and_secrets_are_not_shown() -> None:
     settings = Settings.from_env(env)
     assert (settings.alert_webhook_url, settings.alert_webhook_key) == (url, "k3y")
     assert settings.dashboard_url == "https://app.example/api/dashboard"
+    prefixed = Settings.from_env(env | {"RECLAIM_PREFIX": "shop"})
+    assert prefixed.dashboard_url == "https://app.example/api/shop/dashboard"
     assert settings.targets[0].circuit_cooldown_sec == 0
     assert "s3cret" not in repr(settings)
     assert "k3y" not in repr(settings)
