@@ -20,20 +20,24 @@ Answer = bool | None
 # among them: a service that fails on one entry answers it too.
 STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 
-# SQLSTATE classes: connection, resources, system error, transaction rollback; and of operator intervention (57) those
-# of a server that starts or stops (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-_SQLSTATES = ("08", "53", "57P", "58", "40")
+# SQLSTATE classes: connection, resources, system error, transaction rollback; of operator intervention (57) those of a
+# server that starts or stops; and a lock that another session has
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html). A statement that takes too long (57014) is not among
+# them: it may be the entry that makes it long.
+_SQLSTATES = ("08", "53", "57P", "58", "40", "55P03")
 
 # MySQL and MariaDB (https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and client errors): no
-# room, too many connections, shutting down, the network, lock wait, deadlock, read-only, server gone.
+# room, too many connections, shutting down, the network, lock wait, deadlock, read-only, server gone, lock not there.
 _MYSQL = frozenset({
     1021, 1037, 1038, 1040, 1041, 1042, 1043, 1053, 1077, 1078, 1079, 1080, 1129, 1152, 1153, 1158, 1159, 1160, 1161,
-    1184, 1203, 1205, 1213, 1226, 1290, 1836, 2002, 2003, 2004, 2005, 2006, 2012, 2013, 2055, 3168, 3169,
+    1184, 1203, 1205, 1213, 1226, 1290, 1836, 2002, 2003, 2004, 2005, 2006, 2012, 2013, 2055, 3168, 3169, 3572,
 })  # fmt: skip
 
-# SQL Server and Azure SQL through ODBC: busy, failing over, throttled
+# SQL Server and Azure SQL through ODBC: busy, a lock that another session has, failing over, throttled
 # (https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues).
-_SQL_SERVER = re.compile(r"\((?:1205|4060|4221|10928|10929|10053|10054|10060|40197|40501|40613|40615|4991[89]|49920)\)")
+_SQL_SERVER = re.compile(
+    r"\((?:1205|1222|4060|4221|10928|10929|10053|10054|10060|40197|40501|40613|40615|4991[89]|49920)\)"
+)
 
 # SQLite's primary result codes BUSY, LOCKED, IOERR, FULL, CANTOPEN (https://www.sqlite.org/rescode.html).
 _SQLITE = frozenset({5, 6, 10, 13, 14})
@@ -200,6 +204,11 @@ def _of_sqlalchemy(error: BaseException) -> Answer:
     return is_outage(wrapped) if isinstance(wrapped, BaseException) else None
 
 
+def _of_pending_rollback(error: BaseException) -> Answer:
+    """Said of a connection that an outage has ended, until it is rolled back; also after a failure of another kind."""
+    return True if getattr(error, "code", None) == "8s2b" else None
+
+
 def _of_mongo(error: BaseException) -> bool:
     has_label = getattr(error, "has_error_label", lambda _: False)
     return getattr(error, "code", None) in _MONGO or any(map(has_label, _MONGO_LABELS))
@@ -270,6 +279,7 @@ _BY_CLASS: Mapping[str, bool | Callable[[BaseException], Answer]] = {
     "pyodbc.Error": _of_odbc,
     # SQLAlchemy: what it wraps
     "sqlalchemy.TimeoutError": True,
+    "sqlalchemy.PendingRollbackError": _of_pending_rollback,
     "sqlalchemy.StatementError": _of_sqlalchemy,
     # MongoDB
     "pymongo.ConnectionFailure": True,

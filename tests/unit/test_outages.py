@@ -179,6 +179,7 @@ OUTAGE = [
     pymysql.err.OperationalError(2006, "MySQL server has gone away"),
     pymysql.err.OperationalError(1040, "Too many connections"),
     pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock"),
+    pymysql.err.OperationalError(3572, "lock(s) could not be acquired immediately and NOWAIT is set"),
     pymysql.err.InterfaceError(0, ""),
     aiomysql.OperationalError(2013, "Lost connection to MySQL server during query"),
     aiomysql.OperationalError(1290, "The MySQL server is running with the --read-only option"),
