@@ -55,6 +55,31 @@ interface Pending {
   oldest: Oldest | null;
 }
 
+/** Why an entry is still pending. */
+type Wait = "fresh" | "due" | "backing_off" | "held" | "gone";
+
+interface PendingEntry {
+  id: string;
+  consumer: string;
+  idle_ms: number;
+  deliveries: number;
+  waiting: Wait;
+  due_in_ms: number;
+  behind: string | null;
+  charged: number;
+  verdict: string | null;
+  last_try_at: string | null;
+  reason: string;
+  bytes: number;
+  fields: { name: string; value: string }[];
+}
+
+interface PendingEntries {
+  entries: PendingEntry[];
+  all_records: boolean;
+  next: string | null;
+}
+
 interface Oldest {
   consumer: string;
   idle_ms: number;

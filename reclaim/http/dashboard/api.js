@@ -147,6 +147,15 @@ export const api = {
    */
   audit: (target, before) => call("GET", "audit", { query: { target, limit: 20, before } }),
 
+  /**
+   * @param {string} target
+   * @param {string | null} consumer only what is pending for it; null: for all
+   * @param {string | null} after
+   * @returns {Promise<PendingEntries>}
+   */
+  pending: (target, consumer, after) =>
+    call("GET", "pending", { query: { target, consumer, after, limit: 20 } }),
+
   /** Whether the key may change things. @returns {Promise<boolean>} */
   mayChange: async () => {
     const answer = await send("POST", addressOf("access", {}), {}, SHORT_MS);

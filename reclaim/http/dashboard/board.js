@@ -21,6 +21,7 @@ import { renderOverview } from "./overview.js";
 import { renderRuns } from "./runs.js";
 import { colour, consumerRows } from "./history.js";
 import { store } from "./store.js";
+import { renderWaiting } from "./waiting.js";
 import * as words from "./words.js";
 import { circuitFacts } from "./circuit.js";
 
@@ -43,6 +44,7 @@ export function render() {
   renderTiles(target);
   renderConsumers(target);
   renderCircuit(target);
+  renderWaiting();
   renderRuns(target);
   renderLost(target.lost);
   renderChecks(status.doctor);
@@ -137,21 +139,35 @@ function renderConsumers(target) {
   hideTable("consumers", rows.length === 0);
   const shown = rows.map((one) => [one.consumer, one.pending, one.idle_ms === null]);
   show("consumers", [shown, coloured], () =>
-    rows.map((one) => consumerRow(one, most, colour(coloured, one.consumer), target.consumer)),
+    rows.map((one) => consumerRow(one, most, colour(coloured, one.consumer), target)),
   );
   for (const [at, { idle_ms }] of rows.entries())
     sayIn("consumers", at, ":last-child", idle_ms === null ? "–" : seen(idle_ms));
 }
 
 /**
+ * A consumer's name; where something is pending for it, a press shows its entries.
+ * @param {string} consumer
+ * @param {TargetStatus} target
+ */
+function nameOf(consumer, target) {
+  const bare = el("bdi", {}, consumer);
+  const holds = target.pending?.by_consumer.some((one) => one.consumer === consumer);
+  const onclick = () => store.chooseConsumer(consumer);
+  const link = { type: "button", class: "link", title: "Its entries, and why they wait", onclick };
+  const isOurs = consumer === target.consumer; // runs claim for it
+  const ours = isOurs ? el("span", { class: "soft small" }, "ours") : null;
+  return [holds ? el("button", link, bare) : bare, ours];
+}
+
+/**
  * @param {import("./history.js").ConsumerRow} row
  * @param {number} most
  * @param {string} fill
- * @param {string | undefined} ours the consumer that runs claim for
+ * @param {TargetStatus} target
  */
-function consumerRow({ consumer, pending }, most, fill, ours) {
-  const isOurs = consumer === ours ? el("span", { class: "soft small" }, "ours") : null;
-  const name = el("span", { class: "row" }, swatch(fill), el("bdi", {}, consumer), isOurs);
+function consumerRow({ consumer, pending }, most, fill, target) {
+  const name = el("span", { class: "row" }, swatch(fill), ...nameOf(consumer, target));
   const share = el("span", { class: "bar" }, bar((pending ?? 0) / most, fill));
   return el(
     "tr",

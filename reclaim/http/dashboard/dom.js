@@ -185,6 +185,29 @@ export function mark(health, title) {
   if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
 }
 
+/**
+ * Put an item for each of these into a list. One that stays is left alone, so that what is open, focused or selected in
+ * it stays so.
+ * @template {{id: string}} T
+ * @param {HTMLElement} list
+ * @param {T[]} all
+ * @param {(one: T) => HTMLElement} make
+ */
+export function placeItems(list, all, make) {
+  const ids = new Set(all.map((one) => one.id));
+  /** @type {Map<string, Element>} */
+  const there = new Map();
+  for (const item of list.querySelectorAll("li")) {
+    const { id = "" } = item.dataset;
+    if (ids.has(id)) there.set(id, item);
+    else item.remove();
+  }
+  for (const [at, one] of all.entries()) {
+    const item = there.get(one.id) ?? make(one);
+    if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
+  }
+}
+
 /** Close every dialog: what it asked was about something that is no longer looked at. */
 export function closeDialogs() {
   for (const open of document.querySelectorAll("dialog")) if (open.open) open.close();

@@ -12,32 +12,11 @@ const SHOWN_BYTES = 1048576;
 const ERROR_CHARS = 300;
 
 /**
- * Put an item for each dead letter into the list. One that stays is left alone, so that what is open, focused or
- * selected in it stays so.
- * @param {HTMLElement} all
- * @param {DeadLetter[]} letters
- * @param {() => void} onChoice is told when one is chosen or no longer
- */
-export function placeItems(all, letters, onChoice) {
-  const ids = new Set(letters.map((letter) => letter.id));
-  /** @type {Map<string, Element>} */
-  const there = new Map();
-  for (const item of all.querySelectorAll("li")) {
-    const { id = "" } = item.dataset;
-    if (ids.has(id)) there.set(id, item);
-    else item.remove();
-  }
-  for (const [at, letter] of letters.entries()) {
-    const item = there.get(letter.id) ?? listItem(letter, onChoice);
-    if (all.children[at] !== item) all.insertBefore(item, all.children[at] ?? null);
-  }
-}
-
-/**
+ * A dead letter in the list.
  * @param {DeadLetter} letter
- * @param {() => void} onChoice
+ * @param {() => void} onChoice is told when it is chosen or no longer
  */
-function listItem(letter, onChoice) {
+export function listItem(letter, onChoice) {
   const onchange = () => {
     if (box.checked) store.letters.chosen.add(letter.id);
     else store.letters.chosen.delete(letter.id);

@@ -2,9 +2,9 @@
 
 import { told } from "./acts.js";
 import { api, refusal } from "./api.js";
-import { $, say } from "./dom.js";
+import { $, placeItems, say } from "./dom.js";
 import { count } from "./format.js";
-import { placeItems } from "./letter.js";
+import { listItem } from "./letter.js";
 import { isReplaying } from "./replay.js";
 import { store } from "./store.js";
 
@@ -164,7 +164,7 @@ export async function listAnew() {
 function list() {
   const { items, next, isFiltered } = store.letters;
   const total = store.target?.dead_letters ?? 0;
-  placeItems($("letters"), items, nameActs);
+  placeItems($("letters"), items, (letter) => listItem(letter, nameActs));
   const fits = next === null ? "No dead letter fits." : "None fits so far.";
   say("dead-none", isFiltered ? fits : "There are none: no entry waits for a person.");
   $("dead-none").hidden = items.length > 0;

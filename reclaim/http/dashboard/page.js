@@ -12,6 +12,7 @@ import { live, poll, quietly, readOlderRuns, readRange } from "./live.js";
 import { revealChosen } from "./overview.js";
 import { resumeReplay } from "./replay.js";
 import { store } from "./store.js";
+import { clearWaiting, readWaiting } from "./waiting.js";
 
 const KEY = "reclaim-key";
 const MORE_RUNS = 25;
@@ -58,21 +59,30 @@ async function enter() {
   begin();
 }
 
-/** The target that the address names, as a link in an alert does; null: none. */
+/**
+ * The target that the address names, as a link in an alert does, and a consumer of it; null: none.
+ * @returns {{name: string | null, consumer: string | null}}
+ */
 function named() {
-  const [, name] = /^#target=(.+)$/.exec(location.hash) ?? [];
+  const [, name, consumer] = /^#target=([^&]+)(?:&consumer=(.+))?$/.exec(location.hash) ?? [];
   try {
-    return name ? decodeURIComponent(name) : null;
+    return {
+      name: name ? decodeURIComponent(name) : null,
+      consumer: consumer ? decodeURIComponent(consumer) : null,
+    };
   } catch {
-    return null; // no such name can have been meant
+    return { name: null, consumer: null }; // no such name can have been meant
   }
 }
 
-/** Have the address name the target that is looked at, so that a reload and a link show the same. */
+/** Have the address name the target and the consumer that are looked at, so that a reload and a link show the same. */
 function nameTarget() {
-  const { name } = store;
-  if (!name || named() === name) return;
-  history.replaceState(null, "", `#target=${encodeURIComponent(name).replaceAll("%2F", "/")}`);
+  const { name, consumer } = store;
+  const there = named();
+  if (!name || (there.name === name && there.consumer === consumer)) return;
+  const of = consumer === null ? "" : `&consumer=${encodeURIComponent(consumer)}`;
+  const target = encodeURIComponent(name).replaceAll("%2F", "/");
+  history.replaceState(null, "", `#target=${target}${of}`);
 }
 
 /**
@@ -117,7 +127,9 @@ async function heedAccess() {
 }
 
 function begin() {
-  store.wanted = named();
+  const there = named();
+  store.wanted = there.name;
+  store.consumer = there.consumer;
   heedAccess();
   $("gate").hidden = true;
   $("pulse").hidden = $("forget").hidden = false;
@@ -156,6 +168,7 @@ live.addEventListener("looked", () => {
   refresh();
   if (store.trouble) return;
   readLetters(); // not waited for: however long it takes, the status goes on
+  readWaiting();
   readAudit();
   renderAudit();
   resumeReplay();
@@ -165,6 +178,7 @@ store.addEventListener("chosen", () => {
   $("said").hidden = true;
   closeDialogs();
   clearLetters();
+  clearWaiting();
   findNothing();
   readNothing();
   nameTarget();
@@ -172,9 +186,12 @@ store.addEventListener("chosen", () => {
   revealChosen();
   poll();
 });
+store.addEventListener("narrowed", nameTarget);
 window.addEventListener("hashchange", () => {
-  const name = named();
-  if (name && store.status?.overview.some((one) => one.target === name)) store.choose(name);
+  const { name, consumer } = named();
+  if (!name || !store.status?.overview.some((one) => one.target === name)) return;
+  store.choose(name);
+  if (store.consumer !== consumer) store.chooseConsumer(consumer);
 });
 document.addEventListener("click", goTo);
 $("ranges").addEventListener("click", chooseRange);

@@ -125,7 +125,8 @@ export class LostList {
   }
 }
 
-/** What is known; events: `chosen` (another target is looked at), `forgotten` (the key is, and all with it). */
+/** What is known; events: `chosen` (another target is looked at), `narrowed` (another
+ * consumer of it), `forgotten` (the key is, and all with it). */
 export class Store extends EventTarget {
   /** @type {string | null} */
   key = null;
@@ -150,6 +151,9 @@ export class Store extends EventTarget {
 
   /** The target that the address names, which is looked at first. @type {string | null} */
   wanted = null;
+
+  /** The consumer whose entries are looked at; null: those of all. @type {string | null} */
+  consumer = null;
 
   /** How far back the charts go, in milliseconds; null: as far as is known. @type {number | null} */
   range = null;
@@ -243,12 +247,22 @@ export class Store extends EventTarget {
    */
   choose(name) {
     if (this.name === name) return;
+    if (this.name !== null || this.wanted !== name) this.consumer = null; // else the address named both
     this.name = this.wanted = name;
     this.runsShown = RUNS_AT_FIRST;
     this.letters = new LetterList();
     this.lost = new LostList();
     this.#learnLost();
     this.dispatchEvent(new Event("chosen"));
+  }
+
+  /**
+   * Look at the entries of one consumer, or of all.
+   * @param {string | null} consumer
+   */
+  chooseConsumer(consumer) {
+    this.consumer = consumer;
+    this.dispatchEvent(new Event("narrowed"));
   }
 
   /**

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.e2e.http.apps import KEY, App
@@ -29,6 +30,12 @@ FLAGS = [
 def program() -> str | None:
     """The browser; None where there is none."""
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+wants_a_browser = pytest.mark.skipif(
+    program() is None and os.environ.get("CI", "").lower() != "true",
+    reason="there is no chromium here: apt-get install chromium, or name one in CHROMIUM",
+)
 
 
 class Dashboard:

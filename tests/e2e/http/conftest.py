@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.http.apps import OTHER, TARGET, App, env_of, serving
+from tests.e2e.http.apps import KEY, OTHER, TARGET, App, env_of, serving
+from tests.e2e.http.browser import Dashboard, browsing, program
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,31 @@ def two(_two: App, embedded: Any) -> App:  # noqa: ARG001  # which empties the s
 def serve() -> Callable[..., Any]:
     """Starts an app of the test's own: `serve(port, NAME=value)` is a context manager."""
     return lambda port, **settings: serving(env_of(port, **settings))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests."""
+    assert program() is not None, "CI wants a browser: apt-get install chromium"
+    with browsing(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Dashboard]]:
+    """Opens the dashboard of an app in a new, empty session; at the end nothing may have gone wrong in it."""
+    made: list[tuple[Any, Dashboard]] = []
+
+    def open_page(app: App, **options: Any) -> Dashboard:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"} | options)
+        context.set_default_timeout(20_000)
+        dashboard = Dashboard(app, context.new_page())
+        made.append((context, dashboard))
+        return dashboard
+
+    yield open_page
+    for context, dashboard in made:
+        context.close()
+        assert dashboard.problems == []
+        assert all(address.startswith((dashboard.app.base, "data:")) for address in dashboard.asked)
+        assert not any(KEY in address for address in dashboard.asked)

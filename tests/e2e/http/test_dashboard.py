@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,44 +14,11 @@ from playwright.sync_api import Route, expect
 from dev.server import Server
 from reclaim.ops.saved import letter_of
 from tests.e2e.http.apps import KEY, OTHER, TARGET, App
-from tests.e2e.http.browser import PAUSE_MS, Dashboard, browsing, program, violations
+from tests.e2e.http.browser import PAUSE_MS, Dashboard, violations, wants_a_browser
 from tests.e2e.http.letters import dead, lose
 from tests.support import Client, a_target, given, held, pending_count, raw_client, state, stored, tweet
 
-IN_CI = os.environ.get("CI", "").lower() == "true"
-
-pytestmark = pytest.mark.skipif(
-    program() is None and not IN_CI,
-    reason="there is no chromium here: apt-get install chromium, or name one in CHROMIUM",
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One browser for all tests."""
-    assert program() is not None, "CI wants a browser: apt-get install chromium"
-    with browsing(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Dashboard]]:
-    """Opens the dashboard of an app in a new, empty session; at the end nothing may have gone wrong in it."""
-    made: list[tuple[Any, Dashboard]] = []
-
-    def open_page(app: App, **options: Any) -> Dashboard:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"} | options)
-        context.set_default_timeout(20_000)
-        dashboard = Dashboard(app, context.new_page())
-        made.append((context, dashboard))
-        return dashboard
-
-    yield open_page
-    for context, dashboard in made:
-        context.close()
-        assert dashboard.problems == []
-        assert all(address.startswith((dashboard.app.base, "data:")) for address in dashboard.asked)
-        assert not any(KEY in address for address in dashboard.asked)
+pytestmark = wants_a_browser
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------
