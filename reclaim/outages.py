@@ -86,6 +86,12 @@ def class_names(error: BaseException) -> Iterator[str]:
         yield f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
 
+def wrapped_by(error: BaseException) -> BaseException | None:
+    """The driver's error that SQLAlchemy's error stands for; None for all other errors."""
+    wrapped = getattr(error, "orig", None) if "sqlalchemy.StatementError" in class_names(error) else None
+    return wrapped if isinstance(wrapped, BaseException) else None
+
+
 def retry_after_sec(error: BaseException, unix_sec: float) -> float | None:
     """How many seconds the answer that this error holds asks us to wait (Retry-After); None where it does not ask.
 
@@ -200,8 +206,8 @@ def _of_sqlite(error: BaseException) -> bool:
 def _of_sqlalchemy(error: BaseException) -> Answer:
     if getattr(error, "connection_invalidated", False):
         return True
-    wrapped = getattr(error, "orig", None)
-    return is_outage(wrapped) if isinstance(wrapped, BaseException) else None
+    wrapped = wrapped_by(error)
+    return None if wrapped is None else is_outage(wrapped)
 
 
 def _of_pending_rollback(error: BaseException) -> Answer:

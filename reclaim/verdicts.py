@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from reclaim.outages import class_names, is_outage
+from reclaim.outages import class_names, is_outage, wrapped_by
 from reclaim.outages import retry_after_sec as _asked_to_wait_sec
 
 
@@ -99,13 +99,14 @@ class OwnErrors:
     reject: tuple[type[BaseException], ...] = ()
 
     def verdict(self, error: BaseException) -> Verdict | None:
-        """That of the nearest class; None where no class of the error was named."""
+        """That of the nearest class, of what SQLAlchemy wraps after its own; None where no class was named."""
         for cls in type(error).__mro__:
             if cls in self.reject:
                 return Verdict.PARK
             if cls in self.retry:
                 return Verdict.RETRY
-        return None
+        wrapped = wrapped_by(error)
+        return None if wrapped is None else self.verdict(wrapped)
 
 
 _NO_OWN = OwnErrors()

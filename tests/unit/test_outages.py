@@ -435,6 +435,17 @@ def test_classes_named_by_the_settings_come_first() -> None:
     assert not is_transient(StoreFailed())
 
 
+def test_a_drivers_class_is_known_inside_of_what_sqlalchemy_raises() -> None:
+    """Whoever names the driver's class means it, whichever library is between; SQLAlchemy's own comes first."""
+    cancelled, violated = psycopg.errors.QueryCanceled, psycopg.errors.UniqueViolation
+    own = OwnErrors(retry=(cancelled,), reject=(violated,))
+
+    assert classify(wrapped(cancelled("too slow")), own) is Verdict.RETRY
+    assert classify(wrapped(violated("duplicate")), own) is Verdict.PARK
+    assert classify(wrapped(cancelled("too slow"))) is Verdict.FAIL
+    assert classify(wrapped(violated("x")), OwnErrors((sqlalchemy.exc.IntegrityError,), (violated,))) is Verdict.RETRY
+
+
 # --- Retry-After ------------------------------------------------------------------------------------------------------
 
 
