@@ -26,7 +26,7 @@ from reclaim.state.circuit import Change, Circuit
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
 from reclaim.times import Deadline
-from reclaim.trace import RUN_LINE, Operation, name_in_log_lines, run_under_way
+from reclaim.trace import RUN, RUN_LINE, Operation, holding, name_in_log_lines, run_under_way
 from reclaim.verdicts import OwnErrors
 
 if TYPE_CHECKING:
@@ -266,7 +266,8 @@ class App:
         # Where there is telemetry, the log goes to the same place at the same price: it is told of the same runs.
         level = logging.DEBUG if self.exporter and not told else report.outcome.log_level
         with run_under_way(report.target, report.run_id):
-            logger.log(level, RUN_LINE, report.to_json(operation_id=operation.trace_id))
+            line = report.to_json(operation_id=operation.trace_id)
+            logger.log(level, RUN_LINE, line, extra=holding(RUN, report))
             await self.alerter.end(ended_by(report), target)
             await self.alerter.send(alerts_of(report, target))
         return _Ended(report, told)

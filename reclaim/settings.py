@@ -438,6 +438,13 @@ class Settings:
     alert_repeat_sec: float = setting(
         "ALERT_REPEAT_SEC", 900.0, kinds.number(1, 604_800), "the least time between two repeats of one alert"
     )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "auto",
+        kinds.choice("auto", "json", "text"),
+        "how the plain program writes its log: `json`, an object a line; `text`, a readable line; `auto`: text at a "
+        "terminal, JSON elsewhere. On Azure the host writes it",
+    )
     patterns: tuple[Pattern, ...] = ()
     dashboard_url: str | None = None
     insights: Insights | None = None

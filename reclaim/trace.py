@@ -91,7 +91,14 @@ def span_id(run_id: str, page: int = 0) -> str:
 
 TARGET_BYTES = 400  # of a target's name in a line
 ROOM_BYTES = 200  # of a line, for what a log puts before the message: the time, the level
+# What a line of the log is about, beside its text, where it holds a value: a run's report, an event, an act.
+RUN, ALERT, AUDIT = "run", "alert", "audit"
 RUN_LINE = "reclaim run %s"  # the line with a run's report. We add no names to it: its JSON has them, and must end it
+
+
+def holding(kind: str, value: Any) -> dict[str, Any]:
+    """The `extra` of a line of the log that holds a value: a log that is no plain text shows it in its own way."""
+    return {"reclaim_kind": kind, "reclaim_value": value}
 
 
 def name_in_log_lines() -> None:
@@ -142,5 +149,6 @@ def _say(record: logging.LogRecord, names: str) -> None:
     text = record.getMessage()
     taken = len(names.encode()) + len((record.exc_text or "").encode())
     bounded = cut(text, LINE_BYTES - ROOM_BYTES - taken)
+    record.reclaim_text = bounded
     if names or bounded != text:
         record.msg, record.args = f"{bounded}{names}", None

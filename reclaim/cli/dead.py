@@ -12,19 +12,10 @@ import typer
 from reclaim.app import App
 from reclaim.cli import views
 from reclaim.cli.filters import filtered
-from reclaim.cli.output import (
-    is_for_a_person,
-    is_terminal,
-    pairs,
-    say,
-    show,
-    show_json,
-    show_line,
-    show_table,
-    show_text,
-)
+from reclaim.cli.output import is_for_a_person, is_terminal, say, show_json, show_line, show_table, show_text
 from reclaim.cli.progress import looking_progress, replay_progress
-from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, me, with_app
+from reclaim.cli.session import JsonOption, TargetOption, a_number, exit_if, id_of, me, with_app
+from reclaim.cli.tables import pairs, show
 from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.ops import letter_acts, letter_looks, saved
@@ -57,7 +48,7 @@ class Format(Enum):
 
 NAMED_SHOWN = 10  # of the dead letters that are to be discarded, before the question
 
-commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+commands = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 
 @commands.command("list")
@@ -67,7 +58,9 @@ def list_dead(
     target: TargetOption = None,
     order: OrderOption = Order.NEWEST,
     after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Begin after this dead letter.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="List at most this many.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="COUNT", min=1, max=1_000_000, help="List at most this many.")
+    ] = 50,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="Write JSON Lines with every byte, or CSV for a spreadsheet, and all of them."),
@@ -197,15 +190,33 @@ def replay(
             help="Only those up to this dead letter; so a replay that was interrupted goes on.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Replay at most this many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="COUNT", min=1, help="Replay at most this many.")
+    ] = None,
     per_second: Annotated[
-        float | None, typer.Option("--per-second", min=0.001, max=1e6, help="Replay at most this many a second.")
+        float | None,
+        typer.Option(
+            "--per-second",
+            metavar="COUNT",
+            callback=a_number,
+            min=0.001,
+            max=1e6,
+            help="Replay at most this many a second.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Replay nothing; only say how many would be replayed.")
     ] = False,
     budget_sec: Annotated[
-        float, typer.Option("--budget-sec", min=1, max=86_400, help="Begin nothing after this many seconds.")
+        float,
+        typer.Option(
+            "--budget-sec",
+            metavar="SECONDS",
+            callback=a_number,
+            min=1,
+            max=86_400,
+            help="Begin nothing after this many seconds.",
+        ),
     ] = 86_400.0,
     even_if_open: Annotated[bool, typer.Option("--even-if-open", help="Replay even if the circuit is open.")] = False,
     as_json: JsonOption = False,

@@ -4,14 +4,13 @@ import asyncio
 import logging
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 
 from reclaim.app import App
 from reclaim.ops import operations, targets
-from reclaim.reasons import top_reasons
-from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport, failures_in
+from reclaim.run.report import RunReport
 from reclaim.schedule import Schedule
 from reclaim.settings import Settings
 from reclaim.state.audit import Actor
@@ -71,7 +70,6 @@ async def watch(
                     await asyncio.wait_for(stop.wait(), max(wait_sec, 0))
                 except TimeoutError:
                     reports = await operations.run_now(app, only, budget_sec=budget_sec, stop=stop)
-                    _log_failure(reports)
                     for report in reports:
                         show(report)
     finally:
@@ -87,37 +85,11 @@ def _served(app: App, address: str, port: int | None) -> AbstractAsyncContextMan
     return served(app, address, port)
 
 
-def sentence(report: RunReport) -> str:
-    """What a run did, in one line, why it ended so, and the three most frequent reasons why entries were not stored."""
-    what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
-    if not report.outcome.looked_at_nothing:
-        what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
-    if report.clock_went_back_ms:
-        what = f"{what}, the server's clock went back by {report.clock_went_back_ms / 1000:g} s"
-    whys = [why for why in (report.reason, top_reasons(report.reasons)) if why]
-    return f"{what}: {'; '.join(whys)}" if whys else what
-
-
-def _counts(report: RunReport) -> list[str]:
-    """What became of entries. A run without any says ``nothing idle``, but only if it has looked at the whole list."""
-    told = {*MAIN_COUNTS, "given_back", "lost", "duplicate_fields", "not_deleted", "moved"}
-    counts = [f"{n} {name.replace('_', ' ')}" for name, n in report.numbers().items() if n and name in told]
-    if report.lost_at_most:
-        counts.append(f"at most {report.lost_at_most} more lost")
-    return counts or (["nothing idle"] if report.outcome is Outcome.COMPLETED else [])
-
-
 def _app(settings: Settings) -> App:
     app = App(settings)
     if app.exporter is not None:
         app.exporter.send_log_if_asked()
     return app
-
-
-def _log_failure(reports: Sequence[RunReport]) -> None:
-    failed = failures_in(reports)
-    if failed:
-        logger.warning("the next tick tries again: %s", failed)
 
 
 def _stop_on_signals() -> asyncio.Event:

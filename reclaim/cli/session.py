@@ -2,6 +2,8 @@
 
 import asyncio
 import getpass
+import logging
+import math
 import os
 import signal
 import socket
@@ -13,6 +15,7 @@ import typer
 from redis.exceptions import RedisError
 
 from reclaim.app import App
+from reclaim.cli import logs
 from reclaim.cli.output import say
 from reclaim.entry import check_id
 from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget, said
@@ -28,12 +31,24 @@ TargetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def with_app(work: Callable[[App], Awaitable[T]]) -> T:
-    """Make an app, do the work with it, and return the work's result. SIGTERM ends the work as Ctrl-C does."""
+def a_number(value: float | None) -> float | None:
+    """The number that a person gave, for an option's callback: nan is inside every range."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
+
+def with_app(work: Callable[[App], Awaitable[T]], *, log_level: int = logging.WARNING) -> T:
+    """Make an app, do the work with it, and return the work's result. SIGTERM ends the work as Ctrl-C does.
+
+    The log has what other packages than ours say from `log_level` on.
+    """
 
     async def go() -> T:
         _cancel_on_sigterm()
-        app = App(Settings.from_env(os.environ))
+        settings = Settings.from_env(os.environ)
+        logs.begin(settings.log_format, level=log_level)
+        app = App(settings)
         try:
             return await work(app)
         finally:

@@ -4,21 +4,27 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from reclaim.app import App
 from reclaim.cli import views
-from reclaim.cli.output import is_for_a_person, is_terminal, pairs, show, show_json, show_line
+from reclaim.cli.output import is_for_a_person, is_terminal, show_json, show_line
 from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, with_app
+from reclaim.cli.tables import pairs, show
 from reclaim.entry import readable
 from reclaim.ops import choosing
 from reclaim.ops.choosing import Found
 from reclaim.ops.trying import Trial, Tried
+from reclaim.ops.trying import pairs as name_value
 from reclaim.verdicts import Verdict
+from reclaim.visible import for_a_terminal
+
+commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@commands.command("try")
 def try_one(
     entry_id: Annotated[
         str | None, typer.Argument(metavar="ID", help="An entry's ID, or a dead letter's.", show_default=False)
@@ -48,11 +54,10 @@ def try_one(
       python -m reclaim try 1700000000000-0
       python -m reclaim try --file entry.json --yes
     """  # noqa: D301  # \b is one character: it keeps the lines
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    found, calls = with_app(lambda app: _chosen(app, entry_id, file, target))
+    found, calls = with_app(lambda app: _chosen(app, entry_id, file, target), log_level=logging.INFO)
     if calls and not yes:
         _ask(found, calls)
-    tried = with_app(lambda app: _try(app, found))
+    tried = with_app(lambda app: _try(app, found), log_level=logging.INFO)
     if as_json:
         show_json(tried.to_dict())
     else:
@@ -95,9 +100,26 @@ def _ask(found: Found, calls: str) -> None:
 
 
 def _show(tried: Tried) -> None:
-    rows = views.tried_pairs(tried)
+    rows = _pairs(tried)
     if is_for_a_person():
         show(pairs([(name, views.shortened(value)) for name, value in rows]))
     else:
         for name, value in rows:
             show_line(name, value)
+
+
+def _pairs(tried: Tried) -> list[tuple[str, Any]]:
+    """What would become of an entry, and what would be written or sent."""
+    preview, frames = tried.preview, tried.traceback.splitlines()
+    rows: list[tuple[str, Any]] = [("entry", f"{readable(tried.found.entry.id)}, {tried.found.where}")]
+    if preview is not None:
+        rows.append(("was" if tried.called else "would be", preview.does))
+        rows += preview.about
+        rows += ((f"field {for_a_terminal(name)}", value) for name, value in name_value(preview.fields))
+    if preview is not None and preview.body is not None:
+        rows.append(("body", preview.body))
+    rows.append(("so", tried.sentence))
+    if tried.error:
+        rows.append(("because", tried.error))
+    rows += (("traceback" if at == 0 else "", line) for at, line in enumerate(frames))
+    return [*rows, *(("note", note) for note in tried.notes)]

@@ -1,26 +1,26 @@
 """Owns how a person sees the status, the circuit, dead letters, lost entries and checks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from reclaim.cli.output import STYLES, cell, pairs, table
+from reclaim.cli.tables import STYLES, cell, pairs, table
 from reclaim.counted import how_often, many
 from reclaim.entry import readable
 from reclaim.names import written
 from reclaim.ops.health import Health, span
-from reclaim.ops.results import LetterGroup
-from reclaim.ops.survey import SurveyedGroup
-from reclaim.ops.trying import Tried
-from reclaim.ops.trying import pairs as name_value
 from reclaim.reasons import counts_in, top_reasons
 from reclaim.run.report import MAIN_COUNTS
-from reclaim.state.audit import AuditRecord
-from reclaim.state.dead_letters import DeadLetter
-from reclaim.state.lost import LostEntry
 from reclaim.visible import for_a_terminal
+
+if TYPE_CHECKING:
+    from reclaim.ops.results import LetterGroup
+    from reclaim.ops.survey import SurveyedGroup
+    from reclaim.state.audit import AuditRecord
+    from reclaim.state.dead_letters import DeadLetter
+    from reclaim.state.lost import LostEntry
 
 RUNS_SHOWN = 5
 CONSUMERS_SHOWN = 10
@@ -29,7 +29,7 @@ VALUE_CHARS = 2000  # how much of a field's value a person sees
 
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost", "at most")
-RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason")
+RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason", "run id")
 LETTER_COLUMNS = ("id", "entry", "reason", "deliveries", "consumer", "at", "error")
 SURVEY_COLUMNS = ("stream", "group", "entries", "pending", "oldest idle", "consumers", "look dead", "deleted")
 PENDING_COLUMNS = ("entry", "consumer", "idle", "deliveries", "waiting", "why", "fields")
@@ -140,8 +140,8 @@ def _consumers(pending: Mapping[str, Any]) -> RenderableType:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A table of runs without the column ``reason``: the target's sentence names the reasons that matter."""
-    return table(RUN_COLUMNS[:-1], [run_row(run)[:-1] for run in runs])
+    """A table of runs without the reasons, which the target's sentence names as far as they matter, and the IDs."""
+    return table(RUN_COLUMNS[:-2], [run_row(run)[:-2] for run in runs])
 
 
 def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
@@ -149,15 +149,16 @@ def run_row(run: Mapping[str, Any]) -> Sequence[Any]:
 
     The reason is why the run ended so, then the three most frequent reasons why entries were not stored.
     """
-    row = [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS[:-1]]
-    return [*row, "; ".join(str(part) for part in (run.get("reason", "?"), _top(run)) if part)]
+    row = [run.get(name.replace(" ", "_"), "?") for name in RUN_COLUMNS[:-2]]
+    why = "; ".join(str(part) for part in (run.get("reason", "?"), _top(run)) if part)
+    return [*row, why, run.get("run_id", "?")]
 
 
 def _top(run: Mapping[str, Any]) -> str:
     return top_reasons(counts_in(run.get("reasons")))
 
 
-def lost_row(entry: LostEntry) -> Sequence[Any]:
+def lost_row(entry: "LostEntry") -> Sequence[Any]:
     """A lost entry in one line, under LOST_COLUMNS."""
     at_most = "" if entry.at_most is None else entry.at_most
     return entry.id, entry.consumer, entry.deliveries, entry.idle_ms, entry.at, at_most
@@ -187,14 +188,14 @@ def _state_of_circuit(circuit: Mapping[str, Any]) -> str:
     return f"{how}; {'only a person closes it' if left is None else f'tried again in {span(left)}'}"
 
 
-def letter_row(letter: DeadLetter) -> Sequence[Any]:
+def letter_row(letter: "DeadLetter") -> Sequence[Any]:
     """A dead letter in one line, under LETTER_COLUMNS."""
     entry = letter.entry
     ids = (readable(letter.id), readable(entry.id))
     return (*ids, letter.reason, entry.deliveries, written(entry.consumer), letter.at, letter.error)
 
 
-def survey_row(one: SurveyedGroup) -> Sequence[Any]:
+def survey_row(one: "SurveyedGroup") -> Sequence[Any]:
     """A group of a surveyed server in one line, under SURVEY_COLUMNS."""
     idle = span(one.oldest_idle_ms / 1000) if one.sampled else "-"
     dead = f"{one.dead_consumers:,} with {many(one.held_by_dead, 'entry')}" if one.dead_consumers else "-"
@@ -216,12 +217,12 @@ def pending_row(entry: Mapping[str, Any]) -> Sequence[Any]:
     return entry["id"], entry["consumer"], idle, entry["deliveries"], waiting, entry["reason"], body
 
 
-def group_row(group: LetterGroup) -> Sequence[Any]:
+def group_row(group: "LetterGroup") -> Sequence[Any]:
     """Dead letters that have failed in the same way in one line, under GROUP_COLUMNS."""
     return group.count, group.reason, group.error_group, group.first, group.last, group.example
 
 
-def audit_row(one: AuditRecord) -> Sequence[Any]:
+def audit_row(one: "AuditRecord") -> Sequence[Any]:
     """What a person did in one line, under AUDIT_COLUMNS."""
     place = f"{one.door} {one.place}".rstrip()
     counts = _in_words({name: n for name, n in (one.counts or {}).items() if n not in (0, {})})
@@ -233,7 +234,7 @@ def _in_words(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in facts.items())
 
 
-def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
+def letter_pairs(letter: "DeadLetter") -> list[tuple[str, Any]]:
     """A whole dead letter: what is known about it, then its fields."""
     about = list(zip(LETTER_COLUMNS, letter_row(letter), strict=True))
     frames = [("traceback" if at == 0 else "", line) for at, line in enumerate(letter.traceback.splitlines())]
@@ -241,23 +242,6 @@ def letter_pairs(letter: DeadLetter) -> list[tuple[str, Any]]:
     return [*about, *frames] + [
         (f"field {for_a_terminal(name)}", value) for name, value in zip(fields[::2], fields[1::2], strict=True)
     ]
-
-
-def tried_pairs(tried: Tried) -> list[tuple[str, Any]]:
-    """What would become of an entry, and what would be written or sent."""
-    preview, frames = tried.preview, tried.traceback.splitlines()
-    rows: list[tuple[str, Any]] = [("entry", f"{readable(tried.found.entry.id)}, {tried.found.where}")]
-    if preview is not None:
-        rows.append(("was" if tried.called else "would be", preview.does))
-        rows += preview.about
-        rows += ((f"field {for_a_terminal(name)}", value) for name, value in name_value(preview.fields))
-    if preview is not None and preview.body is not None:
-        rows.append(("body", preview.body))
-    rows.append(("so", tried.sentence))
-    if tried.error:
-        rows.append(("because", tried.error))
-    rows += (("traceback" if at == 0 else "", line) for at, line in enumerate(frames))
-    return [*rows, *(("note", note) for note in tried.notes)]
 
 
 def shortened(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Owns the sending of alerts: each once for all instances, to the webhook, or to the log if there is no webhook."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from reclaim.settings import Settings, Target
 from reclaim.state.connection import Server
 from reclaim.state.told import ToldAlerts
 from reclaim.times import Deadline
+from reclaim.trace import ALERT, holding
 
 logger = logging.getLogger("reclaim")
 
@@ -81,7 +83,8 @@ class Alerter:
     async def _log(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
             event = cloud_event(alert, self._dashboard_url).decode()
-            logger.warning("reclaim alert, ALERT_WEBHOOK_URL is not set: %s", event)
+            held = holding(ALERT, json.loads(event))
+            logger.warning("reclaim alert, ALERT_WEBHOOK_URL is not set: %s", event, extra=held)
             await self._remember(alert)
 
     async def _send(self, post: Post, alert: Alert, deadline: Deadline) -> None:

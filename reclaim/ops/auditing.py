@@ -18,6 +18,7 @@ from reclaim.retry import Retries
 from reclaim.state.audit import Actor, Audit, Begun
 from reclaim.state.letter_filter import LetterFilter
 from reclaim.times import Deadline
+from reclaim.trace import AUDIT, holding
 
 logger = logging.getLogger("reclaim")
 
@@ -119,4 +120,5 @@ def meant_letters(
 
 
 def _log(said: Mapping[str, Any]) -> None:
-    logger.info("reclaim audit: %s", json.loads(json_within(said, LINE_BYTES)))
+    bounded = json.loads(json_within(said, LINE_BYTES))
+    logger.info("reclaim audit: %s", bounded, extra=holding(AUDIT, bounded))

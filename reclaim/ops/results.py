@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reclaim.errors import ServerError
-from reclaim.run.replay import ReplayReport
 from reclaim.state.audit import AuditRecord
 from reclaim.state.circuit import CircuitState, Effect
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.state.lost import LostEntry
+
+if TYPE_CHECKING:
+    from reclaim.run.replay import ReplayReport  # of few commands and requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Replayed:
 
     target: str
     dry_run: bool
-    report: ReplayReport
+    report: "ReplayReport"
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def test_watching_goes_on_after_a_failed_run(client: Client, embedded_proxy: Pro
     given(client, target, *entries)
     embedded_proxy.refuse()
     with started(embedded_proxy, target, "--watch", RETRY_ATTEMPTS="1") as watching:
-        watching.wait_for("the next tick tries again")
+        watching.wait_for('"outcome": "failed"')
         embedded_proxy.accept()
         watching.wait_for('"acknowledged": 5')
 

@@ -17,20 +17,15 @@ PACKAGE = "reclaim"
 ROOMS = ("values", "state", "handlers", "run", "observe", "app", "ops", "http", "cli", "function_app")
 LEVEL = {room: level for level, room in enumerate(ROOMS)}
 
+# The modules that declare commands and options, and those that end a command.
+TYPERS = {"main", "run", "status", "lists", "survey", "doctor", "dead", "filters", "circuit", "try_", "session"}
+TYPERS |= {"output", "probes"}
+
 # What only these modules may import, so that the others are quick to load and work where it is not installed.
 ONLY = {
     "opencensus": {"observe.app_insights"},
-    "typer": {
-        "cli.main",
-        "cli.circuit",
-        "cli.dead",
-        "cli.session",
-        "cli.output",
-        "cli.probes",
-        "cli.try_",
-        "cli.filters",
-    },
-    "rich": {"cli.output", "cli.progress", "cli.views"},
+    "typer": {f"cli.{name}" for name in TYPERS},
+    "rich": {"cli.progress", "cli.tables", "cli.views"},
     "azure": {"state.entra", "function_app", "http.routes", "observe.app_insights"},
     "tenacity": {"retry"},
     "httpx2": {"observe.webhook"},
@@ -211,6 +206,45 @@ def test_importing_the_function_app_reads_three_settings_and_connects_to_nothing
     late |= {"reclaim.state.cluster", "reclaim.state.topology", "reclaim.run.fan_out"}
     late |= {"reclaim.state.patience", "reclaim.observe.export", "reclaim.ops.operations", "reclaim.http.requests"}
     assert late & set(found["modules"]) == set(), "every cold start would pay for them"
+
+
+def _loaded(*command: str) -> set[str]:
+    """What is loaded when a command has ended."""
+    code = (
+        "import sys, atexit; from reclaim.__main__ import main; atexit.register(lambda: print(*sys.modules));"
+        f"sys.argv[1:] = {[*command]!r}; main()"
+    )
+    env = {**os.environ, "REDIS_HOST": "127.0.0.1:1", "REDIS_TLS": "false", "STREAM_NAME": "s"}
+    env |= {"STREAM_CONSUMER_GROUP_NAME": "g", "RETRY_ATTEMPTS": "1"}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("command", [["--help"], ["--version"], ["stauts"], []], ids=repr)
+def test_the_list_of_commands_loads_no_command(command: list[str]) -> None:
+    """Who only asks what there is waits for nothing: a command's module is loaded when it is called."""
+    loaded = _loaded(*command)
+
+    ours = {name.removeprefix("reclaim.") for name in loaded if name.startswith("reclaim.")} - {"__main__"}
+    assert {name for name in ours if room_of(name) != "values"} == {"cli", "cli.main", "cli.output"}
+    assert {name.partition(".")[0] for name in loaded} & {"redis", "rich", "asyncio", "tenacity", "pydantic"} == set()
+
+
+# What the status needs not, with what is large among it: each takes milliseconds of every command's start.
+NOT_FOR_STATUS = {"pydantic", "msgspec", "httpx2", "aiohttp", "azure", "opencensus", "prometheus_client", "requests"}
+OURS_NOT_FOR_STATUS = {
+    *("cli.dead", "cli.run", "cli.try_", "cli.survey", "cli.lists", "cli.progress", "cli.probes", "run.replay"),
+    *("ops.letter_acts", "ops.letter_looks", "ops.survey", "ops.trying", "ops.saved", "state.cluster", "state.entra"),
+}
+
+
+def test_the_status_loads_only_what_it_needs() -> None:
+    """It is asked for again and again, by people and by probes, so it has to start quickly."""
+    loaded = _loaded("status")
+
+    assert "reclaim.ops.status" in loaded
+    assert {name.partition(".")[0] for name in loaded} & NOT_FOR_STATUS == set()
+    assert {f"reclaim.{name}" for name in OURS_NOT_FOR_STATUS} & loaded == set()
 
 
 def test_what_only_metrics_need_is_loaded_for_them_alone() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reclaim.cli.loop import sentence
+from reclaim.cli.report_line import sentence
 from reclaim.cli.views import RUN_COLUMNS, run_row
 from reclaim.reasons import OTHER_REASONS
 from reclaim.run.report import OTHER_CONSUMERS, REPORT_BYTES, Outcome, RunReport, failures_in
