@@ -144,7 +144,7 @@ async def _keep(bed: Bed, megabytes: int) -> tuple[float, str]:
         runner = Runner(TARGET, server, _handler(server))
         found = await runner.finder.find(b"-", COUNT, COUNT)
         left = [row.id for row in found.rows]
-        bodies = [body for one in left for body in await runner.bodies.first([one])]
+        bodies = [body for one in left for body in await runner.readers[0].first([one])]
         claimed = await runner.claimer.claim(found, bodies)
         bed.send([("SLOWLOG", "RESET")])
         kept = await runner.refunds.keep(claimed.entries)

@@ -37,7 +37,7 @@ from reclaim.run.part import Part
 from reclaim.run.report import Outcome, RunReport
 from reclaim.run.rules import Rules
 from reclaim.run.settling import Settler
-from reclaim.run.source import PageSource
+from reclaim.run.source import LOOKS_AHEAD, PageSource
 from reclaim.run.tally import Tally
 from reclaim.run.waiting import Waiting
 from reclaim.settings import Target
@@ -107,7 +107,7 @@ class Runner:
         self.refunds = Refunds(server, target)
         self.finder = Finder(server, target, self.refunds)
         self.claimer = Claimer(server, target, self.refunds)
-        self.bodies = Bodies(server, target.keys.stream)
+        self.readers = [Bodies(server, target.keys.stream) for _ in range(LOOKS_AHEAD)]
         self.dead_letters = DeadLetters(server, target)
         self.lost_entries = LostEntries(server, target)
         self.circuit = Circuit(server, target)
@@ -312,7 +312,7 @@ class _Run:
         return PageSource(
             target=self._target,
             finder=runner.finder,
-            bodies=runner.bodies,
+            readers=runner.readers,
             claimer=runner.claimer,
             claims=self._claims,
             gate=self._gate,

@@ -1,6 +1,7 @@
 """Owns where a run's pages come from: it finds idle entries, reads and claims them, to the end of the list."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from reclaim.state.tries import Tries, Try
 
 FIND_AT_ONCE = 1_000  # entries, of which a shard keeps its own
 FOUND_SEC = 1.0  # for how long what was found is worth a claim
+LOOKS_AHEAD = 3  # pages of light entries looked for while one is claimed: a look is three round trips, a claim is one
 PROBE_LOOKS_AT = 10_000  # entries among which a probe chooses
 PROBE_FINDS = 500  # of them at once
 PROBE_READS = 64_000_000  # bytes that a probe reads to learn order keys
@@ -46,6 +48,7 @@ class _Read:
         is_suspect: whether it is one entry, a suspect.
         weight: how many bytes an entry has, on average.
         at: the time.
+        reader: what has read the bodies, and may have read some of the next page.
     """
 
     found: Found
@@ -53,13 +56,15 @@ class _Read:
     is_suspect: bool
     weight: float
     at: float
+    reader: Bodies
 
 
 @dataclass(frozen=True, slots=True)
 class _LookAhead:
-    """A look for idle entries from `start` on."""
+    """A look for idle entries from `start` on, whose bodies `reader` reads."""
 
     start: bytes
+    reader: Bodies
     task: asyncio.Task[_Read]
 
 
@@ -84,7 +89,7 @@ class PageSource:
         *,
         target: Target,
         finder: Finder,
-        bodies: Bodies,
+        readers: Sequence[Bodies],
         claimer: Claimer,
         claims: Claims,
         gate: CircuitGate,
@@ -107,7 +112,8 @@ class PageSource:
         self._most = target.page_size
         self._found_sec = min(FOUND_SEC, target.min_idle_ms / 1000)
         self._finder = finder
-        self._bodies = bodies
+        self._readers = readers
+        self._reader = readers[0]  # of the page that is claimed
         self._claimer = claimer
         self._claims = claims
         self._gate = gate
@@ -125,7 +131,8 @@ class PageSource:
         self._looks_ahead = looks_ahead
         self._clock = clock
         self._at: bytes | None = START
-        self._sought: _LookAhead | None = None
+        self._sought: deque[_LookAhead] = deque()
+        self._then: bytes | None = None  # where the look behind these is likely to start, once it is known
         self._is_probed = False
 
     @property
@@ -176,15 +183,17 @@ class PageSource:
         return self._page_size.is_quick and not self._gate.probing and not self._rules.was_suspect(page.entries[0])
 
     async def close(self) -> None:
-        """End a look ahead that nobody waits for, and let go of what it has read."""
-        await self._end_look()
-        self._bodies.forget_all()
+        """End looks ahead that nobody waits for, and let go of what they have read."""
+        await self._end_looks()
+        for reader in self._readers:
+            reader.forget_all()
 
-    async def _end_look(self) -> None:
-        sought, self._sought = self._sought, None
-        if sought is not None:
-            sought.task.cancel()
-            await asyncio.gather(sought.task, return_exceptions=True)
+    async def _end_looks(self) -> None:
+        tasks = [look.task for look in self._sought]
+        self._sought.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _claim(self, start: bytes, total: int, *, ahead: bool) -> _Claimed | None:
         """Claim entries up to a suspect, or a suspect alone; None where a suspect would be claimed ahead."""
@@ -200,7 +209,7 @@ class PageSource:
         await self._note_counts(read.found.rows)
         asked_at = self._clock()
         claimed = await self._claimer.claim(read.found, read.bodies)
-        self._bodies.forget([row.id for row in read.found.rows])
+        read.reader.forget([row.id for row in read.found.rows])
         return _Claimed(claimed, read.weight, asked_at)
 
     async def _note_counts(self, rows: Sequence[Row]) -> None:
@@ -245,9 +254,10 @@ class PageSource:
         chosen = choose(candidates, self._gate.opened_ms, self._gate.at_most(self._most))
         if not chosen:
             return None
-        bodies = await self._bodies.first([row.id for row in chosen])
+        reader = self._reader
+        bodies = await reader.first([row.id for row in chosen])
         found = Found(chosen[: len(bodies)], START)
-        return _Read(found, bodies, is_suspect=False, weight=self._bodies.mean, at=self._clock())
+        return _Read(found, bodies, is_suspect=False, weight=reader.mean, at=self._clock(), reader=reader)
 
     async def _digests(self, rows: Sequence[Row]) -> tuple[dict[bytes, bytes], int]:
         """The digests of these entries' order keys, by ID, and how many bytes were read to learn them.
@@ -263,38 +273,55 @@ class PageSource:
         return digests, size
 
     async def _found(self, start: bytes, total: int) -> _Read:
-        """The next idle entries: those of the look ahead, if it was over a moment ago."""
+        """The next idle entries: those of a look ahead, if it was over a moment ago."""
         count = self._gate.at_most(self._page_size.count)
-        sought = self._sought
-        if sought is not None and sought.start == start:
-            self._sought = None
+        if self._sought and self._sought[0].start == start:
+            look = self._sought.popleft()
             with suppress(RedisError, ServerError, OSError):  # looking again says what is wrong
-                read = await sought.task
+                read = await look.task
                 if not read.found.rows or self._clock() - read.at < self._found_sec:
+                    self._reader = look.reader
                     return replace(read, found=read.found.first(count), bodies=read.bodies[:count])
-        await self._end_look()
-        return await self._look(start, count, total)
+        await self._end_looks()
+        return await self._look(start, count, total, self._reader)
 
     def _look_ahead(self, start: bytes | None, total: int) -> None:
         """Look for the next entries while these are claimed, if they are likely to be claimed soon."""
-        if start is not None and self._looks_ahead and self._page_size.is_quick and not self._gate.probing:
-            look = self._look(start, self._page_size.count, total)
-            self._sought = _LookAhead(start, asyncio.create_task(look))
+        if not self._looks_ahead or not self._page_size.is_quick or self._gate.probing:
+            return
+        if self._sought:
+            start, reader = self._then, self._next_reader(self._sought[-1].reader)
+        else:
+            reader = self._reader
+        if start is None or len(self._sought) == LOOKS_AHEAD:
+            return
+        self._then = None
+        look = self._look(start, self._page_size.count, total, reader, is_ahead=True)
+        self._sought.append(_LookAhead(start, reader, asyncio.create_task(look)))
 
-    async def _look(self, start: bytes, count: int, total: int) -> _Read:
-        """Find idle entries and read the bodies of the first of them: up to a suspect, or a suspect alone."""
+    def _next_reader(self, reader: Bodies) -> Bodies:
+        return self._readers[(self._readers.index(reader) + 1) % len(self._readers)]
+
+    async def _look(self, start: bytes, count: int, total: int, reader: Bodies, *, is_ahead: bool = False) -> _Read:
+        """Find idle entries and read the bodies of the first of them: up to a suspect, or a suspect alone.
+
+        A look ahead has the next one begin when it has found entries, if they are likely to be light.
+        """
         found = await self._finder.find(start, min(count * self._finds_of, FIND_AT_ONCE), total)
         await self._look_up(found.rows)
         found = replace(found, rows=self._waiting.of_this_round(self._part.may_be_own(found.rows)))
         suspect = self._first_suspect(found.rows)
         if suspect is not None:
             found = found.first(max(suspect, 1))
-        bodies = await self._bodies.first([row.id for row in found.rows]) if found.rows else ()
+        elif is_ahead and self._part.is_whole and reader.expects_light(len(found.rows)):
+            self._then = found.after
+            self._look_ahead(None, total)
+        bodies = await reader.first([row.id for row in found.rows]) if found.rows else ()
         found = found.first(len(bodies))
         rows, own = self._part.own(found.rows, bodies)
         if not self._part.is_whole:
-            self._bodies.forget({row.id for row in found.rows}.difference(row.id for row in rows))
-        read = _Read(replace(found, rows=rows), own, suspect == 0, self._bodies.mean, self._clock())
+            reader.forget({row.id for row in found.rows}.difference(row.id for row in rows))
+        read = _Read(replace(found, rows=rows), own, suspect == 0, reader.mean, self._clock(), reader)
         return replace(read, found=read.found.first(count), bodies=own[:count])
 
     async def _look_up(self, rows: Sequence[Row]) -> None:

@@ -79,6 +79,10 @@ class Bodies:
         self._heaviest = size if _at_once(size) >= SAMPLES else max(map(_weight, bodies))  # the least work where light
         return bodies
 
+    def expects_light(self, count: int) -> bool:
+        """Whether so many entries come to a quarter of a page's weight at most, if they weigh what the last ones did."""
+        return self._at_most is None and 0 < 4 * self.mean * count <= PAGE_BYTES
+
     def forget(self, ids: Iterable[bytes]) -> None:
         """Let go of the bodies of entries that will not be asked for again."""
         deque(map(self._read.pop, ids, repeat(None)), maxlen=0)
