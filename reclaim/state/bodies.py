@@ -80,7 +80,7 @@ class Bodies:
         return bodies
 
     def expects_light(self, count: int) -> bool:
-        """Whether so many entries come to a quarter of a page's weight at most, if they weigh what the last ones did."""
+        """Whether so many entries come to a quarter of a page's weight, if they weigh what the last ones did."""
         return self._at_most is None and 0 < 4 * self.mean * count <= PAGE_BYTES
 
     def forget(self, ids: Iterable[bytes]) -> None:

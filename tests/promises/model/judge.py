@@ -78,7 +78,7 @@ class Judge:
             elif number in after.ledger:
                 one.status = "lost"
                 assert number not in after.stream, f"{number} is in the ledger and in the stream"
-                assert after.ledger[number][0][b"consumer"] in {before.pending[number][0], OURS, b"bob"}
+                assert after.ledger[number][0][b"consumer"] in {before.pending[number][0], *OURS, b"bob"}
                 self.count["entries lost and recorded"] += 1
             else:
                 assert one.can_be_stored, f"G1, G2: {number} is acknowledged, and nowhere"
@@ -105,7 +105,7 @@ class Judge:
             case b"max_deliveries":
                 assert self._tries(one) + act.was_killed >= MAX_DELIVERIES - 1, f"G5: {one.number}: {one.charged} tries"
         assert deliveries == one.deliveries + 1 or act.was_killed
-        assert letter[b"consumer"] in {before.pending[one.number][0], OURS, b"bob"}
+        assert letter[b"consumer"] in {before.pending[one.number][0], *OURS, b"bob"}
         self.count[f"entries dead: {reason.decode()}"] += 1
         self.count["G5: dead letters deserved"] += 1
 
@@ -128,7 +128,7 @@ class Judge:
             self._value(key, before, after, done, tried)
         if not done:
             return
-        fresh = {number for number in mine if before.pending[number][0] == OURS and not before.is_idle(number)}
+        fresh = {number for number in mine if before.pending[number][0] in OURS and not before.is_idle(number)}
         waiting = (fresh | mine & before.waits) & before.stream
         held = {number for number in waiting if number < max(done)}  # it holds back later ones only
         assert not held or act.touched, f"G3: {done} are done, and {held} held back"
@@ -173,7 +173,7 @@ class Judge:
         held = {
             self.made[number].key
             for number, row in before.pending.items()
-            if (row[0] == OURS or number in before.waits) and not before.is_idle(number)
+            if (row[0] in OURS or number in before.waits) and not before.is_idle(number)
         } | {self.made[number].key for number in act.charged}
         unparked = {number for number in after.pending if self._is_unparked(self.made[number], after)}
         held |= {self.made[number].key for number in unparked}

@@ -1,7 +1,7 @@
 """The machine: everything that may happen to a stream and its group; the judge looks on after each step."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from reclaim import handlers
 from reclaim.errors import ReclaimError
 from reclaim.handlers.hash import _STORE_NEWER
 from reclaim.run.replay import Replay
-from reclaim.run.report import Outcome
+from reclaim.run.report import Outcome, RunReport
 from reclaim.run.runner import Runner
 from reclaim.settings import Settings
 from reclaim.state.connection import connect
@@ -73,10 +73,15 @@ MISTAKES = (TypeError, AttributeError, LookupError, ValueError)  # no fault may 
 SILENCE_SEC = 0.3  # how long an answer may take in a run with a fault that shows by silence only
 
 
+async def _all(runs: Iterable[Coroutine[Any, Any, RunReport]]) -> list[RunReport]:
+    return list(await asyncio.gather(*runs))
+
+
 class Machine(RuleBasedStateMachine):
     """The actions and the judgement."""
 
     place: ClassVar[Place]  # a subclass has it
+    shards: ClassVar[int] = 1  # each with connections of its own, as on an instance of its own
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +90,7 @@ class Machine(RuleBasedStateMachine):
         self.fault: tuple[str, ...] = ()
         self.client = self.place.client
         self.place.proxy.clear()
-        self.server: Any = None
+        self.servers: list[Any] = []
 
     # --- beginning and end ---
 
@@ -112,6 +117,7 @@ class Machine(RuleBasedStateMachine):
             "dead_letter_maxlen": room,
             **({"hash_version_field": "version"} if version else {}),
             **({"delete_acknowledged": True} if deletes else {}),
+            **({"shards": self.shards} if self.shards > 1 else {}),
         }
         self.target = a_target(**self.changes)
         self.judge = Judge(self.made, self.place.count, is_versioned=version, slow=self.slow, room=room)
@@ -129,21 +135,37 @@ class Machine(RuleBasedStateMachine):
         self.abandon(first, "alice", 1, 2)
 
     def teardown(self) -> None:
-        if self.server is not None:
-            self.disconnect()
+        self.disconnect()
 
     def renew_runner(self) -> None:
-        """What a new process begins with."""
-        self.server = connect(settings_for(self.place.proxy, self.target, cluster=self.place.is_cluster))
-        self.runner = Runner(
-            self.target, self.server, handlers.make(self.server, self.target), sleep=lambda _: asyncio.sleep(0)
-        )
-        self.runner.next_sweep = float("inf")
+        """What new processes begin with: each has one of the shards."""
+        self.servers = [
+            connect(settings_for(self.place.proxy, self.target, cluster=self.place.is_cluster))
+            for _ in range(self.shards)
+        ]
+        self.runners = [
+            Runner(part, server, handlers.make(server, part), sleep=lambda _: asyncio.sleep(0))
+            for part, server in zip(self.target.parts, self.servers, strict=True)
+        ]
+        for runner in self.runners:
+            runner.next_sweep = float("inf")
 
     def disconnect(self) -> None:
         """Close our connections, and wait until what was under way on them is over."""
-        self.place.do(self.server.aclose())
+        for server in self.servers:
+            self.place.do(server.aclose())
         self.place.quiet(self.place.proxy)
+
+    def run_all(self) -> list[RunReport]:
+        """A run of each shard, all at the same time."""
+        reports = self.place.do(_all(runner.run(30) for runner in self.runners))
+        for report in reports:
+            note(f"{report.outcome.value} {report.reason}")
+        return reports
+
+    def drop_leases(self) -> None:
+        """What becomes of the leases of processes that died, in time."""
+        self.call("DEL", *(part.keys.lease for part in self.target.parts))
 
     def call(self, *command: Any) -> Any:
         return self.client.execute_command(*command)
@@ -223,7 +245,7 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, *, ours: bool, idle_ms: int) -> None:
         """Everything that is pending becomes idle, or what we hold does; perhaps not for long enough to be due."""
         self.step("time passes")
-        self.age(lambda row: row[0] == OURS or not ours, idle_ms)
+        self.age(lambda row: row[0] in OURS or not ours, idle_ms)
         self.watch()
 
     def age(self, chosen: Callable[[tuple[bytes, bool, int]], bool], idle_ms: int = LONG_MS) -> None:
@@ -279,8 +301,8 @@ class Machine(RuleBasedStateMachine):
         self.judge.gone(deletes=deletes)
         self.call(*(("DEL", "s") if deletes else ("XGROUP", "DESTROY", "s", "g")))
         if run_between:
-            report = self.place.do(self.runner.run(30))
-            assert report.outcome is Outcome.GROUP_MISSING, report
+            reports = self.run_all()
+            assert {report.outcome for report in reports} == {Outcome.GROUP_MISSING}, reports
         self.call("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
         if deletes and self.slow is not None and self.slow.read_up_to != NO_NUMBER:
             self.call("XGROUP", "CREATE", "s", "slow", "$")
@@ -302,13 +324,12 @@ class Machine(RuleBasedStateMachine):
         """A run with nothing in its way."""
         self.step("run")
         before = self.seen
-        report = self.place.do(self.runner.run(30))
-        note(f"{report.outcome.value} {report.reason}")
+        reports = self.run_all()
         self.judged(before, Act("run", is_clean=True))
         self.sighted = set(self.seen.pending)
         ends = {Outcome.COMPLETED, Outcome.NOTHING_PENDING} | ({Outcome.DEAD_LETTERS_FULL} if self.is_full() else set())
-        assert report.outcome in ends, report
-        assert not self.call("EXISTS", self.target.keys.lease)
+        assert {report.outcome for report in reports} <= ends, reports
+        assert not self.call("EXISTS", *(part.keys.lease for part in self.target.parts))
 
     @rule(
         at=st.sampled_from([*sorted(STEPS), "store", "store", "acknowledge", "claim", "refund"]),
@@ -384,17 +405,19 @@ class Machine(RuleBasedStateMachine):
 
     def others_run(self, _: Act, __: Made) -> None:
         """Another run believes that the one under way is dead. It is past every fault."""
-        self.call("DEL", self.target.keys.lease)
+        self.drop_leases()
         with ThreadPoolExecutor(1) as thread:  # this one has a loop already
             thread.submit(asyncio.run, self.another_run()).result()
 
     async def another_run(self) -> None:
         """It speaks to the node of a cluster as to a plain server: else it would be sent to the proxy, which waits."""
         server = connect(Settings(HOST, self.place.server_port, (self.target,), tls=False))
-        report = await Runner(self.target, server, handlers.make(server, self.target)).run(30)
+        parts = self.target.parts
+        reports = await _all(Runner(part, server, handlers.make(server, part)).run(30) for part in parts)
         await server.aclose()
         ends = {Outcome.COMPLETED, Outcome.NOTHING_PENDING}
-        assert report.outcome in (ends | {Outcome.DEAD_LETTERS_FULL} if self.judge.room < MUCH_ROOM else ends), report
+        ends |= {Outcome.DEAD_LETTERS_FULL} if self.judge.room < MUCH_ROOM else set()
+        assert {report.outcome for report in reports} <= ends, reports
 
     @rule(at=st.sampled_from([*sorted(STEPS), "store", "acknowledge"]), skip=st.sampled_from([0, 0, 0, 1, 2, 4]))
     def run_killed(self, at: str, skip: int) -> None:
@@ -410,7 +433,7 @@ class Machine(RuleBasedStateMachine):
         place.quiet(place.deadly)
         place.deadly.clear()
         place.deadly.forget()
-        self.call("DEL", self.target.keys.lease)
+        self.drop_leases()
         if ended:
             place.count[f"killed at: {at}"] += 1
         self.judged(before, Act("run killed", was_killed=True))
@@ -443,7 +466,7 @@ class Machine(RuleBasedStateMachine):
             self.step("replay")
         else:
             self.arm(act, REPLAY_STEPS[at], at, fault, 0, 2)
-        replay = Replay(self.target, self.server, self.runner.handler, sleep=lambda _: asyncio.sleep(0))
+        replay = Replay(self.target, self.servers[0], self.runners[0].handler, sleep=lambda _: asyncio.sleep(0))
         with nullcontext() if act.is_clean else suppress(RedisError, ReclaimError, TimeoutError, OSError):
             note(f"{self.place.do(replay.run(limit=limit, budget_sec=30))}")
         self.disarm()
@@ -462,7 +485,7 @@ class Machine(RuleBasedStateMachine):
         self.step("discard")
         chosen = {dead[one % len(dead)] for one in which}
         ids = [letter[b"letter"] for number in chosen for letter in self.seen.letters[number]]
-        self.place.do(DeadLetters(self.server, self.target).discard(ids))
+        self.place.do(DeadLetters(self.servers[0], self.target).discard(ids))
         for number in chosen:
             self.made[number].status = "discarded"
         self.watch()
@@ -489,7 +512,7 @@ class Machine(RuleBasedStateMachine):
             fault = (
                 "cut after"  # a server that refuses EXEC discards the transaction; the proxy could not make it do so
             )
-        wait_at_most(self.server, SILENCE_SEC if fault in SILENT else 5.0)
+        self.wait_at_most(SILENCE_SEC if fault in SILENT else 5.0)
         self.armed = [
             self.place.proxy.when(name, FAULTS[fault], args=self.noting(act, at, fault, args), skip=skip, times=times)
             for name, args in step
@@ -519,16 +542,19 @@ class Machine(RuleBasedStateMachine):
             self.place.count["faults that happened"] += 1
         self.place.proxy.clear()
         self.place.proxy.forget()
-        wait_at_most(self.server, 5.0)
+        self.wait_at_most(5.0)
         self.disconnect()
-        self.call("DEL", self.target.keys.lease)
+        self.drop_leases()
+
+    def wait_at_most(self, seconds: float) -> None:
+        for server in self.servers:
+            wait_at_most(server, seconds)
 
     def run_armed(self, act: Act) -> None:
         """Run, with what was prepared, and judge."""
         before = self.seen
-        report = self.place.do(self.runner.run(30))
-        note(f"{report.outcome.value} {report.reason}")
-        assert not isinstance(report.error, MISTAKES), report.error
+        for report in self.run_all():
+            assert not isinstance(report.error, MISTAKES), report.error
         self.disarm()
         for error in filter(None, act.others):
             raise error
@@ -569,7 +595,7 @@ class Machine(RuleBasedStateMachine):
             {
                 number_of(row.id)
                 for row in self.debts()
-                if any(row.id == one[0] and one[1] == OURS and one[3] == row.deliveries for one in rows)
+                if any(row.id == one[0] and one[1] in OURS and one[3] == row.deliveries for one in rows)
             },
             waits,
             sum(int(as_dict(flat).get(b"at_most", 1)) for _, flat in lost),
@@ -577,13 +603,13 @@ class Machine(RuleBasedStateMachine):
 
     def waits(self, row: list[Any], record: Try | None) -> bool:
         """Whether an entry is idle, and not due: it was tried and charged, and no run has died of it since."""
-        if record is None or not record.charged or (row[1] == OURS and row[3] > record.deliveries):
+        if record is None or not record.charged or (row[1] in OURS and row[3] > record.deliveries):
             return False
         return MIN_IDLE_MS <= row[2] < 1000 * self.target.delivery_backoff_sec
 
     def debts(self) -> list[Row]:
-        """What our runner is going to give back as soon as it can."""
-        return self.runner.refunds.waiting()
+        """What our runners are going to give back as soon as they can."""
+        return [row for runner in self.runners for row in runner.refunds.waiting()]
 
     def value(self, key: str, held: dict[bytes, bytes]) -> int:
         """The entry that a hash holds, whole and nothing else."""
@@ -606,3 +632,9 @@ class Machine(RuleBasedStateMachine):
         """G2, once more after each step, whatever it was."""
         if hasattr(self, "seen"):
             self.judge.places(self.seen)
+
+
+class ShardedMachine(Machine):
+    """The same with two shards (SHARDS=2), each on connections of its own: two workers of the fan-out."""
+
+    shards = 2

@@ -155,7 +155,7 @@ class MovingMachine(RuleBasedStateMachine):
         """
         self.step("run")
         before, keys, dead = self.copies(), self.keys(), self.dead()
-        held = {keys[row[0]] for row in self.rows() if row[1] == OURS and not self.is_idle(row)}
+        held = {keys[row[0]] for row in self.rows() if row[1] in OURS and not self.is_idle(row)}
         report = self.place.do(self.runner.run(30))
         note(f"{report.outcome.value} {report.reason}")
         assert report.outcome in {Outcome.COMPLETED, Outcome.NOTHING_PENDING}, report
@@ -265,7 +265,7 @@ class MovingMachine(RuleBasedStateMachine):
         self.abandon([("a", 1)])
         for entry_id, *_ in self.rows():
             count = ("RETRYCOUNT", self.target.max_deliveries)
-            self.call("XCLAIM", "s", "g", OURS, 0, entry_id, "IDLE", LONG_MS, *count, "JUSTID")
+            self.call("XCLAIM", "s", "g", OURS[0], 0, entry_id, "IDLE", LONG_MS, *count, "JUSTID")
         self.run()
 
     def ensure_work(self) -> None:

@@ -1,6 +1,7 @@
 """Whatever happens in whatever order, the promises hold: a state machine against real servers.
 
-By default 150 examples run on the embedded server and 30 on each other kind; a tenth as many where entries are moved.
+By default 150 examples run on the embedded server and 30 on each other kind; half as many with two
+shards, and a tenth where entries are moved.
 MODEL_EXAMPLES=1000 runs so many on every kind, and a tenth; MODEL_STEPS (25) is how many steps an example may have.
 At the end pytest prints how much was done; with -v also how often each thing happened.
 """
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from dev.server import KINDS, Server, available, free_port
 from reclaim.state.slots import SLOTS
-from tests.promises.model.machine import Machine
+from tests.promises.model.machine import Machine, ShardedMachine
 from tests.promises.model.moving import MovingMachine
 from tests.promises.model.place import Place
 from tests.support import raw_client
@@ -52,6 +53,15 @@ def test_nothing_is_lost_nothing_is_out_of_order(
 ) -> None:
     """Runs with and without faults among producers, consumers, trimming, deaths and replays: G1 to G5 and G8 hold."""
     _try_out(Machine, examples(kind), kind, servers, record_property)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", [*available(), CLUSTER])
+def test_two_shards_on_two_instances_lose_nothing_either(
+    kind: str, servers: Any, record_property: Callable[[str, object], None]
+) -> None:
+    """The same where two shards, each with connections of its own, work on the target at the same time."""
+    _try_out(ShardedMachine, max(1, examples(kind) // 2), kind, servers, record_property)
 
 
 @pytest.mark.timeout(0)

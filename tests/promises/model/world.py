@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tests.support import as_dict
 
 MAX_DELIVERIES = 3
-OURS = b"monitoring_app"
+OURS = [b"monitoring_app", b"monitoring_app#0", b"monitoring_app#1"]  # of the whole target, and of its two shards
 MIN_IDLE_MS = 600_000
 BACKOFF_SEC = 1800  # DELIVERY_BACKOFF_SEC where there is one: the wait after the first charged try, and the longest
 IDLE_MS = 700_000  # idle for so long, an entry is due unless it waits for its next try

@@ -17,10 +17,10 @@ from reclaim.state.connection import connect
 
 
 async def run(port: int, changes: dict[str, Any], *, cluster: bool) -> None:
-    """One run, on connections of its own."""
+    """One run, or one of each shard at the same time, on connections of its own."""
     target = Target(**changes)
     server = connect(Settings(host="127.0.0.1", port=port, targets=(target,), tls=False, cluster=cluster))
-    await Runner(target, server, handlers.make(server, target)).run(30)
+    await asyncio.gather(*(Runner(part, server, handlers.make(server, part)).run(30) for part in target.parts))
     await server.aclose()
 
 
