@@ -1,6 +1,7 @@
 """Owns the measuring: processes that are measured, contenders in turn, medians and their spread."""
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -69,6 +70,7 @@ class Taken:
         peak_mb: the most memory the process has had.
         outcomes: of each report, in order; empty for what makes none.
         stored: entries that all the reports say were handled.
+        server_sec: of the processor, in the server, from before the process to its end; nan where it was not measured.
     """
 
     seconds: Sequence[float]
@@ -76,6 +78,7 @@ class Taken:
     peak_mb: float
     outcomes: Sequence[str]
     stored: int
+    server_sec: float = math.nan
 
 
 def measure(
@@ -106,6 +109,11 @@ def seconds(taken: Iterable[Taken]) -> Sample:
 def cpu_sec(taken: Iterable[Taken]) -> Sample:
     """The processor's seconds of each process's first run."""
     return Sample([one.cpu_sec[0] for one in taken])
+
+
+def server_sec(taken: Iterable[Taken]) -> Sample:
+    """The processor's seconds in the server, of each process."""
+    return Sample([one.server_sec for one in taken])
 
 
 def peak_mb(taken: Iterable[Taken]) -> Sample:

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 import function_app  # noqa: F401  # what it weighs counts
-from bench.contenders import CONTENDERS
+from bench.contenders import CONTENDERS, warm_up
 from reclaim.app import App
 from reclaim.run.report import RunReport
 
@@ -46,7 +46,9 @@ async def repeatedly(runs: int) -> list[tuple[float, float, list[RunReport]]]:
 
 
 async def once(name: str) -> list[tuple[float, float, list[RunReport]]]:
-    """Run a contender once."""
+    """Run a contender once; with BENCH_WARM not as the process's first run."""
+    if os.environ.get("BENCH_WARM"):
+        await warm_up()
     return [await timed(CONTENDERS[name]())]
 
 

@@ -20,7 +20,7 @@ DIRECT = -1  # no proxy
 HANDLER = "bench.contenders:wait"
 
 # Milliseconds added to a round trip, and which part of the speed is to be left. 2 and 10 are 1 and 5 on each way.
-DELAYS = {1: 0.75, 2: None, 5: 0.50, 10: None}
+DELAYS = {1: 0.75, 2: None, 5: 0.80, 10: None}
 
 
 def lanes(sizes: Sizes, say: Say) -> Section:

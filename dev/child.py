@@ -1,5 +1,6 @@
 """A program that runs beside us, writes into a log, and is gone when we are."""
 
+import math
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,17 @@ class Child:
     def was_started(self) -> bool:
         """Whether it was started, and not ended by us since."""
         return self._process is not None
+
+    def processor_sec(self) -> float:
+        """How many seconds of the processor it has had, as Linux counts them; nan where nobody tells.
+
+        https://www.kernel.org/doc/html/latest/scheduler/sched-stats.html
+        """
+        tasks = Path(f"/proc/{self._process.pid}/task") if self._process is not None else Path()
+        try:
+            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+        except (OSError, IndexError):
+            return math.nan
 
     def start(self, command: Sequence[str | Path]) -> None:
         """Start it, with a new log."""

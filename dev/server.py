@@ -88,6 +88,11 @@ class Server:
         """What the server has printed since it was started last."""
         return self._child.log
 
+    @property
+    def processor_sec(self) -> float:
+        """How many seconds of the processor the server has had since it was started; nan where nobody tells."""
+        return self._child.processor_sec()
+
     def start(self) -> None:
         """Start the server and wait until it serves, its data loaded.
 
