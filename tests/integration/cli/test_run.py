@@ -5,12 +5,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from dev.proxy import Proxy
-from tests.integration.cli.program import PROGRAM, ROOT, WAIT_SEC, env_of, in_pipe
-from tests.support import Client, Endpoint, a_target, given, held, state
+from tests.integration.cli.program import PROGRAM, ROOT, WAIT_SEC, env_of, in_pipe, in_process
+from tests.support import Client, Endpoint, a_target, env_for, given, held, state
 
 TWO_TARGETS = '[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]'
 
@@ -120,6 +121,51 @@ def test_watching_as_json_is_a_line_for_each_report_as_it_comes(embedded: Endpoi
     assert (first["target"], first["acknowledged"]) == ("s/g", 5)
     assert (second["target"], second["outcome"]) == ("s2/g", "failed")
     assert (later["target"], later["acknowledged"]) == ("s/g", 3)
+
+
+RESOURCE = """
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+TOLD = Path(__file__).with_name("told")
+
+
+def tell(what):
+    with TOLD.open("a") as file:
+        file.write(what + "\\n")
+
+
+@asynccontextmanager
+async def opened():
+    tell("entered")
+    yield lambda entry: tell("handled")
+    tell("left")  # in order: not if it is cancelled
+"""
+
+
+@pytest.mark.parametrize("signal_number", [None, signal.SIGTERM, signal.SIGINT], ids=["once", "SIGTERM", "SIGINT"])
+def test_a_resource_is_entered_once_and_left_at_the_end(
+    embedded: Endpoint, client: Client, tmp_path: Path, signal_number: signal.Signals | None
+) -> None:
+    """At the end of `run`, and of `run --watch`, after several runs that it served."""
+    target = a_target()
+    (tmp_path / "a_resource.py").write_text(RESOURCE, encoding="utf-8")
+    env = env_for(embedded, target, HANDLER="a_resource:opened", PYTHONPATH=str(tmp_path))
+    given(client, target, *held(range(1)))
+
+    if signal_number is None:
+        assert in_process(env, "run").code == 0
+    else:
+        with watching(env, "--json") as program:
+            assert program.stdout is not None
+            assert next(one for line in program.stdout if (one := json.loads(line))["acknowledged"])
+            given(client, target, *held(range(1, 2)))
+            assert next(one for line in program.stdout if (one := json.loads(line))["acknowledged"])
+            program.send_signal(signal_number)
+            assert program.wait(WAIT_SEC) == 0
+
+    handled = ["handled"] * (1 if signal_number is None else 2)
+    assert (tmp_path / "told").read_text().split() == ["entered", *handled, "left"]
 
 
 # --- one target, so many seconds -------------------------------------------------------------------------------------
