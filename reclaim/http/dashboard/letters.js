@@ -34,9 +34,13 @@ export async function readLetters() {
   const what = JSON.stringify([name, wanted]);
   if (letters.readFor === readFor || reading === what) return;
   reading = what;
-  try {
-    const page = total ? await readAsMany(name, letters) : NONE;
+  const isFirst = letters.items.length === 0; // then what is found is shown at once, and not only in the end
+  /** @param {LetterPage} page */
+  const show = (page) => {
     if (isStillWanted(letters, wanted)) take(page, readFor);
+  };
+  try {
+    show(total ? await readAsMany(name, letters, isFirst ? show : null) : NONE);
   } catch (error) {
     const { message } = refusal(error); // the next look tries again
     if (isStillWanted(letters, wanted)) unread(message);
@@ -103,20 +107,20 @@ function isStillWanted(letters, wanted) {
  * finds few or none, and the next one goes on.
  * @param {string} name
  * @param {import("./store.js").LetterList} letters
+ * @param {((page: LetterPage) => void) | null} onFound is told what is found before all is
  */
-async function readAsMany(name, letters) {
-  const wanted = Math.max(PAGE, letters.items.length);
-  return readOn(name, letters, null, wanted);
+async function readAsMany(name, letters, onFound) {
+  const most = Math.max(PAGE, letters.items.length);
+  return readOn(name, letters, { after: null, most, onFound });
 }
 
 /**
  * @param {string} name
  * @param {import("./store.js").LetterList} letters
- * @param {string | null} after
- * @param {number} most
+ * @param {{after: string | null, most: number, onFound?: ((page: LetterPage) => void) | null}} part
  * @returns {Promise<LetterPage>}
  */
-async function readOn(name, letters, after, most) {
+async function readOn(name, letters, { after, most, onFound }) {
   const wanted = wantedOf(letters);
   /** @type {DeadLetter[]} */
   const found = [];
@@ -130,6 +134,7 @@ async function readOn(name, letters, after, most) {
     found.push(...page.dead_letters);
     ({ next, last } = page);
     if (next === null || found.length >= most || !isStillWanted(letters, wanted)) break;
+    if (page.dead_letters.length) onFound?.({ dead_letters: [...found], next, last });
   }
   return { dead_letters: found, next, last };
 }
@@ -139,7 +144,7 @@ export async function readMoreLetters() {
   const { name, letters } = store;
   if (!name) return;
   const wanted = wantedOf(letters);
-  const page = await readOn(name, letters, letters.next, PAGE);
+  const page = await readOn(name, letters, { after: letters.next, most: PAGE });
   if (!isStillWanted(letters, wanted)) return;
   letters.append(page);
   list();
