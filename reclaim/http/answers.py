@@ -210,9 +210,9 @@ async def get_metrics(app: App, _: Nothing) -> File:
     return File(await metrics(app), CONTENT_TYPE, {})
 
 
-async def check_access(app: App, _: Access) -> Answer:  # noqa: ARG001  # every answer takes it
+async def check_access(app: App, _: Access, caller: Caller) -> Answer:  # noqa: ARG001  # every answer takes it
     """Whoever gets this answer has a key that may change things: a key that only reads is not set on this function."""
-    return {"may_change": True}
+    return {"may_change": True, "signed_in": caller.signed_in}
 
 
 async def openapi(app: App, _: Nothing) -> Answer:

@@ -53,7 +53,8 @@ ROUTES = {
     "openapi": ("GET", "/openapi.json"),
 }
 
-RECORDED = frozenset({"run_now", "replay_dead_letters", "discard_dead_letters", "set_circuit"})  # with who did it
+# Told who asks: all but the last one leave a record of it.
+TOLD_WHO = frozenset({"run_now", "replay_dead_letters", "discard_dead_letters", "set_circuit", "check_access"})
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # its __init__ has no types
 _PREFIX = prefix_of(os.environ)
@@ -103,10 +104,10 @@ async def _answer(operation_id: str, req: func.HttpRequest) -> func.HttpResponse
 
 
 def _caller(operation_id: str, headers: Mapping[str, str]) -> "tuple[()] | tuple[Caller]":
-    """Who asks, for an operation that is recorded."""
+    """Who asks, for an operation that is told so."""
     from reclaim.http.callers import caller  # noqa: PLC0415  # see above
 
-    return (caller(headers, os.environ),) if operation_id in RECORDED else ()
+    return (caller(headers, os.environ),) if operation_id in TOLD_WHO else ()
 
 
 async def _patiently(read: Callable[[], Awaitable[T]]) -> T:

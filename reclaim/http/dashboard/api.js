@@ -65,20 +65,24 @@ function addressOf(path, query) {
 async function send(method, address, body, waitMs) {
   const headers = new Headers({ "x-functions-key": store.key ?? "" });
   if (body) headers.set("content-type", "application/json");
+  let answer;
   try {
-    return await fetch(address, {
+    answer = await fetch(address, {
       method,
       headers,
       body: body && JSON.stringify(body),
       cache: "no-store",
-      credentials: "omit",
-      redirect: "error",
+      credentials: "same-origin", // where the platform signs people in, it knows them by a cookie
+      redirect: "manual",
       referrerPolicy: "no-referrer",
       signal: AbortSignal.timeout(waitMs),
     });
   } catch (error) {
     throw away(error, waitMs, "There was no answer", "There is no connection to the app");
   }
+  if (answer.type === "opaqueredirect")
+    throw new Refused(0, "away", "The app wants you to sign in again: reload the page");
+  return answer;
 }
 
 /**
@@ -156,10 +160,14 @@ export const api = {
   pending: (target, consumer, after) =>
     call("GET", "pending", { query: { target, consumer, after, limit: 20 } }),
 
-  /** Whether the key may change things. @returns {Promise<boolean>} */
-  mayChange: async () => {
+  /**
+   * Whether the key may change things, and who is signed in, where the platform signs people in.
+   * @returns {Promise<{mayChange: boolean, signedIn: string | null}>}
+   */
+  access: async () => {
     const answer = await send("POST", addressOf("access", {}), {}, SHORT_MS);
-    return answer.status !== 401;
+    const said = answer.ok ? await read(answer, SHORT_MS) : null;
+    return { mayChange: answer.status !== 401, signedIn: said?.signed_in ?? null };
   },
 
   /**

@@ -63,9 +63,9 @@ async function runNow() {
   }
 }
 
-/** Who sits here, as far as that was said. @returns {{who?: string}} */
+/** Who sits here, as far as that is known. @returns {{who?: string}} */
 export function me() {
-  const who = sessionStorage.getItem(WHO);
+  const who = store.signedIn ?? sessionStorage.getItem(WHO);
   return who ? { who } : {};
 }
 
@@ -78,7 +78,7 @@ function askCircuit(wanted) {
   say("circuit-go", button);
   say("circuit-error", "");
   input("reason").value = "";
-  input("who").value = sessionStorage.getItem(WHO) ?? "";
+  input("who").value = me().who ?? "";
   dialog("circuit-dialog").showModal();
   $("reason").focus();
 }

@@ -114,16 +114,22 @@ function chooseRange(event) {
   quietly(readRange());
 }
 
-/** Hide what a key that only reads may not do. Where the app cannot say, nothing is hidden. */
+/**
+ * Hide what a key that only reads may not do, and ask nobody for a name whom the platform has signed in. Where the app
+ * cannot say, nothing is hidden.
+ */
 async function heedAccess() {
   let isReading = false;
   try {
-    isReading = !(await api.mayChange());
+    const { mayChange, signedIn } = await api.access();
+    isReading = !mayChange;
+    store.signedIn = signedIn;
   } catch (error) {
     refusal(error);
   }
   $("page").classList.toggle("reading", isReading);
   $("reads").hidden = !isReading;
+  for (const id of ["who", "discard-who"]) input(id).readOnly = store.signedIn !== null;
 }
 
 function begin() {

@@ -131,6 +131,9 @@ export class Store extends EventTarget {
   /** @type {string | null} */
   key = null;
 
+  /** Who sits here, where the platform signs people in; null: it does not. @type {string | null} */
+  signedIn = null;
+
   /** @type {Status | null} */
   status = null;
 

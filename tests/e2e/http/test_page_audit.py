@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.http.apps import TARGET, App
-from tests.e2e.http.browser import Dashboard, wants_a_browser
+from tests.e2e.http.browser import PAUSE_MS, Dashboard, wants_a_browser
 from tests.e2e.http.letters import dead
 from tests.support import Client, given, tweet
 
@@ -54,3 +55,47 @@ def test_a_key_that_only_reads_sees_no_button_that_changes_anything(
     dashboard.sees("this key only reads")
     expect(page.get_by_role("button", name=re.compile("Run now|Open|Close|Replay|Discard"))).to_have_count(0)
     expect(page.get_by_role("button", name="Save as CSV")).to_be_visible()
+
+
+def test_whom_the_platform_has_signed_in_is_not_asked_for_a_name(
+    serve: Callable[..., Any], embedded: Any, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """The platform knows a person by a cookie, which the page's requests have, and adds the name to each request."""
+    given(client, TARGET)
+    dead(client, tweet(1))
+    with serve(embedded.port, WEBSITE_AUTH_ENABLED="True") as app:
+        dashboard = visit(app)
+        page = dashboard.page
+        page.context.add_cookies([{"name": "AppServiceAuthSession", "value": "ann", "url": app.base}])
+
+        def front_end(route: Route) -> None:
+            headers = route.request.all_headers()
+            assert "AppServiceAuthSession=ann" in headers["cookie"]
+            route.continue_(headers={**headers, "x-ms-client-principal-name": "ann@example.com"})
+
+        page.route(lambda address: "/api/" in address and "/dashboard" not in address, front_end)
+        dashboard.enter()
+        dashboard.letters(1)
+        dashboard.press("Discard all…")
+        name = page.get_by_label("Who are you?")
+        expect(name).to_have_value("ann@example.com")
+        expect(name).not_to_be_editable()
+        page.get_by_label("Why are they discarded?").fill("a test")
+        dashboard.press("Discard")
+
+        dashboard.sees("1 dead letter is discarded.")
+        (record,) = app.get("audit")["records"]
+        assert record["who"] == "ann@example.com"
+
+
+def test_who_is_signed_out_is_told_to_sign_in_again(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """The platform leads a request without its cookie to the place where people sign in."""
+    given(client, TARGET)
+    dashboard = visit(app)
+    dashboard.enter()
+    dashboard.word("Needs a look")
+    to_sign_in = {"Location": "https://login.example/"}
+    dashboard.page.route("**/api/status*", lambda route: route.fulfill(status=302, headers=to_sign_in))
+    dashboard.page.clock.run_for(PAUSE_MS)
+
+    dashboard.sees(re.compile("The app wants you to sign in again: reload the page"))

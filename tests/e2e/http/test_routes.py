@@ -615,7 +615,9 @@ def test_where_the_platform_signs_people_in_the_name_is_its_own(
         query = {"ids": "all", "who": "somebody else", "why": "a test"}
         httpx2.delete(f"{app.base}/api/dead-letters", params=query, headers=headers).raise_for_status()
         discarded, opened = app.get("audit")["records"]
+        access = httpx2.post(f"{app.base}/api/access", json={}, headers=headers).json()
 
+    assert access == {"may_change": True, "signed_in": "ann@example.com"}
     assert changed["circuit"]["who"] == opened["who"] == discarded["who"] == "ann@example.com"
 
 
@@ -648,8 +650,9 @@ def test_metrics_are_told_in_prometheus_format(app: App, client: Client) -> None
 
 
 def test_a_key_that_may_change_things_learns_so(app: App) -> None:
-    """A key that only reads is not set on this function: the host answers 401."""
-    assert app.post("access") == {"may_change": True}
+    """A key that only reads is not set on this function: the host answers 401. A forged name counts for nothing."""
+    forged = app.ask("POST", "access", json={}, headers={"x-ms-client-principal-name": "ann@example.com"})
+    assert forged.json() == {"may_change": True, "signed_in": None}
     assert app.ask("POST", "access", key="a key that only reads").status_code == 401
 
 
