@@ -9,14 +9,29 @@ from pathlib import Path
 
 from dev.soak import journal
 from dev.soak.child import Nursery
+from dev.soak.faults import FAULTS
 from dev.soak.healing import heal
 from dev.soak.judge import judge
 from dev.soak.lab import Lab
 from dev.soak.life import live
+from dev.soak.plans import POISON
 from dev.soak.warm import Loop
 from dev.soak.world import World
 
 SECONDS = 4.0
+ALL_BY_MINUTES = 10.0  # in so many minutes every kind of fault must have happened
+# What the world does to a deployment, and by which counts it is known to have happened.
+KINDS = {
+    "foreign entries": ("entry: foreign",),
+    "slow links": ("happened: command over a slow link",),
+    "groups made anew": ("groups made anew",),
+    "failovers": ("fault: failover",),
+    "dead endpoints": ("happened: entry met a dead endpoint",),
+    "re-reading consumers": ("happened: entry read again by its consumer",),
+    "poison in bulk": (f"entry: {POISON}",),
+    "processes killed": ("kills",),
+    **{f"answers: {name}": (f"happened: {name}",) for name in FAULTS},
+}
 MAX_TOLD = 200  # violations in the table; a world tells all of its own
 
 
@@ -41,7 +56,16 @@ def soak(
         finally:
             nursery.close()
         problems += _lines_of_children(Path(directory) / "children.log")
+    if minutes >= ALL_BY_MINUTES and not worlds and not problems:
+        problems += [f"the soak has no {name}" for name, times in happened(total).items() if not times]
     return total, problems
+
+
+def happened(count: Counter[str]) -> dict[str, int]:
+    """How often each kind of fault happened: not how often it was arranged."""
+    return {
+        name: sum(times for what, times in count.items() if what.startswith(starts)) for name, starts in KINDS.items()
+    }
 
 
 def _one(lab: Lab, loop: Loop, nursery: Nursery, seed: str, seconds: float) -> tuple[Counter[str], list[str]]:
@@ -105,7 +129,10 @@ def main() -> int:
     print(f"\nseed {given.seed}")
     for what, times in sorted(count.items()):
         print(f"{times:>9,}  {what}")
-    print(f"{len(problems):>9,}  violations")
+    print("\nhow often each kind of fault happened")
+    for what, times in happened(count).items():
+        print(f"{times:>9,}  {what}")
+    print(f"\n{len(problems):>9,}  violations")
     for problem in problems[:MAX_TOLD]:
         print(f"           {problem[:500]}")
     return 1 if problems else 0

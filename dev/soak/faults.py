@@ -1,9 +1,9 @@
-"""Owns the faults of a soak: of the network, of single commands, of servers."""
+"""Owns the faults of a soak: of the network, of single commands, of servers, of what handlers store in."""
 
 import time
 
 from dev.proxy import Action, ErrorReply, Fault, Proxy
-from dev.soak import lab
+from dev.soak import journal, lab
 from dev.soak.lab import raw_client
 from dev.soak.world import World
 
@@ -30,8 +30,9 @@ def any_proxy(world: World) -> Proxy:
 def fault(world: World) -> None:
     name, command = world.rng.choice(list(FAULTS)), world.rng.choice(COMMANDS)
     times = world.rng.choice([1, 1, 3, 10])
-    any_proxy(world).when(command, FAULTS[name], times=times, skip=world.rng.choice([0, 0, 1, 4]))
+    rule = any_proxy(world).when(command, FAULTS[name], times=times, skip=world.rng.choice([0, 0, 1, 4]))
     world.strike(name)
+    world.rules.append((name, rule))
     world.note(f"fault: {name} at the next {command}, {times} times")
 
 
@@ -47,8 +48,10 @@ def break_link(world: World) -> None:
             proxy.cut()
         case "slow":
             proxy.request_delay_sec = proxy.reply_delay_sec = world.rng.choice([0.003, 0.02, 0.1])
+            world.slow.setdefault(proxy, len(proxy.commands))
         case "narrow":
             proxy.bytes_per_sec = world.rng.choice([300_000, 2_000_000])
+            world.slow.setdefault(proxy, len(proxy.commands))
     world.strike(f"link {what}")
     world.note(f"fault: link {what}")
 
@@ -77,3 +80,18 @@ def restart(world: World) -> None:
     world.servers[0].start()
     world.reconnect()
     world.note("the server was killed and started again")
+
+
+def kill_endpoint(world: World) -> None:
+    """What a target's handler stores in is not there any more, for all entries or for those of some order keys."""
+    books = world.any()
+    keys = world.rng.choice([["*"], ["a"], ["b", "c"]])
+    journal.kill_endpoint(books.plan.number, world.closed_port, keys)
+    world.count["fault: endpoint dead"] += 1
+    world.note(f"fault: the endpoint of target {books.plan.number} is dead for {keys}")
+
+
+def revive_endpoints(world: World) -> None:
+    """It is there again, for every target."""
+    if journal.revive_endpoints():
+        world.note("the endpoints are there again")

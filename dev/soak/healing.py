@@ -2,7 +2,7 @@
 
 import time
 
-from dev.soak import traffic
+from dev.soak import journal, traffic
 from dev.soak.people import WHO
 from dev.soak.plans import BUDGET_SEC, MIN_IDLE_SEC, Books, Made
 from dev.soak.world import LATE_SEC, World
@@ -19,6 +19,8 @@ for _, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 10000)) 
     end
 end
 return aged"""
+_COOL_DOWN = """local until_ms = redis.call('HGET', KEYS[1], 'until_ms')
+if until_ms and until_ms ~= '0' then redis.call('HSET', KEYS[1], 'until_ms', 1) end"""
 LONG_MS = 3_600_000
 
 
@@ -26,6 +28,7 @@ def heal(world: World) -> None:
     """End every fault and every consumer, then let runs go on until nothing changes any more."""
     world.note("everything is healed")
     world.calm()
+    journal.revive_endpoints()
     end_child_in_peace(world)
     world.collect(wait=True)
     world.is_calm = True
@@ -40,7 +43,9 @@ def heal(world: World) -> None:
         for target in world.targets:
             world.client.execute_command("EVAL", _AGE, 1, target.stream, target.group, LONG_MS)
             world.client.execute_command("DEL", target.keys.lease)  # what a run could not release, time would
+            world.client.execute_command("EVAL", _COOL_DOWN, 1, target.keys.circuit)  # as time would
         world.count["healing rounds"] += 1
+        let_producers_go_on(world)
         world.start_run()
         world.collect(wait=True)
         lend_a_hand(world)
@@ -50,7 +55,7 @@ def heal(world: World) -> None:
         if not any(pending for pending, _, _ in after) or quiet >= QUIET_ROUNDS:
             return
         if after == before:
-            time.sleep(MIN_IDLE_SEC)  # for a cool-down, and for entries that nobody can age, because they are deleted
+            time.sleep(MIN_IDLE_SEC)  # for entries that nobody can age, because they are deleted
         before = after
     world.problems.append(f"the world does not come to rest in {ROUNDS} runs: {before}")
 
@@ -77,6 +82,16 @@ def at_rest(world: World) -> list[tuple[int, int, int]]:
         dead, lost = (world.client.execute_command("XLEN", key) for key in (target.keys.dead, target.keys.lost))
         found.append((pending, dead, lost))
     return found
+
+
+def let_producers_go_on(world: World) -> None:
+    """Add a healthy entry where a run stored nothing: bad entries alone look like an outage that never ends."""
+    for books, target in zip(world.books, world.targets, strict=True):
+        report = world.last_reports.get(target.name)
+        if report is None or books.plan.is_foreign:
+            continue
+        if report.outcome is Outcome.CIRCUIT_OPEN or (report.failed and not report.acknowledged):
+            traffic.healthy(world, books)
 
 
 def lend_a_hand(world: World) -> None:

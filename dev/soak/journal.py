@@ -6,10 +6,12 @@ happened, because all processes append to one file.
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = "SOAK_DIRECTORY"  # the environment variable that tells a handler where the journal is
+DEAD_ENDPOINT = "dead endpoint"  # the word for an entry whose endpoint was not there
 CHILD = "SOAK_CHILD"  # set in a process that may be killed
 
 
@@ -63,6 +65,28 @@ def read() -> list[Line]:
         at_ms, pid, word, target, entry, about = text.split("\t", 5)
         lines.append(Line(float(at_ms), int(pid), word, int(target), entry, about))
     return lines
+
+
+def kill_endpoint(target: int, port: int, keys: Sequence[str]) -> None:
+    """Let handlers of a target find nobody at this port, for entries of these order keys; of all, if one is a star."""
+    (Path(os.environ[DIRECTORY]) / f"endpoint-{target}").write_text(f"{port} {' '.join(keys)}")
+
+
+def revive_endpoints() -> int:
+    """Let them find what they look for; how many could not before."""
+    dead = list(Path(os.environ[DIRECTORY]).glob("endpoint-*"))
+    for one in dead:
+        one.unlink()
+    return len(dead)
+
+
+def dead_endpoint(target: int, key: str) -> int | None:
+    """The port at which nobody is, where an entry of this order key would be stored; None where all is well."""
+    try:
+        port, *keys = (Path(os.environ[DIRECTORY]) / f"endpoint-{target}").read_text().split()
+    except (FileNotFoundError, ValueError):  # it is being written
+        return None
+    return int(port) if "*" in keys or key in keys else None
 
 
 def _path() -> Path:

@@ -44,6 +44,7 @@ class Found:
 def judge(world: World) -> list[str]:
     """What is not as promised; and count where each entry is."""
     lines = journal.read()
+    world.count["happened: entry met a dead endpoint"] += sum(line.word == journal.DEAD_ENDPOINT for line in lines)
     problems = [*world.problems, *world.lines.problems]
     for books, target in zip(world.books, world.targets, strict=True):
         found = _look(world, target)

@@ -17,6 +17,7 @@ def live(world: World, seconds: float) -> None:
         *((30, traffic.produce), (25, traffic.read), (15, traffic.work), (6, traffic.reread), (4, traffic.die)),
         *((25, World.start_run), (5, World.start_child), (6, World.kill_child)),
         *((10, faults.fault), (5, faults.break_link), (10, faults.calm_down)),
+        *((3, faults.kill_endpoint), (4, faults.revive_endpoints), (1, traffic.poison)),
         *((1, traffic.trim), (4, traffic.delete), (1, traffic.make_anew)),
         *((1, people.open_circuit), (6, people.close_circuit), (1, people.look)),
         *((4, people.replay), (2, people.discard)),

@@ -14,6 +14,7 @@ STREAMS = ["tweets", "orders{eu}", "a stream ü"]
 BUDGET_SEC = 3.0
 FIRST_MS, EPOCH_MS = 2_000_000_000, 10_000_000  # a stream made anew gets smaller IDs than the one before
 MIN_IDLE_SEC = 0.3
+POISON = "poison"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def _plan(rng: Random, number: int) -> Plan:
 
 def make_entry(rng: Random, plan: Plan, sequence: int, epoch: int) -> Made:
     """A random entry: one of ours, or somebody else's."""
-    entry_id = f"{FIRST_MS - epoch * EPOCH_MS + sequence}-0"
+    entry_id = _id(sequence, epoch)
     key, number = rng.choice(KEYS), f"{plan.number}.{sequence}"
     if plan.is_foreign or rng.random() < 0.12:
         kind = rng.choice(list(_FOREIGN))
@@ -135,6 +136,26 @@ def make_entry(rng: Random, plan: Plan, sequence: int, epoch: int) -> Made:
     elif odd < 0.1 and plan.mode == "versioned":
         fields, kind, is_bad = [*fields, VERSION.encode(), b"7"], "version field", True
     return Made(entry_id, fields, key, kind, epoch, is_bad)
+
+
+def make_poison(plan: Plan, sequence: int, epoch: int) -> Made:
+    """One that can never be stored: its function always fails, or it has nothing that HASH_KEY needs."""
+    entry_id, key = _id(sequence, epoch), f"poison-{sequence}"
+    if plan.mode == "function":
+        fields = [b"n", f"{plan.number}.{sequence}".encode(), b"key", key.encode(), b"plan", b"raise:1000000"]
+        return Made(entry_id, fields, key, POISON, epoch)
+    return Made(entry_id, [b"junk", key.encode()], "", POISON, epoch, is_bad=True)
+
+
+def make_healthy(plan: Plan, sequence: int, epoch: int) -> Made:
+    """One that can be stored, with an order key of its own."""
+    key = f"healthy-{sequence}"
+    fields = [b"n", f"{plan.number}.{sequence}".encode(), b"key", key.encode(), b"text", b"hello"]
+    return Made(_id(sequence, epoch), fields, key, "healthy", epoch)
+
+
+def _id(sequence: int, epoch: int) -> str:
+    return f"{FIRST_MS - epoch * EPOCH_MS + sequence}-0"
 
 
 _EVENT = json.dumps({"specversion": "1.0", "type": "order", "data": {"id": 7}, "pubsubname": "p"}).encode()
@@ -168,3 +189,8 @@ class Books:
     sequence: int = 0
     held: dict[str, list[str]] = field(default_factory=dict)
     acked: set[str] = field(default_factory=set)
+
+    def next(self) -> int:
+        """The number of one more entry."""
+        self.sequence += 1
+        return self.sequence

@@ -56,6 +56,7 @@ async def handle(target: int, entry: Entry, *, may_hang: bool = True) -> None:
     journal.write(f"{prefix}begin", target, entry_id, key)
     tries = journal.count_try(target, entry_id)
     try:
+        await _reach_endpoint(target, entry_id, key)
         plan = (entry.get(b"plan") or b"ok:0").decode()
         await _do(plan if may_hang else plan.replace("hang", "slow"), tries)
     except asyncio.CancelledError:
@@ -65,6 +66,14 @@ async def handle(target: int, entry: Entry, *, may_hang: bool = True) -> None:
         journal.write(f"{prefix}{_kind(exc)}", target, entry_id, key)
         raise
     journal.write(f"{prefix}stored", target, entry_id, key)
+
+
+async def _reach_endpoint(target: int, entry_id: str, key: str) -> None:
+    """Ask what the entry is to be stored in; where it is dead, nobody answers."""
+    port = journal.dead_endpoint(target, key)
+    if port is not None:
+        journal.write(journal.DEAD_ENDPOINT, target, entry_id, key)
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 def _kind(exc: BaseException) -> str:

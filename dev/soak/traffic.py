@@ -3,7 +3,7 @@
 import time
 
 from dev.soak import journal
-from dev.soak.plans import GROUP, Books, Made, make_entry
+from dev.soak.plans import GROUP, Books, Made, make_entry, make_healthy, make_poison
 from dev.soak.world import World
 
 CONSUMERS = ("alice", "bob")
@@ -12,13 +12,31 @@ CONSUMERS = ("alice", "bob")
 def produce(world: World) -> None:
     books, bulk = world.any(), world.rng.choice([1, 3, 3, 8, 8, 30])
     for _ in range(bulk):
-        books.sequence += 1
-        made = make_entry(world.rng, books.plan, books.sequence, books.epoch)
-        world.client.execute_command("XADD", books.plan.stream, made.id, *made.fields)
-        books.made[made.id] = made
-        world.count["entries"] += 1
-        world.count[f"entry: {made.kind}"] += 1
+        made = add(world, books, make_entry(world.rng, books.plan, books.next(), books.epoch))
     world.note(f"{bulk} entries in {books.plan.stream}, the last one {made.id}")
+
+
+def poison(world: World) -> None:
+    """A producer of broken entries: many that can never be stored, one right after another."""
+    books, bulk = world.any(), world.rng.choice([40, 80, 160])
+    for _ in range(bulk):
+        made = add(world, books, make_poison(books.plan, books.next(), books.epoch))
+    read(world, books, count=bulk)
+    world.note(f"{bulk} poison entries in {books.plan.stream}, the last one {made.id}")
+
+
+def healthy(world: World, books: Books) -> None:
+    """A producer goes on: one entry that can be stored, and a consumer that drops it."""
+    add(world, books, make_healthy(books.plan, books.next(), books.epoch))
+    read(world, books, "mallory", 500)
+
+
+def add(world: World, books: Books, made: Made) -> Made:
+    world.client.execute_command("XADD", books.plan.stream, made.id, *made.fields)
+    books.made[made.id] = made
+    world.count["entries"] += 1
+    world.count[f"entry: {made.kind}"] += 1
+    return made
 
 
 def read(world: World, books: Books | None = None, consumer: str = "", count: int = 0) -> None:
@@ -54,7 +72,8 @@ def reread(world: World) -> None:
     """A consumer reads its own pending list again: each entry in it is delivered once more."""
     books, consumer = world.any(), world.rng.choice(CONSUMERS)
     group = ("GROUP", GROUP, consumer, "COUNT", 100, "STREAMS", books.plan.stream)
-    world.client.execute_command("XREADGROUP", *group, "0")
+    found = world.client.execute_command("XREADGROUP", *group, "0")
+    world.count["happened: entry read again by its consumer"] += sum(len(entries) for _, entries in found or ())
     world.note(f"{consumer} reads its own list of {books.plan.stream} again")
 
 

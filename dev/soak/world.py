@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis.exceptions import RedisError
 
-from dev.proxy import Proxy, redis_6_0_commands
+from dev.proxy import Proxy, Rule, redis_6_0_commands
 from dev.server import HOST
 from dev.soak import journal
 from dev.soak.child import Child, Nursery
@@ -63,6 +64,8 @@ class World:
         self.person: list[tuple[str, Future[Any]]] = []
         self.lines = Lines()
         self.is_calm = True  # no fault is in the network, or waits there
+        self.rules: list[tuple[str, Rule]] = []  # what waits for a command, with the fault's name
+        self.slow: dict[Proxy, int] = {}  # slow links, and how many commands had passed before
         self._began = time.monotonic()
 
     # --- beginning and end ---
@@ -70,6 +73,9 @@ class World:
     def __enter__(self) -> Self:
         self.directory = Path(tempfile.mkdtemp(prefix="soak-"))
         os.environ[journal.DIRECTORY] = str(self.directory)
+        self._closed = socket.socket()  # bound and not listening: whoever connects is refused
+        self._closed.bind((HOST, 0))
+        self.closed_port: int = self._closed.getsockname()[1]
         self.client: Client = raw_client(self.servers[0].port)
         self.warm, self.deadly = (Proxy(self.servers[0].port, may_miss=True).__enter__() for _ in range(2))
         self.calm()
@@ -92,6 +98,7 @@ class World:
         self.warm.__exit__(None, None, None)
         self.deadly.__exit__(None, None, None)
         self.client.close()
+        self._closed.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _make_app(self) -> App:
@@ -255,6 +262,11 @@ class World:
         self.count[f"fault: {name}"] += 1
 
     def calm(self) -> None:
+        for name, rule in self.rules:
+            self.count[f"happened: {name}"] += rule.hits
+        for proxy, before in self.slow.items():
+            self.count["happened: command over a slow link"] += len(proxy.commands) - before
+        self.rules, self.slow = [], {}
         for proxy in (self.warm, self.deadly):
             proxy.clear()
             if self.kind == REDIS_6_0:
