@@ -33,7 +33,7 @@ import azure.functions as func
 from aiohttp import web
 from azure.functions.timer import TimerRequest
 
-from dev.queues import Output, Pace, QueueTrigger
+from dev.queues import Output, Pace, QueueTrigger, is_cancelled
 from reclaim.schedule import Schedule
 
 HOST = "127.0.0.1"
@@ -114,7 +114,7 @@ class Timer:
             for output in outputs.values():
                 await output.write()
         except (Exception, asyncio.CancelledError) as exc:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             traceback.print_exc(limit=-3, chain=False)
             self._say(f"{self.name} ({reason}) failed after {time.monotonic() - began:.3f} s: {type(exc).__name__}")
@@ -214,7 +214,7 @@ class Host:
         try:
             answer = await call(http)
         except (Exception, asyncio.CancelledError) as exc:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             traceback.print_exc(limit=-3, chain=False)
             self._say(f"{name} failed: {type(exc).__name__}")
@@ -340,12 +340,6 @@ def _context(name: str) -> SimpleNamespace:
         retry_context=None,
         thread_local_storage=threading.local(),
     )
-
-
-def _is_cancelled() -> bool:
-    """Whether it is we who are cancelled: else a function has leaked a CancelledError."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def main() -> None:

@@ -46,6 +46,12 @@ def queue(name: str, connection: str) -> QueueClient:
     )
 
 
+def is_cancelled() -> bool:
+    """Whether it is we who are cancelled: else a function has leaked a CancelledError."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def create(client: QueueClient) -> None:
     """Make the queue if it is not there."""
     try:
@@ -129,13 +135,20 @@ class QueueTrigger:
         """Begin a batch, once few enough messages are in work; how many there were."""
         while len(self._in_work) > self._pace.new_batch_threshold:
             await asyncio.wait(self._in_work, return_when=asyncio.FIRST_COMPLETED)
-        count = 0
         try:
-            pages = client.receive_messages(
-                messages_per_page=self._pace.batch_size,
-                max_messages=self._pace.batch_size,
-                visibility_timeout=VISIBLE_AFTER_SEC,
-            )
+            return await self._begin_batch(client)
+        except AzureError as exc:
+            self._say(f"{self.name}: the queue cannot be read: {type(exc).__name__}")
+            return 0
+
+    async def _begin_batch(self, client: QueueClient) -> int:
+        count = 0
+        pages = client.receive_messages(
+            messages_per_page=self._pace.batch_size,
+            max_messages=self._pace.batch_size,
+            visibility_timeout=VISIBLE_AFTER_SEC,
+        )
+        try:
             async for message in pages:
                 count += 1
                 task = asyncio.create_task(self._invoke(client, message))
@@ -143,8 +156,6 @@ class QueueTrigger:
                 task.add_done_callback(self._in_work.discard)
         except ResourceNotFoundError:
             await create(client)
-        except AzureError as exc:
-            self._say(f"{self.name}: the queue cannot be read: {type(exc).__name__}")
         return count
 
     async def _invoke(self, client: QueueClient, message: Any) -> None:
@@ -156,13 +167,22 @@ class QueueTrigger:
             pop_receipt=message.pop_receipt,
         )
         try:
+            has_failed = await self._failed(given)
+            await (self._give_back(client, message) if has_failed else client.delete_message(message))
+        except AzureError as exc:  # the message comes back after VISIBLE_AFTER_SEC
+            self._say(f"{self.name}: the queue cannot be written: {type(exc).__name__}")
+
+    async def _failed(self, given: QueueMessage) -> bool:
+        """Call the function; whether it failed. A cancellation that is not ours has leaked from the function."""
+        try:
             await self._call(given)
-        except Exception as exc:  # noqa: BLE001  # whatever a function raises: the message is tried again
+        except (Exception, asyncio.CancelledError) as exc:  # whatever it raises, the message is tried again
+            if is_cancelled():
+                raise
             self._say(f"{self.name} failed: {type(exc).__name__}")
-            await self._give_back(client, message)
-        else:
-            self._say(f"{self.name} succeeded")
-            await client.delete_message(message)
+            return True
+        self._say(f"{self.name} succeeded")
+        return False
 
     async def _give_back(self, client: QueueClient, message: Any) -> None:
         """Let the message be taken again; after MOST_DEQUEUES it goes to the poison queue."""
