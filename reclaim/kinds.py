@@ -158,8 +158,30 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _json(text: str) -> Any:
+    """What the JSON says. Of two values with one name Python would take the last, and nobody would know.
+
+    Raises:
+        BadValue: it is no JSON, or a name stands twice in an object; the words tell of the place alone.
+        ValueError: a number in it is too long.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_each_once)
+    except json.JSONDecodeError as exc:
+        raise BadValue(f"{exc.msg} in line {exc.lineno}, column {exc.colno}") from None
+    except RecursionError:
+        raise BadValue("its lists or objects are nested too deeply") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadValue("a name stands twice in one object")
+    return found
+
+
 def _object(text: str) -> dict[str, str]:
-    value = json.loads(text)
+    value = _json(text)
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
         raise ValueError
     return value
@@ -186,7 +208,18 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
     found = tuple(_object(text).items())
     if not all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name, _ in found):
         raise ValueError
+    names = [name.lower() for name, _ in found]
+    if len(set(names)) < len(names):
+        raise BadValue("a header stands twice: upper and lower case are the same")
+    if _OF_THE_CLIENT & set(names):
+        raise BadValue("the client itself says how long a request is and when a connection ends")
     return tuple((name, _header(value)) for name, value in found)
+
+
+# With another value than the client's own a service would take a part of the entry, or nothing, for the whole of it.
+_OF_THE_CLIENT = frozenset(
+    {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 
 
 def _guid(text: str) -> str:
@@ -269,10 +302,7 @@ def _schedule(text: str) -> str:
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    try:
-        listed = json.loads(text)
-    except json.JSONDecodeError as exc:  # its message tells of the place alone
-        raise BadValue(f"{exc.msg} in line {exc.lineno}, column {exc.colno}") from None
+    listed = _json(text)
     if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
         raise ValueError
     return listed

@@ -114,7 +114,14 @@ MAX_CAUSES = 20  # of one error that are looked at: a chain may be of any length
 
 
 def classify(error: Exception, own: OwnErrors = _NO_OWN) -> Verdict:
-    """The verdict for an entry whose handling raised `error`."""
+    """The verdict for an entry whose handling raised `error`. An error whose own code fails when it is asked: FAIL."""
+    try:
+        return _classified(error, own)
+    except Exception:  # noqa: BLE001  # attributes and texts of an error are anybody's code, and its entry goes its way
+        return Verdict.FAIL
+
+
+def _classified(error: Exception, own: OwnErrors) -> Verdict:
     for at, one in enumerate(_with_causes(error)):
         verdict = _of_group(one, own) if isinstance(one, BaseExceptionGroup) else _of_one(one, own)
         if verdict is None:
@@ -173,6 +180,13 @@ def retry_after_sec(error: BaseException, unix_sec: float) -> float | None:
             answer has Retry-After, the error itself or one that it was raised because of.
         unix_sec: now, in seconds since 1970.
     """
+    try:
+        return _asked_for_sec(error, unix_sec)
+    except Exception:  # noqa: BLE001  # as in `classify`
+        return None
+
+
+def _asked_for_sec(error: BaseException, unix_sec: float) -> float | None:
     for one in _with_causes(error):
         after_sec = getattr(one, "after_sec", None)
         if isinstance(after_sec, int | float) and after_sec >= 0:

@@ -85,9 +85,11 @@ class FunctionHandler(Handler):
             error: Exception = cancelled.with_traceback(exc.__traceback__)
         except Exception as exc:  # noqa: BLE001  # a user's function may raise anything: classify() gives the verdict
             error = exc
-        except (KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             raise
-        except BaseException as exc:  # noqa: BLE001  # SystemExit and the like end one entry, not the process
+        except BaseException as exc:  # SystemExit and the like end one entry, not the process
+            if isinstance(exc, GeneratorExit) and not _is_running():
+                raise  # nobody awaits this call any more
             exited = HandlerExited(f"the handler raised {describe(exc)}")
             error = exited.with_traceback(exc.__traceback__)
         return [Failed(error, is_shared=len(entries) > 1)] * len(entries)
@@ -136,6 +138,14 @@ class FunctionHandler(Handler):
             named = self._named
             function = named if isinstance(named, Function) else await stack.enter_async_context(named())
             yield _Opened(function, stack.enter_context(Threads(self._name)))
+
+
+def _is_running() -> bool:
+    """Whether a task is at work here: not where Python closes a coroutine whose event loop is gone."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 def _named(entries: Sequence[Keyed]) -> str:

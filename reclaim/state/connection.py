@@ -15,6 +15,7 @@ from reclaim.state.ask import Ask, Command, Reply, checked, raised
 from reclaim.state.node import TIMEOUT_SEC, Node, any_errors
 from reclaim.state.packing import pack
 from reclaim.state.unsuitable import is_redirection, is_unknown_command, why_unsuitable
+from reclaim.verdicts import error_code
 
 if TYPE_CHECKING:
     from reclaim.state.cluster import Cluster
@@ -97,7 +98,10 @@ class Server:
                 answer (`Ask.or_error`); and whatever `batch` raises.
         """
         commands = [command for ask in asks for command in ask.commands]
-        replies = iter(await self.batch(commands, denial_raises=False) if commands else ())
+        answered = await self.batch(commands, denial_raises=False) if commands else []
+        if any_errors(answered):
+            _name_keys(commands, answered)
+        replies = iter(answered)
         return tuple([await self._answer(ask, list(islice(replies, len(ask.commands)))) for ask in asks])
 
     async def _answer(self, ask: Ask[A], replies: Sequence[Reply]) -> A:
@@ -243,6 +247,13 @@ class Server:
         """What INFO says of the server itself; nothing where it says nothing."""
         (answer,) = await self.batch([("INFO", "server")], denial_raises=False)
         return answer if isinstance(answer, bytes) else b""
+
+
+def _name_keys(commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+    """Let errors about what a key holds say which key that is: the server does not."""
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, redis_errors.ResponseError) and error_code(reply) == "WRONGTYPE":
+            reply.args = (f"{reply} ({_shown(command)})",)
 
 
 def _is_denied(exc: Exception) -> bool:

@@ -93,6 +93,7 @@ class Seen:
                 facts[b"first_pending"] or None,
             )
             id_number(sight.last_delivered)
+            id_number(sight.first_pending or b"0-0")
         except (KeyError, ValueError):
             return cls(stored_under=stored)
         is_ours, until_ms = facts.get(b"ours") == b"1", facts.get(b"clock_until_ms", b"")

@@ -74,7 +74,7 @@ def test_a_good_value_is_read(kind: Kind[Any], given: object, value: object) -> 
         (kinds.NAMES, "1a", f"'1a'; {OF_NAMES}"),
         (kinds.secret(kinds.OBJECT), '{"a": 1}', f"'***'; {OF_OBJECT}"),
         (kinds.secret(kinds.OBJECT), {"s3cret": 1}, f"'***'; {OF_OBJECT}"),
-        (kinds.secret(kinds.OBJECT), "s3cret", f"'***'; {OF_OBJECT}"),
+        (kinds.secret(kinds.OBJECT), "s3cret", f"'***'; {OF_OBJECT} (Expecting value in line 1, column 1)"),
         (kinds.secret(kinds.OBJECT), "[]", f"'***'; {OF_OBJECT}"),
         (kinds.secret(kinds.WEB_ADDRESS), "https://[s3cret/", "'***'; allowed: a web address, as in https://host/path"),
         (kinds.secret(kinds.WEB_ADDRESS), ["s3cret"], "***; allowed: a string"),

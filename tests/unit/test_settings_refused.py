@@ -179,3 +179,40 @@ def test_bytes_of_the_environment_that_are_not_utf_8_end_with_2_and_no_traceback
     assert "REDIS_PASSWORD is '***'; allowed: text that can be encoded in UTF-8" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "s3cret" not in ended.stderr
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ('{"Content-Length": "0"}', "the client itself says how long a request is and when a connection ends"),
+        ('{"transfer-encoding": "chunked"}', "the client itself says how long a request is and when a connection ends"),
+        ('{"X-Key": "s3cret", "x-key": "s3cret2"}', "a header stands twice: upper and lower case are the same"),
+        ('{"X-Key": "s3cret", "X-Key": "s3cret2"}', "a name stands twice in one object"),
+        (DEEP, "its lists or objects are nested too deeply"),
+    ],
+    ids=["a length", "an encoding", "twice in two cases", "twice", "nested"],
+)
+def test_headers_that_contradict_each_other_or_the_request(value: str, says: str) -> None:
+    """With a length of 0 a service would answer 200 to an empty request, and the entry be gone."""
+    (problem,) = problems(HANDLER="http", HTTP_URL="http://127.0.0.1/", HTTP_HEADERS=value)
+
+    assert problem.startswith("HTTP_HEADERS is '***'; allowed: a JSON object of header names and values")
+    assert problem.endswith(f"({says})")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ('[{"stream": "s", "group": "g", "stream": "t"}]', "a name stands twice in one object"),
+        (DEEP, "its lists or objects are nested too deeply"),
+    ],
+    ids=["twice", "nested"],
+)
+def test_a_list_of_targets_that_says_two_things_or_cannot_be_read(value: str, says: str) -> None:
+    """Of two streams the last one would be taken, and nobody would know."""
+    assert problems(RECLAIM_TARGETS=value) == [
+        f"RECLAIM_TARGETS is '***'; allowed: a JSON list of at least one object ({says})"
+    ]

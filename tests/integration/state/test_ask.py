@@ -63,6 +63,17 @@ async def test_an_error_of_a_command_is_raised_or_is_the_answer(asked: Server, c
         await asked.ask(unreadable)
 
 
+async def test_a_key_that_holds_something_else_is_named(asked: Server, client: Client) -> None:
+    """The server says only that it does: not which of the keys."""
+    client.execute_command("SET", "{s}:lease", "x")
+
+    with pytest.raises(ResponseError, match=r"WRONGTYPE .* \(XLEN on '{s}:lease'\)"):
+        await asked.ask(plain("GET", "{s}:lease"), plain("XLEN", "{s}:lease"))
+    (answer,) = await asked.ask(plain("EVAL", "return redis.call('XLEN', KEYS[1])", 1, "{s}:lease").or_error())
+
+    assert str(answer).endswith("(EVAL on '{s}:lease')")
+
+
 async def test_a_command_that_the_user_may_not_run_is_told_by_its_name_and_key(
     embedded: Endpoint, client: Client
 ) -> None:

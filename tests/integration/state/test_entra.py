@@ -38,9 +38,6 @@ from tests.support import (
     stored,
 )
 
-# A connection that was given up as a test ends may be collected in the next one, and asyncio then says so.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 TASKS = 8
 
 

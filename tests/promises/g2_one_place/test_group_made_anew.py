@@ -20,6 +20,7 @@ from tests.support import (
     Held,
     a_runner,
     a_target,
+    age_all,
     given,
     held,
     pending_count,
@@ -359,3 +360,23 @@ async def test_what_is_in_the_ledger_already_is_not_named_again(server: Endpoint
 def lost_row(entry_id: bytes) -> list[bytes]:
     """A line of the ledger, as names and values."""
     return [b"id", entry_id, b"consumer", b"worker", b"idle_ms", b"1", b"deliveries", b"1", b"at", b"1"]
+
+
+@pytest.mark.parametrize("name", ["server_ms", "last_delivered", "consumers", "pending", "first_pending"])
+async def test_what_somebody_else_has_put_where_the_last_run_wrote_is_passed_over(
+    embedded: Endpoint, client: Client, name: str
+) -> None:
+    """No run fails for it, and it is written anew."""
+    target = a_target()
+    given(client, target, Held(tweet(1)))
+    await run(embedded, target)
+    client.execute_command("HSET", target.keys.seen, name, "nonsense")
+    client.execute_command("XGROUP", "DELCONSUMER", "s", "g", "worker")  # so that the next run compares more
+    client.execute_command("XGROUP", "SETID", "s", "g", "0")
+    client.execute_command("XREADGROUP", "GROUP", "g", target.consumer, "STREAMS", "s", ">")
+    age_all(client, target)
+
+    report = await run(embedded, target)
+
+    assert (report.outcome, report.acknowledged, report.lost_at_most) == (Outcome.COMPLETED, 1, 0)
+    assert client.execute_command("HGET", target.keys.seen, name) != b"nonsense"

@@ -242,6 +242,32 @@ async def test_a_handler_waiting_for_something_that_was_cancelled_fails_alone(
     assert (report.outcome, report.acknowledged, report.failed) == (Outcome.COMPLETED, 2, 1)
 
 
+class NotToBeAsked(Exception):
+    """An error whose own code fails whatever one asks it."""
+
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]  # that is the fault
+        raise RuntimeError("do not ask")
+
+    @property
+    def after_sec(self) -> float:
+        raise RuntimeError("do not ask")
+
+    def __str__(self) -> str:
+        raise RuntimeError("do not ask")
+
+
+async def test_an_error_that_cannot_be_asked_is_a_failure_of_its_entry(embedded: Endpoint, client: Client) -> None:
+    """Nobody knows what it was caused by; the others are done all the same."""
+    target = a_target(max_deliveries=3)
+    given(client, target, *by_users(1, 2, 3))
+
+    report = await run(embedded, target, by_function(Recorder(_2=NotToBeAsked())))
+
+    assert (report.outcome, report.acknowledged, report.failed) == (Outcome.COMPLETED, 2, 1)
+    assert state(client, target).pending.keys() == {b"2-0"}
+
+
 class Unusual(BaseException):
     """A BaseException that is no Exception."""
 
@@ -268,9 +294,10 @@ def leaving(error: BaseException) -> Any:
         (leaving(Unusual("x")), "HandlerExited: the handler raised Unusual: x"),
         (leaving(BaseExceptionGroup("g", [Unusual("y")])), "HandlerExited: the handler raised BaseExceptionGroup: g"),
         (leaving(SystemExit(3)), "HandlerExited: the handler raised SystemExit: 3"),
+        (leaving(GeneratorExit("z")), "HandlerExited: the handler raised GeneratorExit: z"),
         (of_its_own, "HandlerCancelled: the handler cancelled its own task"),
     ],
-    ids=["a BaseException", "a group", "sys.exit()", "cancelling itself"],
+    ids=["a BaseException", "a group", "sys.exit()", "GeneratorExit", "cancelling itself"],
 )
 async def test_a_handler_that_leaves_by_another_door_fails_like_any(
     embedded: Endpoint, client: Client, leave: Any, says: str
