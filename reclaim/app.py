@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from reclaim import handlers
 from reclaim.bounded import NAME_CHARS, shortened
-from reclaim.errors import RunFailed, SettingsError
+from reclaim.errors import RunFailed, SettingsError, said
 from reclaim.fan_out import QUEUE, Message
 from reclaim.handlers.outcomes import Handler
 from reclaim.observe.alerter import Alerter
@@ -203,7 +203,7 @@ class App:
             unit = self.unit_of(message.target)
             runner = (unit.runners if unit else ())[message.shard]
         except ValueError as exc:
-            logger.warning("reclaim: a message of the queue %s is dropped: %s", QUEUE, exc)
+            logger.warning("reclaim: a message of the queue %s is dropped: %s", QUEUE, said(exc))
             return []
         except LookupError:
             what = "reclaim: a message of the queue %s is dropped: no target is called %r, or it has no shard %d"

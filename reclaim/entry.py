@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
-from reclaim.errors import RejectEntry
+from reclaim.errors import RejectEntry, said
 from reclaim.names import written
 
 Named = TypeVar("Named", bound=tuple[Any, ...])
@@ -92,7 +92,7 @@ class Entry(NamedTuple):
         try:
             return json.loads(self._value(name))
         except (ValueError, RecursionError) as exc:
-            raise RejectEntry(f"the field {_shown(name)} is no JSON: {exc}") from exc
+            raise RejectEntry(f"the field {_shown(name)} is no JSON: {said(exc)}") from exc
 
     def items(self) -> list[tuple[str, str]]:
         """All names and values as text, in their order; a name that occurs twice is there twice.
@@ -133,7 +133,7 @@ def _decoded(value: bytes, name: str | bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as exc:
-        raise RejectEntry(f"the field {_shown(name)} is not UTF-8: {exc}") from exc
+        raise RejectEntry(f"the field {_shown(name)} is not UTF-8: {said(exc)}") from exc
 
 
 def _shown(name: str | bytes) -> str:

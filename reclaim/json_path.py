@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reclaim.entry import Entry
-from reclaim.errors import MissingField, NoObject
+from reclaim.errors import MissingField, NoObject, said
 from reclaim.names import name_bytes, written
 
 ARROW = "->"  # between the field and the members
@@ -99,7 +99,7 @@ def members(entry: Entry, field: bytes) -> list[bytes]:
     except NoObject:
         raise
     except MissingField as exc:
-        raise NoObject(f"{exc}, where HASH_FROM needs a JSON object") from exc
+        raise NoObject(f"{said(exc)}, where HASH_FROM needs a JSON object") from exc
     if not flat:
         raise NoObject(f"an object without values in the field '{name}', where HASH_FROM needs some")
     return flat

@@ -10,7 +10,7 @@ from enum import Enum
 from string import Formatter
 
 from reclaim.entry import Entry
-from reclaim.errors import MissingField
+from reclaim.errors import MissingField, said
 from reclaim.json_path import ARROW, JsonPath
 from reclaim.names import name_bytes, written
 
@@ -167,7 +167,7 @@ class Template:
         try:
             return entry.id if isinstance(source, _EntryId) else source.value(entry)
         except MissingField as exc:
-            raise MissingField(f"{exc} for '{self.text}'") from exc
+            raise MissingField(f"{said(exc)} for '{self.text}'") from exc
 
 
 class _EntryId(Enum):

@@ -7,6 +7,7 @@ from dataclasses import MISSING, field, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from reclaim.address import BadValue
+from reclaim.errors import said
 from reclaim.kinds import TARGETS, Kind
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ class Reader:
             return self._refuse(row, shown, "text that can be encoded in UTF-8")
         except ValueError as exc:
             may_be_told = isinstance(exc, BadValue) or _shown(kind, text) == text
-            reason = f" ({exc})" if exc.args and may_be_told else ""
+            reason = f" ({said(exc)})" if exc.args and may_be_told else ""
             return self._refuse(row, shown, f"{kind.allowed}{reason}")
 
     def read_all(self, of: type) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from reclaim.cli.session import JsonOption, TargetOption, a_number, exit_if, id_
 from reclaim.cli.tables import pairs, show
 from reclaim.counted import many
 from reclaim.entry import readable
+from reclaim.errors import said
 from reclaim.ops import letter_acts, letter_looks, saved
 from reclaim.ops.results import Chosen, Discarded, LetterGroups, Replayed
 from reclaim.run.replay import ReplayReport
@@ -377,7 +378,7 @@ def import_dead(
     try:
         content = file.read_bytes()
     except OSError as exc:
-        raise typer.BadParameter(f"{file} cannot be read: {exc.strerror}", param_hint="FILE") from exc
+        raise typer.BadParameter(f"{file} cannot be read: {exc.strerror or said(exc)}", param_hint="FILE") from exc
     done = with_app(lambda app: letter_acts.import_dead_letters(app, content, file.name, target, by=me(who)))
     if as_json:
         show_json(asdict(done))

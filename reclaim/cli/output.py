@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import typer
 
+from reclaim.errors import said
 from reclaim.visible import for_a_terminal
 
 
@@ -62,7 +63,7 @@ def _print(text: str, end: str = "\n") -> None:
         raise  # Typer ends the program
     except OSError as exc:
         sys.stdout = None  # else Python tries to write once more when it ends, and fails
-        raise SystemExit(f"standard output cannot be written to: {exc.strerror}") from exc
+        raise SystemExit(f"standard output cannot be written to: {exc.strerror or said(exc)}") from exc
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

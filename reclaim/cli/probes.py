@@ -7,6 +7,7 @@ import typer
 from aiohttp import web
 
 from reclaim.app import App
+from reclaim.errors import said
 from reclaim.ops.metrics import CONTENT_TYPE, metrics
 from reclaim.ops.probe import is_well
 
@@ -34,7 +35,9 @@ async def served(app: App, address: str, port: int) -> AsyncIterator[None]:
         try:
             await web.TCPSite(runner, address, port).start()
         except OSError as exc:
-            raise typer.BadParameter(f"cannot listen on {address}:{port}: {exc.strerror}", param_hint="--port") from exc
+            raise typer.BadParameter(
+                f"cannot listen on {address}:{port}: {exc.strerror or said(exc)}", param_hint="--port"
+            ) from exc
         yield
     finally:
         await runner.cleanup()

@@ -14,6 +14,7 @@ from reclaim.cli.output import is_for_a_person, is_terminal, show_json, show_lin
 from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, with_app
 from reclaim.cli.tables import pairs, show
 from reclaim.entry import readable
+from reclaim.errors import said
 from reclaim.ops import choosing
 from reclaim.ops.choosing import Found
 from reclaim.ops.trying import Trial, Tried
@@ -89,7 +90,7 @@ def _content(file: Path) -> tuple[bytes, str]:
     try:
         return file.read_bytes(), str(file)
     except OSError as exc:
-        raise typer.BadParameter(f"{file} cannot be read: {exc.strerror}", param_hint="--file") from exc
+        raise typer.BadParameter(f"{file} cannot be read: {exc.strerror or said(exc)}", param_hint="--file") from exc
 
 
 def _ask(found: Found, calls: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from reclaim.errors import BadRequest, shown
+from reclaim.errors import BadRequest, said, shown
 from reclaim.http.requests import REQUESTS, Body, Query, described, schemas
 
 MAX_BODY_BYTES = 65_536
@@ -46,7 +46,7 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body, **_STRICTLY) if body else {}
     except (ValueError, RecursionError) as exc:
-        raise BadRequest(f"the body is not JSON ({exc})", "a JSON object") from exc
+        raise BadRequest(f"the body is not JSON ({said(exc)})", "a JSON object") from exc
 
 
 def _no_number(constant: str) -> Any:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from reclaim.errors import said
 from reclaim.observe.alerts import Alert, Kind, marker_of
 from reclaim.observe.webhook import NotTaken, Post, Webhook, cloud_event
 from reclaim.settings import Settings, Target
@@ -94,7 +95,7 @@ class Alerter:
             await post(event, deadline)
         except NotTaken as exc:
             # No traceback: errors of the HTTP client may hold the webhook's address, which may be a secret.
-            logger.error("reclaim alert not sent, %s: %s", exc, event.decode())  # noqa: TRY400  # see above
+            logger.error("reclaim alert not sent, %s: %s", said(exc), event.decode())  # noqa: TRY400  # see above
             await self._told.forget(alert.marker)
         else:
             logger.info("reclaim alert sent: %s", alert.kind.value)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reclaim.entry import Entry, check_id
-from reclaim.errors import BadRequest, shown
+from reclaim.errors import BadRequest, said, shown
 from reclaim.names import name_bytes, written
 from reclaim.state.dead_letters import DeadLetter
 from reclaim.state.formats import FIELD, FORMAT, of_newer_release
@@ -108,7 +108,7 @@ def parsed(text: str | bytes, where: str) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError) as exc:
-        raise BadRequest(f"{where} is no JSON ({exc})", "a JSON object") from exc
+        raise BadRequest(f"{where} is no JSON ({said(exc)})", "a JSON object") from exc
     if not isinstance(found, dict):
         raise BadRequest(f"{where} holds {shown(found)}", "a JSON object")
     return found
@@ -175,7 +175,9 @@ def _consumer(found: Mapping[str, Any], where: str) -> bytes:
     try:
         return name_bytes(text)
     except ValueError as exc:
-        raise BadRequest(f"{where}: consumer is {shown(text)} ({exc})", "a name, as dead letters show it") from exc
+        raise BadRequest(
+            f"{where}: consumer is {shown(text)} ({said(exc)})", "a name, as dead letters show it"
+        ) from exc
 
 
 def _deliveries(found: Mapping[str, Any], where: str) -> int:

@@ -128,7 +128,7 @@ def _hash_key(target: Target, newest: Reply) -> Iterator[Check]:
         key = target.hash_template.render(Entry(*newest))
     except MissingField as exc:
         todo = "correct HASH_KEY: entries that it does not fit become dead letters"
-        yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {exc}", todo)
+        yield warn(target.name, f"the newest entry, {readable(newest[0])}, has {said(exc)}", todo)
     else:
         yield ok(target.name, f"the newest entry, {readable(newest[0])}, would be stored at {written(key)}")
 
@@ -173,7 +173,7 @@ def _order_key(target: Target, newest: Reply) -> Iterator[Check]:
     except MissingField as exc:
         todo = "set ORDER_KEY to a field that entries of one order share, if their order matters"
         yield warn(
-            target.name, f"the newest entry, {readable(newest[0])}, has {exc} ({setting}): it has no order", todo
+            target.name, f"the newest entry, {readable(newest[0])}, has {said(exc)} ({setting}): it has no order", todo
         )
 
 

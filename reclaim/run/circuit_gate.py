@@ -4,7 +4,7 @@ import logging
 import time
 from typing import TypeVar
 
-from reclaim.errors import describe
+from reclaim.errors import describe, said
 from reclaim.retry import Retries
 from reclaim.run.decisions import Judged, failures
 from reclaim.run.limits import Halt, Limits
@@ -193,6 +193,6 @@ class CircuitGate:
         try:
             (answer,) = await self._retries.call(deadline, lambda: self._server.ask(ask))
         except Exception as exc:  # noqa: BLE001  # whatever it is: entries are settled already, and the run may go on
-            logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, exc)
+            logger.warning("reclaim %s: the circuit could not be told: %s", self._tally.target, said(exc))
             return None
         return answer

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from reclaim.counted import many
 from reclaim.entry import id_number
-from reclaim.errors import ServerError
+from reclaim.errors import ServerError, said
 from reclaim.run.limits import Ending, Halt
 from reclaim.run.report import Outcome
 from reclaim.run.tally import Tally
@@ -160,7 +160,7 @@ class GroupWatch:
             self._is_gone = self._is_gone or await self._group.is_gone(self._sight)
         except (RedisError, ServerError) as exc:  # the run itself sees what is wrong
             logger.warning(
-                "reclaim %s: whether its group is still there could not be asked: %s", self._target.name, exc
+                "reclaim %s: whether its group is still there could not be asked: %s", self._target.name, said(exc)
             )
             return False
         if self._is_gone:

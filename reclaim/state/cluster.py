@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from redis import exceptions as redis_errors
 
-from reclaim.errors import ServerError, Unreachable
+from reclaim.errors import ServerError, Unreachable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply
 from reclaim.state.node import Node, any_errors
@@ -126,8 +126,8 @@ class Cluster:
             parts.setdefault(self._topology.places[slot], []).append(at)
         replies: list[Reply] = [None] * len(commands)
         for place, part in parts.items():
-            said = await self._node(place).rehearse([commands[at] for at in part])
-            for at, reply in zip(part, said, strict=True):
+            answers = await self._node(place).rehearse([commands[at] for at in part])
+            for at, reply in zip(part, answers, strict=True):
                 replies[at] = reply
         return replies
 
@@ -176,8 +176,8 @@ class Cluster:
                 for at in part.parcels:
                     replies[at] = [answer] * parcels.size
                 continue
-            for at, said in zip(part.parcels, by_parcel(parcels, part, answer), strict=True):
-                replies[at] = said
+            for at, reply in zip(part.parcels, by_parcel(parcels, part, answer), strict=True):
+                replies[at] = reply
             if place is not None and any_errors(answer):
                 not_run |= {at: (place, why) for at in part.parcels if (why := why_not_run(replies[at])) is not None}
         return not_run
@@ -192,7 +192,7 @@ class Cluster:
             hint = "" if place is None else self._topology.hint(place)
             self._topology.failed(place)
             if hint and isinstance(exc, Unreachable | redis_errors.TimeoutError):
-                return type(exc)(f"{exc}{hint}")
+                return type(exc)(f"{said(exc)}{hint}")
             return exc
         if place is not None:
             self._topology.met(place)

@@ -201,7 +201,7 @@ class Node:
             raise  # it is a ConnectionError too, but a connection could be made
         except (redis_errors.RedisError, OSError) as exc:
             known = await why_not_met(exc, self._settings)
-            raise known or Unreachable(f"no connection to {self.address}: {exc}") from exc
+            raise known or Unreachable(f"no connection to {self.address}: {said(exc)}") from exc
         return connection
 
 
@@ -237,12 +237,12 @@ async def _exchange(connection: Connection, request: bytes, count: int) -> list[
     except redis_errors.ConnectionError as exc:
         if type(exc) is not redis_errors.ConnectionError:  # it is a reply: LOADING, NOAUTH, …
             raise
-        said = _last_words(parser.heard + bytes(replies_ahead._buffer))  # noqa: SLF001 # asyncio has no other name for it
-        if said is None:
+        words = _last_words(parser.heard + bytes(replies_ahead._buffer))  # noqa: SLF001 # asyncio has no other name for it
+        if words is None:
             raise
-        raise redis_errors.ConnectionError(f"the server closed the connection and said: {said}") from exc
+        raise redis_errors.ConnectionError(f"the server closed the connection and said: {words}") from exc
     except redis_errors.ResponseError as exc:  # not in the array: it was said before we said anything
-        raise redis_errors.ConnectionError(f"the server said, before it was asked: {exc}") from exc
+        raise redis_errors.ConnectionError(f"the server said, before it was asked: {said(exc)}") from exc
     if replies is None:  # what redis-py makes of ETIMEDOUT, which the system may say of any connection
         raise redis_errors.ConnectionError("the connection has timed out")
     if parser._reader.has_data() or replies_ahead._buffer:  # noqa: SLF001 # as above

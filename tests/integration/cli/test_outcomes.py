@@ -12,28 +12,13 @@ import pytest
 from reclaim.run.order import MAX_HELD_KEYS
 from reclaim.run.report import Outcome
 from tests.integration.cli.program import PROGRAM, ROOT, Ended, in_pipe
+from tests.outcomes import EXIT_CODES
 from tests.support import Client, Endpoint, Held, a_target, env_for, given, held, lived_in, state, tweet
 
 pytestmark = pytest.mark.G9
 
 TARGET = a_target()
 SLOW = {"HANDLER": "tests.integration.cli.slow:handle", "LANES": "1", "RUN_BUDGET_SEC": "60"}
-
-# The whole table: how a run of the command line can end, and what it exits with.
-EXIT_CODES = {
-    "completed": 0,
-    "nothing_pending": 0,
-    "out_of_time": 0,
-    "stopped": 0,
-    "lease_held": 0,
-    "failed": 1,
-    "group_missing": 1,
-    "group_gone": 1,
-    "lease_lost": 1,
-    "circuit_open": 1,
-    "too_many_held": 1,
-    "dead_letters_full": 1,
-}
 
 
 @dataclass(frozen=True, slots=True)

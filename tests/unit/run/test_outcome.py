@@ -1,27 +1,15 @@
 """What a run's outcome means for those who show it, log it or exit with it."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from reclaim.cli.main import cli
 from reclaim.run.report import MEANINGS, Outcome
-
-EXIT_CODES = {
-    "completed": 0,
-    "nothing_pending": 0,
-    "out_of_time": 0,
-    "stopped": 0,
-    "lease_held": 0,
-    "failed": 1,
-    "group_missing": 1,
-    "group_gone": 1,
-    "lease_lost": 1,
-    "circuit_open": 1,
-    "too_many_held": 1,
-    "dead_letters_full": 1,
-}
+from tests.outcomes import EXIT_CODES
 
 
 def test_each_outcome_has_its_exit_code() -> None:
@@ -53,3 +41,11 @@ def test_the_help_of_run_has_the_table(outcome: Outcome) -> None:
     text = CliRunner().invoke(cli, ["run", "--help"]).output
 
     assert f"{outcome.value:<18}{outcome.exit_code}  {MEANINGS[outcome].sentence}" in text
+
+
+def test_the_documents_have_the_table() -> None:
+    """docs/operate.md, a row for each outcome."""
+    text = (Path(__file__).parents[3] / "docs" / "operate.md").read_text(encoding="utf-8")
+    table = text.partition("| outcome | exit code |")[2].partition("\n\n")[0]
+
+    assert {name: int(code) for name, code in re.findall(r"^\| `(\w+)` \| (\d) \|", table, re.MULTILINE)} == EXIT_CODES
