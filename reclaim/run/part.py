@@ -1,8 +1,9 @@
 """Owns which entries are a run's own, where the target has shards: those whose order key is in the run's shard.
 
 An entry's order key is in its body, or in a record of an earlier run. So a shard reads the bodies of the others'
-entries too, once: it remembers which ones they are. An entry without an order key, and one that left the stream, is
-given to a shard by its ID.
+entries too, once: it remembers which ones they are. An entry without an order key is given to a shard by its ID. One
+that left the stream is any shard's: nobody can read its key any more, and a shard may remember that it is not its own.
+The claim records it as lost once, whichever shard comes first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,11 +52,13 @@ class Part:
         return rows if self.is_whole else [row for row in rows if not self._is_known_other(row.id)]
 
     def own(self, rows: Sequence[Row], bodies: Sequence[Body]) -> tuple[Sequence[Row], Sequence[Body]]:
-        """Of entries that were read, those that are the run's own; the others are remembered."""
+        """Of entries that were read, those that are the run's own, or gone; the others are remembered."""
         if self.is_whole or not rows:
             return rows, bodies
         both = [
-            (row, body) for row, body in zip(rows, bodies, strict=True) if self.has(self.digest(row.id, body), row.id)
+            (row, body)
+            for row, body in zip(rows, bodies, strict=True)
+            if body is None or self.has(self.digest(row.id, body), row.id)
         ]
         return [row for row, _ in both], [body for _, body in both]
 
@@ -68,12 +71,10 @@ class Part:
         self._others.add(entry_id)
         return False
 
-    def digest(self, entry_id: bytes, body: Body) -> bytes:
+    def digest(self, entry_id: bytes, fields: Sequence[bytes]) -> bytes:
         """The digest of an entry's order key; of its ID where it has no order key."""
-        if body is None:
-            return digest(entry_id)
         try:
-            return digest(self._order_key(Entry(entry_id, body)))
+            return digest(self._order_key(Entry(entry_id, fields)))
         except MissingField:
             return digest(entry_id)
 

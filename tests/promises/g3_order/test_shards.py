@@ -228,7 +228,7 @@ async def run_hash_shards(place: HasPort, target: Target) -> list[RunReport]:
 
 
 async def test_what_has_no_order_key_or_is_gone_is_settled_once(server: Endpoint, client: Client) -> None:
-    """It belongs to a shard by its ID: one dead letter, and one line in the ledger of the lost."""
+    """It is a shard's by its ID, or that of whoever comes first: one dead letter, one line in the ledger of the lost."""
     target = a_target(shards=3)
     lived_in(client, target)
     ids = given(client, target, *held(range(20)), *(Held([b"n", b"%d" % n]) for n in range(30)))
@@ -242,6 +242,29 @@ async def test_what_has_no_order_key_or_is_gone_is_settled_once(server: Endpoint
     assert left.pending == {}
     counts = [sum(getattr(report, what) for report in reports) for what in ("lost", "parked", "acknowledged")]
     assert counts == [10, 30, 10]
+
+
+@pytest.mark.G2
+async def test_what_was_seen_to_be_another_shards_is_not_overlooked_when_it_is_gone(
+    server: Endpoint, client: Client
+) -> None:
+    """Its shard cannot read its key any more, and the other one remembers that it is not its own: either may take it."""
+    target = a_target(shards=2)
+    lived_in(client, target)
+    ids = given(client, target, *entries_of_all(3))
+    async with a_server(server) as link:
+        runners = shards_of(link, target, by_function(Recorder(**{f"_{n}": ValueError("no") for n in range(1, 11)})))
+        await asyncio.gather(
+            *(runner.run(30) for runner in runners)
+        )  # the first of each user fails, and holds the rest
+        client.execute_command("XDEL", "s", *ids[10:])
+
+        reports = [await runner.run(30) for runner in runners]
+
+    left = state(client, target)
+    assert sorted(entry[b"id"] for entry in left.lost) == sorted(ids[10:])
+    assert sum(report.lost for report in reports) == 20
+    assert set(left.pending) == set(ids[:10])
 
 
 async def test_a_group_made_anew_is_counted_once(server: Endpoint, client: Client) -> None:

@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
 
     def drop_leases(self) -> None:
         """What becomes of the leases of processes that died, in time."""
-        self.call("DEL", *(part.keys.lease for part in self.target.parts))
+        self.call("DEL", self.target.keys.lease, *(part.keys.lease for part in self.target.parts))
 
     def call(self, *command: Any) -> Any:
         return self.client.execute_command(*command)
