@@ -8,7 +8,7 @@ import typing
 
 import azure.functions as func
 
-from reclaim.app import app_of_loop
+from reclaim.app import app_of_loop, tick
 from reclaim.errors import RunFailed
 from reclaim.fan_out import CONNECTION, QUEUE, fans_out
 from reclaim.http import routes as ops
@@ -52,10 +52,7 @@ else:
     @timer
     async def reclaim(timer: func.TimerRequest, context: func.Context) -> None:  # noqa: ARG001  # the host passes it so
         """One run of every target. By hand: POST /admin/functions/reclaim."""
-        try:
-            await app_of_loop().run(operation=Operation.of(context.trace_context.trace_parent))
-        except asyncio.CancelledError as exc:  # one that leaks leaves the host's invocation hanging
-            raise RunFailed("the run was cancelled; what it held is taken up by the next one") from exc
+        await tick(context.trace_context.trace_parent)
 
 
 # What has been imported stays: collections of garbage during runs need not look at it again. Nor need they look at each

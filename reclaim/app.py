@@ -299,6 +299,22 @@ def app_of_loop() -> App:
     return _of_loop[loop]
 
 
+async def tick(trace_parent: str | None = None) -> None:
+    """What a timer's function calls: one run of every target.
+
+    Args:
+        trace_parent: what the host says of the trace that the invocation is part of.
+
+    Raises:
+        SettingsError: naming all settings that are missing or bad.
+        RunFailed: a target's run went wrong, or this was cancelled.
+    """
+    try:
+        await app_of_loop().run(operation=Operation.of(trace_parent))
+    except asyncio.CancelledError as exc:  # one that leaks leaves the host's invocation hanging
+        raise RunFailed("the run was cancelled; what it held is taken up by the next one") from exc
+
+
 def _exporter(settings: Settings) -> "Exporter | None":
     if settings.insights is None:
         return None

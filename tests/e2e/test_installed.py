@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.handlers_page import ROOT, block
+from tests.handlers_page import PAGE, ROOT, block
 from tests.support import Client, Endpoint, a_target, env_for, given, held, pending_count
 
 APP = block("app = func.FunctionApp()")
@@ -103,6 +103,12 @@ def strictly(installed: Path, folder: Path, code: str) -> subprocess.CompletedPr
     )
 
 
+def test_the_wheel_is_called_as_the_page_says(installed: Path) -> None:
+    (wheel,) = installed.parents[3].glob("*.whl")
+
+    assert PAGE.read_text(encoding="utf-8").count(wheel.name) == 2
+
+
 def test_a_handler_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
     ended = strictly(installed, tmp_path, TYPED)
 
@@ -128,6 +134,7 @@ def called(folder: Path, env: dict[str, str], call: str) -> subprocess.Completed
     index = (
         "import asyncio, json, function_app, reclaim\n"
         "import azure.functions as func\n"
+        "class Context: trace_context = type('', (), {'trace_parent': ''})\n"
         "functions = {one.get_function_name(): one for one in function_app.app.get_functions()}\n"
     )
     return subprocess.run(
@@ -145,7 +152,7 @@ def test_it_runs_under_an_app_of_ones_own(installed: Path, embedded: Endpoint, c
     ended = called(
         tmp_path,
         env,
-        "asyncio.run(functions['reclaim'].get_user_function()(None))\n"
+        "asyncio.run(functions['reclaim'].get_user_function()(None, Context))\n"
         "print(json.dumps([reclaim.__file__, sorted(functions)]))\n",
     )
 
@@ -167,7 +174,6 @@ def test_an_app_that_has_our_names_and_routes_sets_a_prefix(
     given(client, target, *held(range(2)))
     env = env_for(embedded, target, HANDLER="my_handlers:handle", PYTHONPATH=f"{installed}:{tmp_path}")
     ask = (
-        "class Context: trace_context = type('', (), {'trace_parent': ''})\n"
         "def ask(name, *more):\n"
         "    answer = functions[name].get_user_function()(func.HttpRequest('GET', '/', body=b''), *more)\n"
         "    answer = asyncio.run(answer) if asyncio.iscoroutine(answer) else answer\n"

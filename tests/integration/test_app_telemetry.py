@@ -34,7 +34,7 @@ async def test_an_invocation_is_the_parent_of_its_runs_and_its_log_names_them(
     with a_collector() as collector:
         env = env_for(embedded, APPLICATIONINSIGHTS_CONNECTION_STRING=collector.connection_string)
         app = App.from_env(env | {"WEBSITE_SITE_NAME": "site"})
-        monkeypatch.setattr(function_app, "app_of_loop", lambda: app)
+        monkeypatch.setattr("reclaim.app.app_of_loop", lambda: app)
         await function_app.reclaim.build().get_user_function()(None, CONTEXT)
         await app.aclose()
 
