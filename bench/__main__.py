@@ -25,6 +25,7 @@ from bench.slow import slow
 from bench.speed import speed, version_field
 from bench.telemetry import telemetry
 from bench.waiting import delay, lanes
+from bench.workbench import workbench
 
 PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "speed": speed,
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "delay": delay,
     "many": many,
     "telemetry": telemetry,
+    "workbench": workbench,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -46,6 +46,7 @@ _PARK_WIDE_AND_DELETE = script("park_wide", prelude="delete_prelude")
 _AMEND = script("amend")
 _IDS = script("dead_letter_ids")
 _LETTERS = script("letters")
+_LAST = script("last_dead_letter")
 _DISCARD = script("discard")
 
 
@@ -247,8 +248,8 @@ class DeadLetters:
 
     async def last(self) -> bytes | None:
         """The ID of the latest dead letter; None where there is none."""
-        found = await self._call("XREVRANGE", self._keys.dead, "+", "-", "COUNT", 1)
-        return found[0][0] if found else None
+        found: bytes | None = await self._call("EVAL", _LAST, 1, self._keys.dead)
+        return found
 
     async def walk(
         self, first: bytes = b"-", last: bytes = b"+", *, newest_first: bool = False, at_once: int = LETTERS_AT_ONCE

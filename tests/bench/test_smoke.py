@@ -38,6 +38,7 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
         "A slower network",
         "Many targets",
         "Telemetry",
+        "An operator's workbench",
         "Billing",
     ):
         assert f"## {title}" in text

@@ -30,10 +30,12 @@ class App:
     Attributes:
         base: where it serves, as in ``http://127.0.0.1:7071``.
         log: what the host has printed.
+        process: the host; None if somebody else has started it.
     """
 
     base: str
     log: list[str] = field(default_factory=list, repr=False)
+    process: "subprocess.Popen[str] | None" = None
 
     def ask(
         self, method: str, path: str, *, key: str | None = KEY, waits: float = WAIT_SEC, **more: Any
@@ -93,7 +95,7 @@ def serving(env: Mapping[str, str]) -> Iterator[App]:
     reader = threading.Thread(target=_read, args=(process, lines, log), daemon=True)
     reader.start()
     try:
-        yield App(_address(process, lines, log), log)
+        yield App(_address(process, lines, log), log, process)
     finally:
         process.terminate()
         try:

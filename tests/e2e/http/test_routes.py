@@ -1,6 +1,7 @@
 """Each route of the operations API, over real HTTP: a state is given, one request, the answer and the state after."""
 
 import base64
+import concurrent.futures
 import csv
 import json
 import re
@@ -275,6 +276,36 @@ def test_all_dead_letters_can_mean_those_up_to_one(app: App, client: Client) -> 
 
     assert (would["chosen"], gone["discarded"]) == (2, 2)
     assert [letter["id"] for letter in app.get("dead-letters")["dead_letters"]] == later
+
+
+def test_a_replay_goes_on_after_the_app_was_killed_in_the_middle(
+    serve: Callable[..., Any], embedded: Endpoint, client: Client
+) -> None:
+    """With the same `upto`: each dead letter is stored or still there, and what came later is not meant."""
+    given(client, TARGET)
+    ids = dead(client, *(tweet(number) for number in range(30)))
+    slow = {"HANDLER": "tests.integration.cli.slow:handle", "LANES": "1"}
+    asked = {"ids": "all", "upto": ids[-1], "rate": 5, "who": "ann"}
+    with serve(embedded.port, **slow) as app, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(app.ask, "POST", "dead-letters/replay", json=asked)
+        while client.execute_command("XLEN", TARGET.keys.dead) == len(ids):
+            time.sleep(0.005)
+        assert app.process is not None
+        app.process.kill()
+        assert isinstance(answer.exception(60), httpx2.TransportError)
+    left = client.execute_command("XLEN", TARGET.keys.dead)
+    (later,) = dead(client, tweet(99))
+    client.execute_command("DEL", TARGET.keys.lease)  # which ends by itself
+
+    with serve(embedded.port) as app:
+        rest = app.post("dead-letters/replay", ids="all", upto=ids[-1])
+        records = app.get("audit")["records"]
+        there = app.get("dead-letters")["dead_letters"]
+
+    assert 0 < left < len(ids)
+    assert (rest["chosen"], rest["replayed"], rest["left"]) == (left, left, 0)
+    assert [one["id"] for one in there] == [later]
+    assert [(one["outcome"], one["meant"].get("upto")) for one in records] == [("done", ids[-1]), ("begun", ids[-1])]
 
 
 # --- lost entries ----------------------------------------------------------------------------------------------------

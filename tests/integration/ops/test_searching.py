@@ -81,6 +81,7 @@ async def test_every_dead_letter_that_fits_is_found_and_no_other(
     assert (would.report.chosen, gone.discarded, left[1]) == (len(expected), len(expected), COUNT - len(expected))
 
 
+@pytest.mark.G7
 async def test_an_answer_ends_after_so_many_and_says_how_far_it_has_looked(
     embedded: Endpoint, many: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ async def test_two_people_who_discard_at_once_remove_each_once(embedded: Endpoin
     assert left[1] == len(many) - COUNT // 4
 
 
+@pytest.mark.G7
 @pytest.mark.parametrize("newest_first", [False, True])
 async def test_a_walk_takes_few_large_ones_by_one_command(
     embedded: Endpoint,
@@ -172,3 +174,40 @@ async def test_a_walk_takes_few_large_ones_by_one_command(
 
     expected = [[b"%d-0" % (n + 1)] for n in range(5)]
     assert found == (expected[::-1] if newest_first else expected)
+
+
+async def test_no_task_goes_on_after_the_answer_of_a_replay(embedded: Endpoint, client: Client, many: range) -> None:
+    """On Azure nobody keeps it alive: what was not begun is told, and the lease is free."""
+    async with the_app(embedded) as app:
+        before = asyncio.all_tasks()
+        done = await letter_acts.replay_dead_letters(app, None, per_second=200, budget_sec=1)
+        left = asyncio.all_tasks() - before
+
+    assert done.report.chosen == len(many) == done.report.replayed + done.report.left
+    assert done.report.left > 0
+    assert left == set()
+    assert client.execute_command("EXISTS", TARGET.keys.lease) == 0
+
+
+@pytest.mark.G7
+async def test_which_ids_are_dead_letters_is_asked_without_their_bodies(embedded: Endpoint, client: Client) -> None:
+    """A thousand IDs may be named at once, and each letter may be large."""
+    given(client, TARGET)
+    for n in range(20):
+        client.execute_command("XADD", TARGET.keys.dead, f"{n + 1}-0", "id", f"{n + 101}-0", "field:x", b"x" * 200_000)
+    before = sent_bytes(client)
+    async with the_app(embedded) as app:
+        letters = app.units[TARGET.name].dead_letters
+        there = await letters.are_there([b"1-0", b"20-0", b"20-1", b"101-0"])
+        named = await letter_looks.named(letters, [b"1-0", b"102-0", b"9-9", b"1-0", b"9-9"])
+
+    assert there == [True, True, False, False]
+    assert (named.letter_ids, named.missing) == ([b"1-0", b"2-0"], [b"9-9"])
+    assert sent_bytes(client) - before < 100_000
+
+
+def sent_bytes(client: Client) -> int:
+    """How many bytes the server has sent so far."""
+    stats = client.execute_command("INFO", "stats")
+    text = stats if isinstance(stats, bytes) else b"\n".join(b"%s:%s" % pair for pair in stats.items())
+    return int(text.partition(b"total_net_output_bytes:")[2].split()[0])
