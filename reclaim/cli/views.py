@@ -27,6 +27,7 @@ CONSUMERS_SHOWN = 10
 BODY_CHARS = 200  # of an entry in a list
 VALUE_CHARS = 2000  # how much of a field's value a person sees
 
+SHORT_COUNTS = (*MAIN_COUNTS, "moved", "lost")
 STATUS_COLUMNS = ("target", "health", "pending", "oldest idle", "circuit", "dead letters", "lost", "sentence")
 LOST_COLUMNS = ("entry", "consumer", "deliveries", "idle ms", "found lost", "at most")
 RUN_COLUMNS = ("started at", "outcome", *MAIN_COUNTS, "seconds", "reason", "run id")
@@ -140,8 +141,15 @@ def _consumers(pending: Mapping[str, Any]) -> RenderableType:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A table of runs without the reasons, which the target's sentence names as far as they matter, and the IDs."""
-    return table(RUN_COLUMNS[:-2], [run_row(run)[:-2] for run in runs])
+    """Runs, a line for each, without the reasons, which the target's sentence names as far as they matter."""
+    return table(None, [(run.get("started_at", "?"), _in_short(run)) for run in runs])
+
+
+def _in_short(run: Mapping[str, Any]) -> str:
+    """How a run ended, what it did that is not nothing, and how long it took."""
+    counts = [f"{run[name]:,} {name.replace('_', ' ')}" for name in SHORT_COUNTS if run.get(name)]
+    seconds = [f"{run['seconds']:.2f} s"] if "seconds" in run else []
+    return ", ".join([str(run.get("outcome", "?")).replace("_", " "), *counts, *seconds])
 
 
 def run_row(run: Mapping[str, Any]) -> Sequence[Any]:

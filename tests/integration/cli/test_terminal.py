@@ -139,6 +139,22 @@ def test_of_many_targets_the_worst_come_first(embedded: Endpoint, client: Client
     assert not any("stream-3" in line for line in below)
 
 
+def test_the_status_has_a_line_for_each_run(embedded: Endpoint, client: Client) -> None:
+    """At 80 columns too: how it ended, and what it did that is not nothing."""
+    given(client, a_target(), *held(range(3)))
+    env = env_of(embedded, a_target())
+    for _ in range(2):
+        in_terminal(env, "run")
+
+    seen = plain(in_terminal(env, "status", columns=80).out).splitlines()
+
+    runs = [line.strip() for line in seen if re.search(r"completed|nothing pending,", line)]
+    assert [re.sub(r"[\d.]+ s$|\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "…", line) for line in runs] == [
+        "last runs     …  nothing pending, …",
+        "…  completed, 3 claimed, 3 acknowledged, …",
+    ]
+
+
 def test_the_status_is_shown_again_until_ctrl_c(embedded: Endpoint, client: Client) -> None:
     """What changes meanwhile is in the next look; a program gets a line of JSON each time."""
     given(client, a_target(), *held(range(2), idle_ms=0))
