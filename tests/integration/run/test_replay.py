@@ -646,7 +646,8 @@ async def test_discarding_all_leaves_what_was_parked_after_it_began(
             late.extend(parked(client, target, (999, tweet(999))))
 
     for name in ("XRANGE", "XDEL", "XTRIM", "EVAL", "EVALSHA"):
-        proxy.when(name, park_one, times=1, may_miss=True)  # `late` tells that one of them was met
+        skip = int(name == "EVAL")  # the first one asks which is the last that is meant
+        proxy.when(name, park_one, times=1, skip=skip, may_miss=True)  # `late` tells that one of them was met
     connected = connect(settings_for(proxy, target))
     discarded = await DeadLetters(connected, target).discard_all()
     await connected.aclose()
@@ -675,7 +676,7 @@ async def test_the_order_is_that_of_numbers_and_not_of_text(embedded: Endpoint, 
 # --- a network that breaks -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["XRANGE", "XREVRANGE", "XDEL", "EVAL"])
+@pytest.mark.parametrize("name", ["XRANGE", "XDEL", "EVAL"])
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=["before", "after"])
 async def test_a_connection_that_breaks_once_ends_no_replay(
     embedded_proxy: Proxy, client: Client, name: str, fault: Fault
