@@ -115,6 +115,14 @@ def test_a_handler_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
 
 
+def test_the_handlers_of_the_page_are_checked_strictly(installed: Path, tmp_path: Path) -> None:
+    """Those that need no other package."""
+    words = ("# my_handlers.py\n", "async def store(", "async def handle_many(", "async def dispatch(")
+    ended = strictly(installed, tmp_path, "\n".join(map(block, words)))
+
+    assert ended.returncode == 0, ended.stdout
+
+
 def test_a_wrong_handler_is_found_by_its_types(installed: Path, tmp_path: Path) -> None:
     ended = strictly(installed, tmp_path, WRONG)
 
