@@ -96,7 +96,10 @@ class App:
         self.units = _units(settings, self.server)
         self.discovery = _discovery(settings, self.server)
         self._found: dict[str, Unit] = {}  # of targets that patterns have found, those used last
-        self._resources: dict[Target, Resource[Any] | None] = {}  # of those, by their settings
+        self._resources: dict[str | Target, Resource[Any] | None] = {}  # what several targets work with
+        for unit in self.units.values():
+            if unit.target.calls_a_function:
+                self._share_resource(unit, unit.target.handler)
         self._turns = asyncio.Semaphore(FOUND_AT_ONCE)
         self.alerter = Alerter(settings, self.server)
         self.exporter = _exporter(settings)
@@ -153,13 +156,17 @@ class App:
         unit = self._found.pop(target.name, None)
         if unit is None:
             unit = _unit(self.settings, self.server, target, pages_at_once=1)
-            settings = replace(target, stream="", group="")
-            for handler in {runner.handler for runner in unit.runners}:  # one pool for all that a pattern finds
-                handler.resource = self._resources.setdefault(settings, handler.resource)
+            settings = replace(target, stream="", group="")  # the same for all that a pattern finds
+            self._share_resource(unit, target.handler if target.calls_a_function else settings)
         self._found[target.name] = unit
         while len(self._found) > UNITS_KEPT:
             self._found.pop(next(iter(self._found)))
         return unit
+
+    def _share_resource(self, unit: Unit, by: str | Target) -> None:
+        """One pool for all targets with the same function: twenty pools could be more than a database takes."""
+        for handler in {runner.handler for runner in unit.runners}:
+            handler.resource = self._resources.setdefault(by, handler.resource)
 
     async def _found_with_work(self) -> list[Runner]:
         targets = [] if self.discovery is None else await self.discovery.with_work()

@@ -240,6 +240,11 @@ class Target:
     shard: Shard = WHOLE
 
     @property
+    def calls_a_function(self) -> bool:
+        """Whether HANDLER names a function of the user's, or what yields one."""
+        return ":" in self.handler
+
+    @property
     def name(self) -> str:
         """``stream/group``, as logs and reports call the target."""
         return f"{self.stream}/{self.group}"

@@ -1,7 +1,10 @@
 """Several targets in one app: one that fails does not touch another; and leases and old consumers are removed."""
 
 import asyncio
+import importlib
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -188,3 +191,42 @@ def consumers(client: Client) -> list:
     """What the server says of the group's consumers."""
     found: list = client.execute_command("XINFO", "CONSUMERS", "s", "g")
     return found
+
+
+RESOURCE = """
+from contextlib import asynccontextmanager
+
+told = []
+
+
+@asynccontextmanager
+async def opened():
+    told.append("entered")
+    yield lambda entry: told.append(f"{entry.stream} {entry.id.decode()}")
+    told.append("left")
+"""
+
+
+@pytest.mark.parametrize("streams", [["good", "too"], ["g*", "t*"]], ids=["named", "found"])
+async def test_targets_with_the_same_function_share_what_it_works_with(
+    embedded: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, streams: list[str]
+) -> None:
+    """Once entered, once left: each pool takes connections of a database."""
+    (tmp_path / "a_shared_resource.py").write_text(RESOURCE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "a_shared_resource", raising=False)
+    for stream in ("good", "too"):
+        given(client, a_target(stream=stream), *held(range(1, 2)))
+    settings = env_for(
+        embedded,
+        HANDLER="a_shared_resource:opened",
+        RECLAIM_TARGETS=json.dumps(
+            [{"stream": stream, "group": "g", "lanes": lanes} for lanes, stream in enumerate(streams, 1)]
+        ),
+    )
+    app = App.from_env({name: value for name, value in settings.items() if not name.startswith("STREAM_")})
+    await app.run()
+    await app.aclose()
+
+    first, *handled, last = importlib.import_module("a_shared_resource").told
+    assert (first, sorted(handled), last) == ("entered", ["good 1-0", "too 1-0"], "left")
