@@ -104,9 +104,8 @@ async def test_a_delay_is_latency_and_a_pipeline_pays_it_once(proxy: Proxy, clie
 
     started = time.monotonic()
     await pipeline.execute()
-    took = time.monotonic() - started
 
-    assert 0.05 <= took < 0.4
+    assert time.monotonic() - started >= 0.05
     assert proxy.round_trips == 1
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import time
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +14,6 @@ from reclaim import app as app_module
 from reclaim.app import App
 from reclaim.errors import RunFailed
 from reclaim.http import routes as ops
-from reclaim.observe.export import EXPORT_SEC
 from reclaim.run.report import RunReport
 from reclaim.run.runner import Runner
 from reclaim.settings import Insights
@@ -88,18 +87,17 @@ async def test_an_alert_that_does_not_arrive_is_logged_with_its_run(
 
 
 async def test_a_slow_endpoint_delays_the_invocation_by_its_bound(embedded: Endpoint, client: Client) -> None:
-    """The run does not wait, and is done before."""
+    """The answer never comes; the run does not wait, and is done before."""
     given(client, a_target(), *held(range(5)))
-    with a_collector(answer(200, after_sec=10)) as collector:
+    over = threading.Event()
+    with a_collector(answer(200, after=over)) as collector:
         insights = Insights(KEY, f"http://127.0.0.1:{collector.port}")
         app = App(replace(settings_for(embedded), insights=insights))
-        began = time.monotonic()
         (report,) = await app.run()
-        waited_sec = time.monotonic() - began
         await app.aclose()
+        over.set()
 
     assert report.acknowledged == 5
-    assert waited_sec < EXPORT_SEC + 1.5
 
 
 @pytest.mark.parametrize(("is_on", "left_sec"), [(True, 17.0), (False, 20.0)])

@@ -426,14 +426,12 @@ def test_a_dry_run_only_counts(app: App, client: Client) -> None:
 def test_a_replay_ends_with_its_budget(app: App, client: Client) -> None:
     """However slow it was asked to be; what it has not begun, it says."""
     given(client, TARGET)
-    dead(client, *(tweet(number) for number in range(6)))
-    began = time.monotonic()
+    dead(client, *(tweet(number) for number in range(300)))
 
-    report = app.post("dead-letters/replay", ids="all", rate=1, budget_sec=1)
+    report = app.post("dead-letters/replay", ids="all", rate=1, budget_sec=1)  # without it, five minutes
 
-    assert time.monotonic() - began < 4
-    assert report["left"] >= 3
-    assert report["replayed"] + report["left"] == 6
+    assert report["left"] >= 290
+    assert report["replayed"] + report["left"] == 300
 
 
 def test_while_the_circuit_is_open_a_replay_is_refused(app: App, client: Client) -> None:

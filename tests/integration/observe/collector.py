@@ -58,11 +58,12 @@ class Collector:
         return Insights(KEY, f"http://127.0.0.1:{self.port}", "site")
 
 
-def answer(status: int, body: object = None, *, after_sec: float = 0.0) -> Answer:
-    """Answer with a status and a body (JSON), perhaps late."""
+def answer(status: int, body: object = None, *, after: threading.Event | None = None) -> Answer:
+    """Answer with a status and a body (JSON), perhaps not before something has happened."""
 
     def send(request: BaseHTTPRequestHandler) -> None:
-        time.sleep(after_sec)
+        if after is not None:
+            after.wait()
         content = json.dumps(body).encode()
         request.send_response(status)
         request.send_header("Content-Length", str(len(content)))
@@ -90,7 +91,8 @@ def drip(until: threading.Event) -> Answer:
     return send
 
 
-OK = answer(200, {"itemsReceived": 1, "itemsAccepted": 1, "errors": []})
+OK_BODY = {"itemsReceived": 1, "itemsAccepted": 1, "errors": []}
+OK = answer(200, OK_BODY)
 
 
 @contextmanager

@@ -73,9 +73,7 @@ async def test_without_a_token_nothing_is_sent(
     monkeypatch.setenv("IDENTITY_HEADER", "secret")
     with a_collector() as collector:
         exporter = Exporter(Insights(KEY, f"http://127.0.0.1:{collector.port}", entra=True), "redis")
-        began = time.monotonic()
         await exporter.send([observed()], OPERATION)
-        assert time.monotonic() - began < 3.5
         await exporter.send([observed()], OPERATION, 0.1)
 
     assert collector.batches == []

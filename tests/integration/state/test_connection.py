@@ -28,7 +28,7 @@ from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
 from reclaim.state.connection import connect
-from reclaim.state.node import TIMEOUT_SEC, exchange
+from reclaim.state.node import exchange
 from tests.faults import step
 from tests.support import Client, Endpoint, State, a_target, given, held, raw_client, run, settings_for, state, stored
 
@@ -381,14 +381,12 @@ async def test_a_redis_that_speaks_tls_itself_is_served(authority: trustme.CA, c
 
 
 async def test_tls_to_a_server_without_it_is_told_within_one_timeout(embedded: Endpoint, client: Client) -> None:
-    """Else both sides wait for each other. It is not tried again, as no retry helps."""
+    """Else both sides wait for each other until a timeout, which says less. It is not tried again: no retry helps."""
     target = a_target()
     given(client, target, *held(range(3)))
-    before = time.monotonic()
 
     error = await failure(settings_for(embedded, target, tls=True))
 
-    assert time.monotonic() - before < TIMEOUT_SEC
     assert isinstance(error.__cause__, Unsuitable)
     assert f"{HOST}:{embedded.port} speaks without TLS, and we speak TLS; set REDIS_TLS=false" in str(error)
     assert len(state(client, target).pending) == 3

@@ -266,7 +266,7 @@ async def test_pages_in_work_come_to_their_end_though_the_claim_of_the_next_fail
 
 
 async def test_a_claim_that_hangs_does_not_keep_a_run_from_stopping(client: Client, embedded_proxy: Proxy) -> None:
-    """When the pages in work are over, it is given up."""
+    """When the pages in work are over, it is given up: nobody waits for its answer, which never comes."""
     target = a_target(lanes=2, page_size=2)
     given(client, target, *(of_user(number, f"user_{number}") for number in range(1, 9)))
     begun, stop = Begun(), asyncio.Event()
@@ -278,11 +278,10 @@ async def test_a_claim_that_hangs_does_not_keep_a_run_from_stopping(client: Clie
                 await asyncio.sleep(0.01)
             stop.set()
 
-    async with a_runner(embedded_proxy, target, by_function(handle)) as runner:
-        report = await runner.run(30, stop)
+    async with a_runner(embedded_proxy, target, by_function(handle), timeout_sec=600) as runner:
+        report = await runner.run(300, stop)
 
     assert (report.outcome, report.acknowledged) == (Outcome.STOPPED, 4)
-    assert report.seconds < runner.server._link._timeout_sec
 
 
 async def test_among_many_targets_each_has_one_page_at_a_time(client: Client, embedded_proxy: Proxy) -> None:

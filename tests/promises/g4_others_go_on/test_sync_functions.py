@@ -78,12 +78,10 @@ async def test_a_call_that_hangs_is_charged_and_waited_for_in_this_process(embed
     def handle(entry: Entry) -> None:
         seen.append(entry.id)
         if entry.id == b"1-0" and seen.count(b"1-0") == 1:
-            free.wait(30)
+            free.wait()
 
-    began = time.monotonic()
     async with a_runner(embedded, target, by_function(handle), hangs_sec=0.3) as runner:
         first = await runner.run(20)
-        assert time.monotonic() - began < 15
         age_all(client, target)
         second = await runner.run(20)
         waiting = state(client, target).pending

@@ -1,7 +1,5 @@
 """A network that cuts, hangs, swallows replies and delays, at every command of a run."""
 
-import time
-
 import pytest
 
 from dev.proxy import Command, ErrorReply, Fault, Proxy
@@ -32,6 +30,7 @@ from tests.support import (
 pytestmark = pytest.mark.G5
 
 TIMEOUT_SEC = 0.3
+FOR_EVER_SEC = 600.0  # longer than a test may take
 FAULTS = {
     "cut before": Fault.CUT_BEFORE,
     "cut after": Fault.CUT_AFTER,
@@ -226,19 +225,17 @@ async def test_a_run_ends_inside_its_budget_though_the_server_falls_silent(
     client: Client,
     embedded_proxy: Proxy,
 ) -> None:
-    """Nothing is answered from the acknowledgement on: no retry and no clean-up takes the run past its budget (G6)."""
+    """Nothing is answered from the acknowledgement on, and we would wait for ever: the budget ends the run (G6)."""
     target = a_target()
     given(client, target, *held(range(1, 4)))
     for name in ("XACK", "EVAL"):
         embedded_proxy.when(
             name, Fault.HANG, times=None, args=lambda args: args[0] == b"s" or args[0] == _KEEP.encode()
         )
-    began = time.monotonic()
 
-    report = await run(embedded_proxy, target, budget_sec=2.0, timeout_sec=1.5)
+    report = await run(embedded_proxy, target, budget_sec=2.0, timeout_sec=FOR_EVER_SEC)
 
     assert report.outcome is Outcome.FAILED
-    assert time.monotonic() - began < 2.5
     assert client.execute_command("XPENDING", "s", "g")[0] == 3
 
 
@@ -251,7 +248,7 @@ async def test_a_run_ends_inside_its_budget_though_the_server_falls_silent(
 async def test_a_run_ends_inside_its_budget_though_what_it_notes_gets_no_answer(
     client: Client, embedded_proxy: Proxy, command: str, first: bytes, error: Exception | None
 ) -> None:
-    """Redis falls silent after the entries were handled, and the run's budget is shorter than a batch may take."""
+    """Redis falls silent after the entries were handled, and a batch may take for ever: the budget ends the run."""
     target = a_target(retry_attempts=1, max_deliveries=5)
     given(client, target, *held(range(1, 4), deliveries=3))
 
@@ -265,11 +262,9 @@ async def test_a_run_ends_inside_its_budget_though_what_it_notes_gets_no_answer(
         return args[0].endswith(first)
 
     embedded_proxy.when(command, Fault.HANG, times=None, args=is_meant, skip=0 if command == "HDEL" else 1)
-    began = time.monotonic()
+    handler = FunctionHandler(examined(handle), Template("{id}"))
 
-    await run(embedded_proxy, target, FunctionHandler(examined(handle), Template("{id}")), budget_sec=2.0)
-
-    assert time.monotonic() - began < 2.5
+    await run(embedded_proxy, target, handler, budget_sec=2.0, timeout_sec=FOR_EVER_SEC)
 
 
 async def test_nobody_at_the_address_is_said_so(
