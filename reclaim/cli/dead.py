@@ -14,7 +14,7 @@ from reclaim.cli import views
 from reclaim.cli.filters import filtered
 from reclaim.cli.output import is_for_a_person, is_terminal, say, show_json, show_line, show_table, show_text
 from reclaim.cli.progress import looking_progress, replay_progress
-from reclaim.cli.session import JsonOption, TargetOption, a_number, exit_if, id_of, me, with_app
+from reclaim.cli.session import JsonOption, TargetOption, a_number, asking, exit_if, id_of, me, with_app
 from reclaim.cli.tables import pairs, show
 from reclaim.counted import many
 from reclaim.entry import readable
@@ -321,7 +321,8 @@ def discard(
         raise typer.BadParameter("say why: nobody is asked", param_hint="--why")
     if not yes:
         _ask_whether_to_discard(chosen, wanted, target, saved_to=save)
-    because = typer.prompt("Why", err=True) if why is None else why
+    with asking():
+        because = typer.prompt("Why", err=True) if why is None else why
     by = me(who)
 
     async def discard_them(app: App) -> Discarded:
@@ -357,7 +358,8 @@ def _ask_whether_to_discard(
         return
     if saved_to is None:
         say("This cannot be undone. To keep a copy that can be imported again, say --save FILE.")
-    typer.confirm(f"Discard {many(count, 'dead letter')} of {name} for good?", abort=True, err=True)
+    with asking():
+        typer.confirm(f"Discard {many(count, 'dead letter')} of {name} for good?", abort=True, err=True)
 
 
 @commands.command("import")

@@ -7,25 +7,30 @@ import typer
 
 from reclaim.cli import views
 from reclaim.cli.output import is_for_a_person, show_json, show_table
-from reclaim.cli.session import BAD_USAGE, JsonOption, exit_if
+from reclaim.cli.session import BAD_USAGE, JsonOption, TargetOption, errors_end_the_command, exit_if
 from reclaim.cli.tables import show
 from reclaim.ops import doctor as doctors
-from reclaim.ops.health import Health
+from reclaim.ops.health import SEVERITY, Health
 
 commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @commands.command("doctor")
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Say what is wrong and what to do about it.
 
-    The command checks the settings, the server, permissions and targets. It changes nothing.
+    The command checks the settings, the server, permissions and targets. It changes nothing. What is wrong comes first.
+    With --target it leaves out what is about other targets.
 
     Exit codes: 0 every check is ok or warn, 1 a check fails, 2 the settings are bad.
 
     Example: python -m reclaim doctor
     """
     checks = asyncio.run(doctors.doctor(os.environ))
+    if target is not None:
+        with errors_end_the_command():
+            checks = doctors.without_others(checks, target, os.environ)
+    checks = sorted(checks, key=lambda one: SEVERITY[one.health])
     found = [one.to_dict() for one in checks]
     if as_json:
         show_json(found)

@@ -22,7 +22,8 @@ from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, Set
 from reclaim.settings import Settings
 from reclaim.state.audit import Actor
 
-FAILED, BAD_USAGE, TERMINATED = 1, 2, 128 + signal.SIGTERM  # what a command exits with
+# What a command exits with.
+FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 T = TypeVar("T")
 TargetOption = Annotated[
@@ -120,6 +121,18 @@ def _which_target(exc: UnknownTarget) -> str:
     if exc.name is None:
         return f"say which target; there are {configured}"
     return f"{exc.name!r} is not configured; allowed: {configured}"
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Let Ctrl-C at a question in the block end the command as it does elsewhere; a no ends it with FAILED."""
+    try:
+        yield
+    except typer.Abort as exc:
+        if isinstance(exc.__context__, KeyboardInterrupt):
+            say("")  # the question's line is not ended
+            raise typer.Exit(INTERRUPTED) from exc
+        raise
 
 
 def exit_if(failed: bool) -> None:  # noqa: FBT001  # it reads as a sentence

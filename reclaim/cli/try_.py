@@ -11,7 +11,7 @@ import typer
 from reclaim.app import App
 from reclaim.cli import views
 from reclaim.cli.output import is_for_a_person, is_terminal, show_json, show_line
-from reclaim.cli.session import JsonOption, TargetOption, exit_if, id_of, with_app
+from reclaim.cli.session import JsonOption, TargetOption, asking, exit_if, id_of, with_app
 from reclaim.cli.tables import pairs, show
 from reclaim.entry import readable
 from reclaim.errors import said
@@ -97,7 +97,8 @@ def _ask(found: Found, calls: str) -> None:
     """Ask the person. No event loop runs meanwhile: it would catch Ctrl-C."""
     if not is_terminal(sys.stdin):
         raise typer.BadParameter(f"the entry is really {calls}, and nobody can be asked here; say --yes to do so")
-    typer.confirm(f"The entry {readable(found.entry.id)} is now really {calls}. Go on?", abort=True, err=True)
+    with asking():
+        typer.confirm(f"The entry {readable(found.entry.id)} is now really {calls}. Go on?", abort=True, err=True)
 
 
 def _show(tried: Tried) -> None:

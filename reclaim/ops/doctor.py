@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from reclaim import handlers
 from reclaim.counted import many
 from reclaim.entry import readable
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, Unsuitable, describe
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, UnknownTarget, Unsuitable, describe
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.cluster_checks import examine_cluster
 from reclaim.ops.health import Health
@@ -51,6 +51,21 @@ async def doctor(env: Mapping[str, str]) -> list[Check]:
         return [*_given(env, settings), *handlers_found, *chain(*services), *await _look(server, settings)]
     finally:
         await server.aclose()
+
+
+def without_others(checks: Sequence[Check], target: str, env: Mapping[str, str]) -> list[Check]:
+    """Those of the checks that are not about other targets than this one; all of them where the settings are bad.
+
+    Raises:
+        UnknownTarget: the settings name no such target.
+    """
+    try:
+        configured = [one.name for one in Settings.from_env(env).targets]
+    except SettingsError:
+        return list(checks)
+    if target not in configured:
+        raise UnknownTarget(target, configured)
+    return [one for one in checks if one.about == target or one.about not in configured]
 
 
 class Checkup:
@@ -214,7 +229,7 @@ def _scripts(answer: Reply, address: str) -> Check:
         return fail("scripts", unsuitable.what, unsuitable.todo)
     if error_code(answer) == "NOPERM":
         return fail("scripts", f"not allowed: {answer}", "allow the user +eval +evalsha")
-    return fail("scripts", f"they fail: {answer}", "see to that")
+    return fail("scripts", f"they fail: {answer}", "mend what the server names; its log says more")
 
 
 def _seconds(reply: Reply) -> float:

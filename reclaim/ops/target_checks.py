@@ -200,7 +200,11 @@ async def _permissions(server: Server, target: Target, newest: Reply) -> list[Ch
 def _todo(error: Exception) -> str:
     """What to do about an error."""
     unsuitable = why_unsuitable(("",), error, b"", "")
-    return _TODO.get(error_code(error), "see to that") if unsuitable is None else unsuitable.todo
+    return (
+        _TODO.get(error_code(error), "mend what the server names; its log says more")
+        if unsuitable is None
+        else unsuitable.todo
+    )
 
 
 _TODO = {

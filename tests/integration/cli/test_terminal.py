@@ -94,6 +94,25 @@ def test_the_doctor_is_a_table_that_fits(embedded: Endpoint, client: Client) -> 
     assert re.search(r"^FAIL  s/late +the stream is there, but not its group late\. To do: ", seen, re.MULTILINE)
 
 
+def test_the_doctor_begins_with_what_is_wrong_and_may_be_asked_of_one_target(
+    embedded: Endpoint, client: Client
+) -> None:
+    """What is about other targets is left out then; a name that is none is an error."""
+    given(client, a_target())
+    targets = [{"stream": "s", "group": "g"}, {"stream": "s", "group": "late"}]
+    env = env_of(embedded, a_target(), RECLAIM_TARGETS=json.dumps(targets), HASH_KEYS="x")
+
+    both = json.loads(in_pipe(env, "doctor", "--json").out)
+    one = json.loads(in_pipe(env, "doctor", "--json", "--target", "s/g").out)
+    none = in_pipe(env, "doctor", "--target", "s/x")
+
+    healths = [check["health"] for check in both]
+    assert healths == sorted(healths, key=["fail", "warn", "ok"].index)
+    assert (healths[0], both[0]["about"]) == ("fail", "s/late")
+    assert {check["about"] for check in both} - {check["about"] for check in one} == {"s/late"}
+    assert (none.code, "'s/x' is not configured; allowed: s/g, s/late" in " ".join(none.err.split())) == (2, True)
+
+
 TABLES = ["status", "runs", "lost", "audit", "doctor", "dead list", "dead groups", "circuit show"]
 LONG = "orders-of-the-far-north.eu-west-1.production"  # a stream's name, and a part of its consumers'
 
@@ -231,7 +250,7 @@ def test_a_replay_has_a_bar(embedded: Endpoint, client: Client) -> None:
     assert seen.splitlines()[-1] == "s/g: 150 replayed"
 
 
-@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 3), ("\n", 1, 3), ("\x03", 1, 3)])
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 3), ("\n", 1, 3), ("\x03", 130, 3)])
 def test_discarding_asks_first(embedded: Endpoint, client: Client, answer: str, code: int, left: int) -> None:
     """Only a yes removes anything."""
     target = a_target()

@@ -416,7 +416,7 @@ def test_where_nobody_can_be_asked_nothing_is_called(embedded: Endpoint, client:
     assert "say --yes" in " ".join(ended.err.replace("│", "").split())
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0), ("\x03", 1)], ids=["no", "yes", "Ctrl-C"])
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0), ("\x03", 130)], ids=["no", "yes", "Ctrl-C"])
 def test_a_person_is_asked_first(embedded: Endpoint, client: Client, service: Service, answer: str, code: int) -> None:
     given(client, TARGET, HELD)
     env = env_of(embedded, TARGET, HANDLER="http", HTTP_URL=service.url)
