@@ -228,7 +228,7 @@ async def run_hash_shards(place: HasPort, target: Target) -> list[RunReport]:
 
 
 async def test_what_has_no_order_key_or_is_gone_is_settled_once(server: Endpoint, client: Client) -> None:
-    """It is a shard's by its ID, or that of whoever comes first: one dead letter, one line in the ledger of the lost."""
+    """It is a shard's by its ID, or of whoever comes first: one dead letter, one line in the ledger of the lost."""
     target = a_target(shards=3)
     lived_in(client, target)
     ids = given(client, target, *held(range(20)), *(Held([b"n", b"%d" % n]) for n in range(30)))
@@ -248,7 +248,7 @@ async def test_what_has_no_order_key_or_is_gone_is_settled_once(server: Endpoint
 async def test_what_was_seen_to_be_another_shards_is_not_overlooked_when_it_is_gone(
     server: Endpoint, client: Client
 ) -> None:
-    """Its shard cannot read its key any more, and the other one remembers that it is not its own: either may take it."""
+    """Its shard cannot read its key any more, and the other remembers that it is not its own: either may take it."""
     target = a_target(shards=2)
     lived_in(client, target)
     ids = given(client, target, *entries_of_all(3))
