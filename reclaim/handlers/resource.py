@@ -49,22 +49,25 @@ class Resource(Generic[T]):
             self._life = None
         if self._life is None:
             self._life = _Life(self._make)
+        life = self._life
         try:
             async with asyncio.timeout(most_sec) as limit:
-                await self._life.entered()
+                await life.entered()
         except asyncio.CancelledError:
-            self._forget()
+            self._forget(life)
             raise
         except Exception as exc:
-            self._forget()
+            self._forget(life)
             why = f"it took more than {most_sec:.1f} s" if limit.expired() else describe(exc)
             raise NotEntered(f"{self._name} could not be entered: {why}") from exc
 
-    def _forget(self) -> None:
-        """Give up what is not entered, so that it is entered anew the next time."""
-        if self._life is not None:
-            self._life.cancel()
-        self._life = None
+    def _forget(self, life: "_Life[T]") -> None:
+        """Give up what is not entered, so that it is entered anew the next time; unless another target waits for it."""
+        if life.is_awaited and not life.is_over:
+            return
+        life.cancel()
+        if self._life is life:  # else another target has begun anew
+            self._life = None
 
     async def leave(self, most_sec: float = LEAVE_SEC) -> None:
         """Leave it if it is entered. An error there, or that it takes too long, is logged: nothing depends on it."""
@@ -86,6 +89,7 @@ class _Life(Generic[T]):
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self.error: Exception | None = None  # why it ended, after it was entered
+        self._waiting = 0
         self._value: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._leave = asyncio.Event()
         # Its own context: what it starts outlives the run that asked for it, and its log lines must not name that run.
@@ -99,8 +103,17 @@ class _Life(Generic[T]):
     def is_over(self) -> bool:
         return self._task.done()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for it to be entered."""
+        return self._waiting > 0
+
     async def entered(self) -> T:
-        return await asyncio.shield(self._value)
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._value)
+        finally:
+            self._waiting -= 1
 
     async def ended(self, most_sec: float) -> bool:
         """Leave, and say whether that came to its end in time."""

@@ -82,6 +82,44 @@ async def test_what_cannot_be_entered_says_why_and_is_tried_anew(error: BaseExce
     await resource.leave()
 
 
+async def test_a_late_waiter_does_not_end_what_another_one_has_begun_anew() -> None:
+    """Several targets wait for the same resource: each learns that it could not be entered, and tries again at once."""
+    manager = Manager(entering=ConnectionRefusedError("no"))
+    resource = Resource("HANDLER a:b", manager)
+
+    async def enter_again() -> None:
+        with pytest.raises(NotEntered):
+            await resource.enter(5)
+        manager.entering = None
+        await resource.enter(5)
+
+    await asyncio.gather(*(asyncio.create_task(enter_again()) for _ in range(3)))
+    await resource.leave()
+
+    assert manager.seen == ["entered", "left"]
+
+
+async def test_whoever_has_less_time_does_not_end_what_another_one_waits_for() -> None:
+    may_enter = asyncio.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[str]:
+        await may_enter.wait()
+        yield "entered"
+
+    resource = Resource("HANDLER a:b", slow)
+    patient = asyncio.create_task(resource.enter(30))
+    await asyncio.sleep(0)
+
+    with pytest.raises(NotEntered, match="it took more than"):
+        await resource.enter(0.01)
+    may_enter.set()
+    await patient
+
+    assert resource.value == "entered"
+    await resource.leave()
+
+
 async def test_one_that_hangs_is_given_up_in_time() -> None:
     ended: list[str] = []
 
