@@ -41,8 +41,13 @@ local function record(row)
   return type(added) ~= 'table'
 end
 
+-- Somebody may have set a count so high that nothing can be added to it (find.py reads it in the same way).
+local function counted(deliveries)
+  return deliveries <= 2 * 10 ^ 9 and deliveries or 10 ^ 9
+end
+
 local function is_as_found(row, deliveries)
-  return row and row[4] == deliveries and (row[3] >= tonumber(least) or row[3] < 0)
+  return row and counted(row[4]) == deliveries and (row[3] >= tonumber(least) or row[3] < 0)
 end
 
 local function claim(first, last, deliveries)

@@ -15,7 +15,21 @@ from reclaim.state.circuit import State as Circuit
 from reclaim.state.tries import Try
 from tests.faults import Recorder, by_function, dead_letter, of_user, pending
 from tests.integration.state.circuits import end_cooldown
-from tests.support import Client, Endpoint, Held, State, a_runner, a_target, age, age_all, given, run, state, tweet
+from tests.support import (
+    Client,
+    Endpoint,
+    Held,
+    State,
+    a_runner,
+    a_target,
+    age,
+    age_all,
+    given,
+    lived_in,
+    run,
+    state,
+    tweet,
+)
 
 pytestmark = pytest.mark.G5
 
@@ -466,3 +480,22 @@ async def test_what_a_run_beside_this_one_has_written_down_is_heeded(server: End
 
     assert (report.acknowledged, report.parked) == (2, 0)
     assert state(client, target) == State(length=2)
+
+
+@pytest.mark.G4
+@pytest.mark.parametrize("consumer", ["worker", OURS])
+async def test_the_greatest_delivery_count_stops_nobody(server: Endpoint, client: Client, consumer: str) -> None:
+    """XCLAIM can set it; nothing can be added to it. By others it says nothing of us; by us: all tries are spent."""
+    target = a_target(max_deliveries=3, delivery_backoff_sec=0)
+    given(client, target, of_user(1, "a", consumer=consumer, deliveries=2**63 - 1), of_user(2, "b"))
+    lived_in(client, target)
+    record = Recorder(_1=ValueError("no"))
+
+    for _ in range(3):
+        await run(server, target, by_function(record))
+        age_all(client, target)
+
+    after = state(client, target)
+    assert after.pending == {}
+    assert [letter[b"id"] for letter in after.dead] == [b"1-0"]
+    assert (record.seen.count(2), record.seen.count(1)) == (1, 2 if consumer == "worker" else 0)
