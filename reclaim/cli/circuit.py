@@ -15,7 +15,9 @@ from reclaim.state.circuit import Effect
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why. Everybody who looks at the circuit can read it.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who opens or closes it; by default user@host.")]
 
-commands = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+commands = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Show, open and close the circuit."
+)
 
 
 @commands.command("show")

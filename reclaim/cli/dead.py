@@ -49,7 +49,12 @@ class Format(Enum):
 
 NAMED_SHOWN = 10  # of the dead letters that are to be discarded, before the question
 
-commands = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+commands = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, group, show, replay, discard and import dead letters.",
+)
 
 
 @commands.command("list")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from reclaim.cli.output import is_terminal, say
 from reclaim.run.replay import ReplayReport
@@ -55,10 +56,18 @@ def _how_far_at_least(report: ReplayReport | None) -> str:
     return f": {_how_far(report)}, not counting the dead letters in work; the rest are still dead letters"
 
 
+class _Rate(ProgressColumn):
+    """How many are done in a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """It, or nothing as long as nobody knows."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
 @contextmanager
 def _bar() -> Iterator[Report]:
     """Shows a person how far a replay is."""
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=None)
         yield lambda report: progress.update(task, total=report.chosen, completed=_done(report))
@@ -92,7 +101,7 @@ class _Lines:
 
 
 def _how_far(report: ReplayReport) -> str:
-    return f"{_done(report)} of {report.chosen} done, {report.replayed} replayed"
+    return f"{_done(report):,} of {report.chosen:,} done, {report.replayed:,} replayed"
 
 
 def _done(report: ReplayReport) -> int:

@@ -1,12 +1,17 @@
 """The command line before a person: tables, colours with words, a bar, and a question before what cannot be undone."""
 
+import importlib
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
+import typer
 
+from reclaim.cli.main import COMMANDS
 from tests.integration.cli.program import (
     COLUMNS,
     PROGRAM,
@@ -113,7 +118,7 @@ def test_the_doctor_begins_with_what_is_wrong_and_may_be_asked_of_one_target(
     assert (none.code, "'s/x' is not configured; allowed: s/g, s/late" in " ".join(none.err.split())) == (2, True)
 
 
-TABLES = ["status", "runs", "lost", "audit", "doctor", "dead list", "dead groups", "circuit show"]
+TABLES = ["status", "runs", "lost", "audit", "doctor", "dead list", "dead groups", "circuit show", "pending", "survey"]
 LONG = "orders-of-the-far-north.eu-west-1.production"  # a stream's name, and a part of its consumers'
 
 
@@ -128,6 +133,7 @@ def test_at_80_columns_no_id_and_no_word_is_split(embedded: Endpoint, client: Cl
     env = env_of(embedded, target)
     assert in_pipe(env, "run").code == 0
     assert in_pipe(env, "circuit", "open", "--reason", "the database is being moved").code == 0
+    given(client, target, *held(range(9, 11), consumer=f"{LONG}-7d9c5b6f4-x2x9q", idle_ms=0))
     words = command.split()
 
     piped, seen = in_pipe(env, *words), plain(in_terminal(env, *words, columns=80).out)
@@ -209,6 +215,37 @@ def test_help_is_asked_for_in_short_too(embedded: Endpoint) -> None:
     assert "--install-completion" in in_pipe(env_of(embedded, a_target()), "-h").out
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("reclaim de", {"dead"}),
+        ("reclaim dead re", {"replay"}),
+        ("reclaim dead replay --per", {"--per-second"}),
+        ("reclaim c", {"circuit"}),
+    ],
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: set[str]) -> None:
+    """Those of commands that are not loaded yet, too."""
+    words = typed.split()
+    env = {**os.environ, "_RECLAIM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    code = "import sys; sys.argv[0] = 'reclaim'; from reclaim.__main__ import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_SEC, check=False
+    )
+
+    assert set(ended.stdout.split()) == offered
+
+
+def test_the_list_of_commands_says_what_each_says_itself() -> None:
+    """Its sentences are written twice: the list does not load the commands."""
+    for name, (module, about) in COMMANDS.items():
+        found = typer.main.get_command(importlib.import_module(f"reclaim.cli.{module}").commands)
+        command = getattr(found, "commands", {}).get(name, found)
+
+        words = [set(re.findall(r"\w+", text or "")) for text in (about, command.help)]
+        assert words[0] - words[1] == set(), name
+
+
 def test_dead_letters_are_a_table_and_steer_nothing(embedded: Endpoint, client: Client) -> None:
     """No escape but our own colours; a very long value is cut."""
     target = a_target()
@@ -246,7 +283,7 @@ def test_a_replay_has_a_bar(embedded: Endpoint, client: Client) -> None:
     assert ended.code == 0
     seen = plain(MOVES.sub("", ended.out))
     assert "replaying" in seen
-    assert "150/150" in seen
+    assert re.search(r"150/150 +[\d,]+/s 0:00:00", seen)
     assert seen.splitlines()[-1] == "s/g: 150 replayed"
 
 
