@@ -26,6 +26,7 @@ from bench.speed import speed, version_field
 from bench.telemetry import telemetry
 from bench.waiting import delay, lanes
 from bench.workbench import workbench
+from bench.workers import workers
 
 PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "speed": speed,
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[Sizes, Say], Section]] = {
     "lanes": lanes,
     "delay": delay,
     "many": many,
+    "workers": workers,
     "telemetry": telemetry,
     "workbench": workbench,
 }

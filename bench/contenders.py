@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -139,3 +140,13 @@ async def wait(_: object) -> None:
 
 
 WAIT_SEC = 0.05
+
+
+async def compute(_: object) -> None:
+    """A handler that uses the processor, as one that parses or signs does."""
+    until = time.thread_time() + COMPUTE_SEC
+    while time.thread_time() < until:
+        pass
+
+
+COMPUTE_SEC = 0.002

@@ -158,7 +158,7 @@ class Host:
         self._web = web.Application(client_max_size=MAX_BODY)
         self._web.router.add_post("/admin/functions/{name}", self._admin)
         host_json = json.loads((ROOT / "host.json").read_text())
-        self._pace = Pace.of(host_json)
+        self._pace = Pace.of(host_json, os.environ)
         self._prefix = host_json.get("extensions", {}).get("http", {}).get("routePrefix", "api")
         for function in functions:
             self._add(function)

@@ -75,9 +75,15 @@ class Pace:
     longest_poll_sec: float = 60.0
 
     @classmethod
-    def of(cls, host_json: Mapping[str, Any]) -> Self:
-        """What host.json says."""
-        said = host_json.get("extensions", {}).get("queues", {})
+    def of(cls, host_json: Mapping[str, Any], settings: Mapping[str, str]) -> Self:
+        """What host.json says, or an app setting instead of it.
+
+        https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values
+        """
+        said = dict(host_json.get("extensions", {}).get("queues", {}))
+        for name in ("batchSize", "newBatchThreshold"):
+            if text := settings.get(f"AzureFunctionsJobHost__extensions__queues__{name}"):
+                said[name] = int(text)
         size = said.get("batchSize", 16)
         hours, minutes, seconds = map(float, said.get("maxPollingInterval", "00:01:00").split(":"))
         return cls(size, said.get("newBatchThreshold", size // 2), 3600 * hours + 60 * minutes + seconds)

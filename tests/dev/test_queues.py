@@ -79,3 +79,12 @@ async def test_a_queue_that_cannot_be_written_is_said() -> None:
     await a_trigger(work, said)._invoke(Queue(ServiceRequestError("no route")), MESSAGE)  # type: ignore[arg-type]
 
     assert said == ["work succeeded", "work: the queue cannot be written: ServiceRequestError"]
+
+
+def test_an_app_setting_stands_above_host_json() -> None:
+    """As on Azure: an instance whose handler computes takes one message at once."""
+    host_json = {"extensions": {"queues": {"batchSize": 4, "newBatchThreshold": 2, "maxPollingInterval": "00:00:02"}}}
+    prefix = "AzureFunctionsJobHost__extensions__queues__"
+
+    assert Pace.of(host_json, {}) == Pace(4, 2, 2.0)
+    assert Pace.of(host_json, {f"{prefix}batchSize": "1", f"{prefix}newBatchThreshold": "0"}) == Pace(1, 0, 2.0)
