@@ -2,7 +2,7 @@
 
 A stream has a thousand entries of each of a hundred order keys. Every hundredth of a key throws when it is first tried.
 Four hosts of the app work on it, each in a process of its own, with FAN_OUT=queue and SHARDS=4. They are killed at
-random and started again. At the end every number of every key must be there, in order, and nothing may be left anywhere.
+random and started again. At the end every number of every key must be there, in order, and nothing may be left.
 """
 
 import argparse
