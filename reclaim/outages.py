@@ -87,9 +87,17 @@ def class_names(error: BaseException) -> Iterator[str]:
 
 
 def wrapped_by(error: BaseException) -> BaseException | None:
-    """The driver's error that SQLAlchemy's error stands for; None for all other errors."""
-    wrapped = getattr(error, "orig", None) if "sqlalchemy.StatementError" in class_names(error) else None
-    return wrapped if isinstance(wrapped, BaseException) else None
+    """The driver's error that SQLAlchemy's error stands for; None for all other errors.
+
+    An async driver's is wrapped twice: by SQLAlchemy's own errors for that driver, too.
+    """
+    if "sqlalchemy.StatementError" not in class_names(error):
+        return None
+    wrapped = getattr(error, "orig", None)
+    if not isinstance(wrapped, BaseException):
+        return None
+    is_wrapped_again = next(class_names(wrapped)).startswith("sqlalchemy.")
+    return wrapped.__cause__ if is_wrapped_again and wrapped.__cause__ is not None else wrapped
 
 
 def retry_after_sec(error: BaseException, unix_sec: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Which errors of a real PostgreSQL are outages, as four drivers raise them: each is brought about, none is made up."""
+"""Which errors of a real PostgreSQL are outages, as each driver raises them: all are brought about, none is made up."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ import psycopg
 import psycopg2
 import pytest
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from dev.postgres import Postgres, programs
 from dev.server import HOST
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 CONNECTIONS = 8
+VIOLATED = (psycopg.errors.UniqueViolation, psycopg2.errors.UniqueViolation, asyncpg.UniqueViolationError)
 CANCELLED = (psycopg.errors.QueryCanceled, psycopg2.errors.QueryCanceled, asyncpg.QueryCanceledError)
 THEM = "backend_type = 'client backend' AND pid <> pg_backend_pid()"  # all sessions but the one that asks
 
@@ -67,10 +69,8 @@ class Sqlalchemy:
     """Over psycopg."""
 
     def __init__(self, url: str) -> None:
-        words = dict(word.split("=") for word in url.split())
-        address = f"postgresql+psycopg://{words['user']}@{words['host']}:{words['port']}/{words['dbname']}"
         self._engine = sqlalchemy.create_engine(
-            address, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
+            address_of(url, "psycopg"), poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
         )
         self._connection = self._engine.connect()
 
@@ -104,7 +104,43 @@ class Asyncpg:
         self._runner.close()
 
 
+class SqlalchemyAsync:
+    """SQLAlchemy over asyncpg, whose errors it wraps twice."""
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._engine = create_async_engine(
+            address_of(url, "asyncpg"), poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
+        )
+        try:
+            self._connection = self._runner.run(self._opened())
+        except BaseException:
+            self._runner.close()
+            raise
+
+    async def _opened(self) -> AsyncConnection:
+        return await self._engine.connect()
+
+    def run(self, sql: str) -> object:
+        return self._runner.run(self._connection.exec_driver_sql(sql))
+
+    def close(self) -> None:
+        self._runner.run(self._closed())
+        self._runner.close()
+
+    async def _closed(self) -> None:
+        await self._connection.invalidate()
+        await self._connection.close()
+
+
 Open = Callable[[], Session]
+DRIVERS = [Psycopg, Psycopg2, Asyncpg, Sqlalchemy, SqlalchemyAsync]
+
+
+def address_of(url: str, driver: str) -> str:
+    """The server's address as SQLAlchemy takes it."""
+    words = dict(word.split("=") for word in url.split())
+    return f"postgresql+{driver}://{words['user']}@{words['host']}:{words['port']}/{words['dbname']}"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +160,7 @@ def postgres(running: Postgres) -> Postgres:
     return running
 
 
-@pytest.fixture(params=[Psycopg, Psycopg2, Sqlalchemy, Asyncpg], ids=lambda driver: driver.__name__.lower())
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__.lower())
 def connect(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Open]:
     """What opens a session of the driver; all of them are closed in the end."""
     with ExitStack() as stack:
@@ -286,6 +322,13 @@ def test_what_the_database_refuses_is_a_failure(connect: Open, sql: str, state: 
     error = raised_by(lambda: connect().run(sql))
 
     assert (sqlstate(error), classify(error)) == (state, Verdict.FAIL)
+
+
+def test_a_row_that_is_there_already_may_be_named_a_bad_entry(connect: Open) -> None:
+    """By the driver's class, which REJECT_ON names, whatever wraps it."""
+    error = raised_by(lambda: connect().run("INSERT INTO shops VALUES (1, 0)"))
+
+    assert classify(error, OwnErrors(reject=VIOLATED)) is Verdict.PARK
 
 
 def end_all_sessions(postgres: Postgres) -> None:
