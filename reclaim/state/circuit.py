@@ -31,6 +31,7 @@ The hash holds, as text:
     failed:…         and settled:…, counted: with CIRCUIT_SHARE, how many entries there were; see circuit_record.lua
 """
 
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ MAX_COOLDOWN_MS = 3_600_000
 ATTEMPTS, PATIENCE_SEC = 3, 10.0  # when a person opens or closes it
 MAX_TEXT = 500  # characters of a reason or a name that are kept
 MAX_WAIT_SEC = 3600.0  # the longest Retry-After that is kept
+MAX_WAIT_MS = 3_600_000
+CLOCK_STEP_MS = 1000  # by so much a server's clock may go back without a cool-down or a wait ending for it
 MAX_CLASS = 200  # characters of an error's class that are kept
 
 _ENTER = script("circuit_enter", prelude="circuit_prelude")
@@ -238,7 +241,7 @@ class Circuit:
 
     def enter(self, token: bytes) -> Ask[Admission]:
         """Whether a run may work, or is to probe. It is asked after the lease was asked for with this token."""
-        return Ask.one(("EVAL", _ENTER, 2, self._circuit, self._lease, token, PROBE_TTL_MS), _admission)
+        return Ask.one(("EVAL", _ENTER, 2, self._circuit, self._lease, token, PROBE_TTL_MS, MAX_WAIT_MS), _admission)
 
     def is_open(self) -> Ask[bool]:
         """Whether a run that does not probe has to stop: the cheapest question about the circuit."""
@@ -286,7 +289,7 @@ class Circuit:
     def wait(self, seconds: float, who: str) -> Ask[float]:
         """Let no run try anything for so long, an hour at most. The answer: how many seconds that is."""
         wait_ms = round(1000 * min(seconds, MAX_WAIT_SEC))
-        return Ask.one(("EVAL", _WAIT, 1, self._circuit, wait_ms, who[:MAX_TEXT]), lambda ms: ms / 1000)
+        return Ask.one(("EVAL", _WAIT, 1, self._circuit, wait_ms, who[:MAX_TEXT], MAX_WAIT_MS), lambda ms: ms / 1000)
 
     def probe_succeeded(self, token: bytes, run_id: str, reason: str = "its probe succeeded") -> Ask[Change]:
         """Close the circuit: CLOSED, IS_CLOSED or NOT_PROBING."""
@@ -333,17 +336,17 @@ class Circuit:
         facts = {name.decode(): readable(value) for name, value in by_name(flat).items()}
         return CircuitState(
             state=state,
-            since=moment(int(facts["since_ms"])) if "since_ms" in facts else None,
+            since=moment(_number(facts["since_ms"])) if "since_ms" in facts else None,
             seconds_left=_seconds_left(state, facts, now_ms),
             by=facts.get("by", ""),
             who=facts.get("who", ""),
             reason=facts.get("reason", ""),
             failures=failures,
-            failed_probes=int(facts.get("failed_probes", 0)),
+            failed_probes=_number(facts.get("failed_probes")),
             probe=facts.get("probe"),
             limit=self._limit,
             window_sec=self._window_sec,
-            wait_sec=max(int(facts.get("wait_until_ms", 0)) - now_ms, 0) / 1000,
+            wait_sec=_left_ms(_number(facts.get("wait_until_ms")) - now_ms, MAX_WAIT_MS) / 1000,
             wait_reason=facts.get("wait_reason", ""),
         )
 
@@ -363,7 +366,7 @@ def _admission(reply: Reply) -> Admission:
 
 def _streak(facts: list[bytes | None]) -> Streak:
     error, runs = map(readable, facts)
-    return Streak(error, int(runs or 0))
+    return Streak(error, _number(runs))
 
 
 def _changing(*command: bytes | str | int) -> Ask[Change]:
@@ -380,12 +383,24 @@ def _new_id() -> str:
 
 def _change(effect: Effect, facts: list[bytes | None]) -> Change:
     change_id, since_ms, by, who, reason, until_ms, failures = map(readable, facts)
-    ends_ms = int(until_ms or 0) or None
-    return Change(effect, change_id, int(since_ms or 0), by, who, reason, ends_ms, int(failures or 0))
+    ends_ms = _number(until_ms) or None
+    return Change(effect, change_id, _number(since_ms), by, who, reason, ends_ms, _number(failures))
 
 
 def _seconds_left(state: State, facts: dict[str, str], now_ms: int) -> float | None:
     if state is State.CLOSED:
         return None
-    ends_ms = int(facts.get("until_ms" if state is State.OPEN else "probe_until_ms", 0))
-    return max(ends_ms - now_ms, 0) / 1000 if ends_ms or state is State.HALF_OPEN else None
+    if state is State.HALF_OPEN:
+        return _left_ms(_number(facts.get("probe_until_ms")) - now_ms, PROBE_TTL_MS) / 1000
+    ends_ms = _number(facts.get("until_ms"))
+    return _left_ms(ends_ms - now_ms, _number(facts.get("cooldown_ms")) or None) / 1000 if ends_ms else None
+
+
+def _number(text: str | None) -> int:
+    """The number in a field of the hash; 0 where there is none, or where somebody has written something else."""
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text) else 0
+
+
+def _left_ms(left_ms: int, longest_ms: int | None) -> int:
+    """How long something lasts yet; circuit_prelude.lua says why it may be over."""
+    return 0 if longest_ms is not None and left_ms > longest_ms + CLOCK_STEP_MS else max(left_ms, 0)

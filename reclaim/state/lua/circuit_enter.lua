@@ -5,6 +5,7 @@
 --
 -- ARGV[1]  the token that the run has put into the lease
 -- ARGV[2]  how long a probe may take, ms
+-- ARGV[3]  the longest wait that a service's answer may ask for, ms
 --
 -- Returns {'go', streak}, {'probe', 0, facts, streak}, {'open', ms to wait or -1 if only a person closes the circuit,
 -- facts}, or {'wait', ms to wait, who asked for it}.
@@ -15,18 +16,19 @@ if foreign and state == 'closed' then return {'go', {false, false}} end
 if foreign then return {'open', -1, {false, false, false, 'a newer release of reclaim', 'see there', false, false}} end
 local function streak() return redis.call('HMGET', KEYS[1], 'unsettled_error', 'unsettled_runs') end
 local asked = redis.call('HMGET', KEYS[1], 'wait_until_ms', 'wait_reason')
-local wait_ms = (tonumber(asked[1]) or 0) - now
+local wait_ms = left_ms(asked[1], tonumber(ARGV[3]))
 if state == 'closed' then
   if wait_ms > 0 then return {'wait', wait_ms, asked[2]} end
   return {'go', streak()}
 end
-local free_ms = tonumber(redis.call('HGET', KEYS[1], state == 'open' and 'until_ms' or 'probe_until_ms') or 0)
-if state == 'open' and free_ms == 0 then return {'open', -1, facts()} end
+local kept = redis.call('HMGET', KEYS[1], 'until_ms', 'cooldown_ms', 'probe_until_ms')
+if state == 'open' and (tonumber(kept[1]) or 0) == 0 then return {'open', -1, facts()} end
+local free_in_ms = state == 'open' and left_ms(kept[1], tonumber(kept[2])) or left_ms(kept[3], tonumber(ARGV[2]))
 local has_lease = redis.call('GET', KEYS[2]) == ARGV[1]
 if state == 'half_open' and has_lease and redis.call('HGET', KEYS[1], 'probe') == ARGV[1] then
   return {'probe', 0, facts(), streak()}
 end
-if now < free_ms or not has_lease then return {'open', math.max(free_ms - now, 0), facts()} end
+if free_in_ms > 0 or not has_lease then return {'open', free_in_ms, facts()} end
 if wait_ms > 0 then return {'wait', wait_ms, asked[2]} end
 redis.call('HSET', KEYS[1], 'state', 'half_open', 'probe', ARGV[1], 'probe_until_ms', now + tonumber(ARGV[2]))
 return {'probe', 0, facts(), streak()}

@@ -1,5 +1,5 @@
 -- What every script of the circuit begins with: `now` is the server's time in Unix ms, `state` is closed, open or
--- half_open, `facts()` tells what the last opening or closing was, and `open` opens it for failures. Before Redis 5 a
+-- half_open, `left_ms` says how long something lasts yet, `facts()` tells what the last opening or closing was, and `open` opens it for failures. Before Redis 5 a
 -- script that asks for the time may write only after replicate_commands
 -- (https://redis.io/docs/latest/commands/time/).
 --
@@ -11,6 +11,12 @@
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- How long it is until a moment that was written down; 0 if it is longer than it was meant to be: then the server's clock
+-- has gone back (by more than a second), or somebody else has written there. `longest_ms` nil: it is not known.
+local function left_ms(until_ms, longest_ms)
+  local left = (tonumber(until_ms) or 0) - now
+  return longest_ms and left > longest_ms + 1000 and 0 or math.max(left, 0)
+end
 local function facts()
   return redis.call('HMGET', KEYS[1], 'change', 'since_ms', 'by', 'who', 'reason', 'until_ms', 'failures')
 end

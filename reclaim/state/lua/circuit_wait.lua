@@ -5,11 +5,12 @@
 --
 -- ARGV[1]  how long, ms
 -- ARGV[2]  who asked for it
+-- ARGV[3]  how long that may be at most, ms
 --
 -- Returns how many ms the wait lasts from now on. Where the circuit is in a newer format: an error.
 
 if foreign then return foreign end
-local until_ms = tonumber(redis.call('HGET', KEYS[1], 'wait_until_ms') or 0)
+local until_ms = now + left_ms(redis.call('HGET', KEYS[1], 'wait_until_ms'), tonumber(ARGV[3]))
 local wanted_ms = now + tonumber(ARGV[1])
 if wanted_ms > until_ms then
   until_ms = wanted_ms

@@ -455,3 +455,59 @@ async def test_targets_do_not_share_a_circuit(server: Endpoint) -> None:
     async with instances(server, TARGET) as (one,), instances(server, other) as (two,):
         await one.fails(100)
         assert (await two.enters()).go
+
+
+# --- a clock that goes back ------------------------------------------------------------------------------------------
+
+DAYS_MS = 10 * 86_400_000
+
+
+async def test_a_cool_down_does_not_wait_for_a_clock_that_went_back(server: Endpoint, client: Client) -> None:
+    """What was to last a minute would last for days; so it is over, and a run probes."""
+    async with instances(server, TARGET) as (one,):
+        await one.fails(100)
+        client.execute_command("HINCRBY", TARGET.keys.circuit, "until_ms", DAYS_MS)
+
+        status = await one.circuit.show()
+        admission = await one.enters()
+
+    assert (status.state, status.seconds_left) == (State.OPEN, 0)
+    assert (admission.go, admission.probing) == (True, True)
+
+
+async def test_nor_does_a_probe_that_died_nor_a_wait_that_a_service_asked_for(server: Endpoint, client: Client) -> None:
+    async with instances(server, TARGET, "one", "two") as (one, two):
+        await one.fails(100)
+        end_cooldown(client, TARGET)
+        await one.enters()
+        client.execute_command("DEL", TARGET.keys.lease)
+        client.execute_command("HINCRBY", TARGET.keys.circuit, "probe_until_ms", DAYS_MS)
+        client.execute_command("HSET", TARGET.keys.circuit, "wait_until_ms", server_ms(client) + DAYS_MS)
+
+        admission = await two.enters()
+
+    assert (admission.go, admission.probing) == (True, True)
+
+
+async def test_a_new_wait_takes_the_place_of_one_from_before_the_clock_went_back(
+    server: Endpoint, client: Client
+) -> None:
+    client.execute_command("HSET", TARGET.keys.circuit, "wait_until_ms", server_ms(client) + DAYS_MS)
+    async with instances(server, TARGET) as (one,):
+        (seconds,) = await one.server.ask(one.circuit.wait(60.0, "the service"))
+        admission = await one.enters()
+
+    assert 50 < seconds <= 60
+    assert (admission.go, admission.asked) == (False, "the service")
+
+
+@pytest.mark.parametrize("name", ["until_ms", "cooldown_ms"])
+async def test_nonsense_in_place_of_a_moment_fails_no_run(server: Endpoint, client: Client, name: str) -> None:
+    """Somebody else has written there: without an end a person has to close it; without a length it ends as it says."""
+    async with instances(server, TARGET) as (one,):
+        await one.fails(100)
+        client.execute_command("HSET", TARGET.keys.circuit, name, "nonsense")
+        admission = await one.enters()
+
+    assert admission.go is False
+    assert (admission.seconds_left is None) == (name == "until_ms")
