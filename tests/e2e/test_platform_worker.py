@@ -14,6 +14,7 @@ import pytest
 
 from dev.pythons import python_of
 from reclaim.fan_out import Message
+from tests.handlers_page import block
 from tests.support import Client, Endpoint, State, a_target, env_for, given, held, pending_count, state, stored
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +30,10 @@ def the_python() -> Path:
     return python
 
 
-def probe(env: dict[str, str]) -> dict[str, Any]:
-    """What came of indexing and invoking the app with these settings."""
+def probe(env: dict[str, str], folder: Path = ROOT) -> dict[str, Any]:
+    """What came of indexing and invoking the app in this folder with these settings."""
     command = [str(the_python()), str(Path(__file__).with_name("worker_probe.py"))]
-    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=100)
+    ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=100)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
@@ -65,6 +66,25 @@ def test_the_timer_hands_its_messages_to_the_output_binding(embedded: Endpoint, 
     (text,) = json.loads(found["timer"]["outputs"]["messages"])
     assert Message.of(text).target == "s/g"
     assert pending_count(client, target) == 2
+
+
+def test_the_worker_takes_an_app_of_ones_own_with_a_function_called_as_one_of_ours(
+    embedded: Endpoint, client: Client, tmp_path: Path
+) -> None:
+    """As docs/handlers.md shows it; without the prefix the worker refuses the whole app."""
+    own = [block("app = func.FunctionApp()"), block("def get_status(")]
+    (tmp_path / "function_app.py").write_text("\n".join(own), encoding="utf-8")
+    target = a_target()
+    given(client, target, *held(range(2)))
+    env = env_for(embedded, target, PYTHONPATH=str(ROOT))
+
+    without, found = probe(env, tmp_path), probe(env | {"RECLAIM_PREFIX": "reclaim"}, tmp_path)
+
+    assert "get_status" in without["error"]
+    assert {"reclaim", "get_status", "reclaim_get_status", "reclaim_dashboard"} <= set(found["functions"])
+    assert (found["timer"]["status"], found["timer"]["error"]) == ("Success", "")
+    assert (found["status"]["status"], found["status"]["http"]) == ("Success", "200")
+    assert pending_count(client, target) == 0
 
 
 def test_a_bad_setting_fails_the_invocation_in_words(embedded: Endpoint) -> None:
