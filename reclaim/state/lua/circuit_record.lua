@@ -27,6 +27,7 @@ if state ~= 'closed' then
 end
 local limit, window_ms, cooldown_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now - window_ms)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], now + 1000, '+inf') -- the server's clock has gone back since
 local before = redis.call('ZCARD', KEYS[2])
 local new = math.min(tonumber(ARGV[2]), limit - before)
 for first = 1, new, 500 do
@@ -55,7 +56,7 @@ if share > 0 then
     local what, n = string.match(all[at], '^(%l+):(%d+)$')
     if n then
       parts[#parts + 1] = all[at]
-      if tonumber(n) <= part - 31 then
+      if tonumber(n) <= part - 31 or tonumber(n) > part + math.ceil(1000 / width_ms) then
         redis.call('HDEL', KEYS[1], all[at])
       else
         sums[what] = sums[what] + tonumber(all[at + 1])

@@ -511,3 +511,24 @@ async def test_nonsense_in_place_of_a_moment_fails_no_run(server: Endpoint, clie
 
     assert admission.go is False
     assert (admission.seconds_left is None) == (name == "until_ms")
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+async def test_failures_from_before_the_clock_went_back_count_no_more(
+    server: Endpoint, client: Client, share: float
+) -> None:
+    """Else they would count until the clock comes to where it was."""
+    target = a_target(circuit_share=share)
+    async with instances(server, target) as (one,):
+        await one.fails(99)
+        for member in client.execute_command("ZRANGE", target.keys.failures, 0, -1):
+            client.execute_command("ZADD", target.keys.failures, server_ms(client) + DAYS_MS, member)
+        for name in client.execute_command("HKEYS", target.keys.circuit):
+            what, _, part = name.partition(b":")
+            if what in {b"failed", b"settled"}:
+                times = client.execute_command("HGET", target.keys.circuit, name)
+                client.execute_command("HDEL", target.keys.circuit, name)
+                client.execute_command("HSET", target.keys.circuit, b"%b:%d" % (what, int(part) + DAYS_MS), times)
+        change = await one.fails(1)
+
+    assert change.effect is Effect.IS_CLOSED
