@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from reclaim.entry import by_name
+from reclaim.keys import is_ours
 from reclaim.names import written
 from reclaim.settings import Settings
 from reclaim.state.ask import Ask, Command, Reply, checked, raised
@@ -120,15 +121,15 @@ async def survey(server: Server) -> Survey:
 
 
 async def _streams(server: Server) -> AsyncIterator[Sequence[bytes]]:
-    """The names of all streams, some at a time; SCAN may give one twice."""
+    """The names of all streams but our own keys, some at a time; SCAN may give one twice."""
     for node in await server.nodes():
         cursor, met = "0", set[bytes]()
         while True:
             command: Command = ("SCAN", cursor, "COUNT", SCAN_COUNT, "TYPE", "stream")
             (reply,) = raised(await server.batch_at(node, [command]))
-            cursor, names = reply[0].decode(), [name for name in dict.fromkeys(reply[1]) if name not in met]
+            cursor, names = reply[0].decode(), [one for one in dict.fromkeys(reply[1]) if one not in met]
             met.update(names)
-            yield names
+            yield [name for name in names if not is_ours(name)]
             if cursor == "0":
                 break
 

@@ -35,6 +35,22 @@ def stages() -> list[list[str]]:
     return [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
 
 
+def test_probes_and_prometheus_ask_what_the_program_serves() -> None:
+    """At the port that it is told to serve, and on an address that others reach."""
+    (deployment,) = [one for one in MANIFESTS if one["kind"] == "Deployment"]
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    (port,) = container["ports"]
+    probes = [container[name]["httpGet"] for name in ("readinessProbe", "livenessProbe")]
+    served = set(re.findall(r'web\.get\("(/\w+)"', (ROOT / "reclaim/cli/probes.py").read_text(encoding="utf-8")))
+
+    assert container["args"] == ["run", "--watch", "--port", str(port["containerPort"]), "--listen", "0.0.0.0"]
+    assert {probe["port"] for probe in probes} == {port["name"]}
+    annotations = {name.partition("/")[2]: value for name, value in template["metadata"]["annotations"].items()}
+    assert annotations["port"] == str(port["containerPort"])
+    assert {probe["path"] for probe in probes} | {annotations["path"]} == served
+
+
 def test_kubernetes_knows_every_field() -> None:
     version = kubernetes_validate.latest_version()
 
