@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,9 +59,14 @@ class Child:
         except (OSError, IndexError):
             return math.nan
 
-    def start(self, command: Sequence[str | Path]) -> None:
-        """Start it, with a new log."""
-        self._process = _STARTER.submit(self._popen, command).result()
+    @property
+    def pid(self) -> int:
+        """Its process ID; 0 where it was not started."""
+        return self._process.pid if self._process is not None else 0
+
+    def start(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
+        """Start it, with a new log; its environment is ours unless another one is given."""
+        self._process = _STARTER.submit(self._popen, command, env).result()
 
     def run(self, command: Sequence[str | Path]) -> None:
         """Run another program as the same user, to its end.
@@ -101,7 +106,9 @@ class Child:
             return ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups", *_WITH_PARENT, "--"]
         return ["setpriv", *_WITH_PARENT, "--"] if _HAS_SETPRIV else []
 
-    def _popen(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+    def _popen(self, command: Sequence[str | Path], env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
             words = [*self._prefix(), *command]
-            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._log.parent)
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._log.parent, env=env
+            )
