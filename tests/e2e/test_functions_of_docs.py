@@ -164,8 +164,8 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.skipif(
-    shutil.which("java") is None and os.environ.get("CI", "").lower() != "true",
-    reason="there is no Java here: apt-get install default-jdk-headless",
+    shutil.which("javac") is None and os.environ.get("CI", "").lower() != "true",
+    reason="there is no JDK here: apt-get install default-jdk-headless",
 )
 @pytest.mark.timeout(120)
 def test_a_java_service_takes_entries_as_spring_writes_them(embedded: Endpoint, client: Client, tmp_path: Path) -> None:
