@@ -6,7 +6,8 @@ the ledger of lost entries and acknowledged away, by the script that claims the 
 Bodies do not pass through the script: they are read before (`Bodies`).
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -22,9 +23,10 @@ from reclaim.state.find import Found
 from reclaim.state.lost import LOST_MAXLEN, now_ms
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
+from reclaim.state.script_size import ScriptSize
 from reclaim.state.scripts import script
 
-CLAIM_AT_ONCE = 500  # entries that one script claims: 1 to 4 ms
+CLAIM_AT_ONCE = 500  # entries that one script claims at most: 1 to 4 ms; fewer where the server takes longer
 
 _CLAIM = script("claim", prelude="lost_prelude")
 
@@ -49,7 +51,9 @@ class Claimed:
 class Claimer:
     """Claims entries of one group for our consumer."""
 
-    def __init__(self, server: Server, target: Target, refunds: Refunds) -> None:
+    def __init__(
+        self, server: Server, target: Target, refunds: Refunds, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._server = server
         self._refunds = refunds
         self._keys = target.keys
@@ -57,6 +61,8 @@ class Claimer:
         self._consumer = target.consumer_bytes
         self._min_idle_ms = target.min_idle_ms
         self._lost: list[Row] = []  # recorded, and in no `Claimed` yet
+        self._at_once = ScriptSize(CLAIM_AT_ONCE)
+        self._clock = clock
 
     async def claim(self, found: Found, bodies: Sequence[Body]) -> Claimed:
         """Claim the found entries that are still pending as they were found.
@@ -76,9 +82,12 @@ class Claimer:
 
     async def _take(self, rows: Sequence[Row], bodies: Sequence[Body]) -> tuple[set[bytes] | None, str | None]:
         """The IDs of the entries that were claimed, None for all; and why lost ones could not be recorded, if any."""
-        some = [slice(at, at + CLAIM_AT_ONCE) for at in range(0, len(rows), CLAIM_AT_ONCE)]
+        most = self._at_once.count
+        some = [slice(at, at + most) for at in range(0, len(rows), most)]
         try:
+            asked_at = self._clock()
             replies = await self._server.batch([self._claim(rows[part], bodies[part]) for part in some])
+            self._at_once.learn(len(rows), self._clock() - asked_at)
         except (AccessDenied, Unsuitable):
             await self._name_refused()
             raise

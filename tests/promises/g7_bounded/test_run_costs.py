@@ -165,3 +165,21 @@ async def test_an_ordinary_run_logs_nothing(server: Endpoint, client: Client, ca
     gc.collect()
 
     assert [line for line in caplog.messages if "consumers that are alive: worker" not in line] == []
+
+
+async def test_a_slow_server_is_given_less_to_claim_by_each_script(client: Client, embedded_proxy: Proxy) -> None:
+    """No command blocks it for long, however slow its machine is: each script claims what takes it some 5 ms."""
+    target = a_target(page_size=500)
+    lived_in(client, target)
+    given(client, target, *held(range(1, 521)))
+    async with a_runner(embedded_proxy, target) as runner:
+        for _ in range(4):  # as a server would take that claims 100 entries in 5 ms
+            runner.claimer._at_once.learn(20, 0.001)
+            runner.claimer._at_once.learn(520, 0.001 + 500 * 0.005 / 100)
+
+        report = await runner.run(30)
+
+    claims = [command for command in embedded_proxy.commands if _CLAIM.encode() in command]
+    assert (report.acknowledged, report.pages, len(claims)) == (520, 2, 1 + 5)
+    assert max(len(command) for command in claims) < 100 + 20
+    assert state(client, target) == State(hashes=stored(*held(range(1, 521))), length=520)
