@@ -20,7 +20,7 @@ from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.errors import said
 from reclaim.ops import letter_acts, letter_looks, saved
-from reclaim.ops.results import Chosen, Discarded, LetterGroups, Replayed
+from reclaim.ops.results import Chosen, Discarded, LetterGroups, Letters, Replayed
 from reclaim.run.replay import ReplayReport
 from reclaim.state.letter_filter import EVERY_LETTER, LetterFilter
 
@@ -88,11 +88,20 @@ def list_dead(
     if form is not None:
         with_app(lambda app: _write(app, target, wanted, newest_first=newest_first, after=start, form=form))
         return
-    page = with_app(
-        lambda app: letter_looks.list_many_dead_letters(
-            app, target, wanted=wanted, newest_first=newest_first, limit=limit, after=start
-        )
-    )
+
+    async def look(app: App) -> Letters:
+        with looking_progress() as progress:
+            return await letter_looks.list_many_dead_letters(
+                app,
+                target,
+                wanted=wanted,
+                newest_first=newest_first,
+                limit=limit,
+                after=start,
+                progress=progress,
+            )
+
+    page = with_app(look)
     if as_json:
         found = [letter.to_dict(readable) for letter in page.letters]
         show_json({"target": page.target, "count": page.count, "dead_letters": found, "next": page.next})

@@ -1,5 +1,6 @@
 """Owns what `run --watch --port` serves: whether the process lives, whether it can use Redis, and metrics."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,8 @@ from reclaim.app import App
 from reclaim.errors import said
 from reclaim.ops.metrics import CONTENT_TYPE, metrics
 from reclaim.ops.probe import is_well
+
+logger = logging.getLogger("reclaim")
 
 
 @asynccontextmanager

@@ -77,15 +77,25 @@ def _bar() -> Iterator[Report]:
 def looking_progress() -> Iterator[Callable[[int, int, int], None]]:
     """Give what is told at how many of how many dead letters a command has looked, and how many fit.
 
-    It shows it to a person at a terminal only, and takes it away at the end.
+    It shows it to a person at a terminal only, where one answer was not enough, and takes it away at the end.
     """
-    if not is_terminal(sys.stderr):
-        yield lambda looked, count, matched: None  # noqa: ARG005  # a pipe waits for the result
-        return
     columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[fit]:,} fit"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, fit=0)
-        yield lambda looked, count, matched: progress.update(task, total=count, completed=looked, fit=matched)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None, fit=0)
+    answers = 0
+
+    def tell(looked: int, count: int, fit: int) -> None:
+        nonlocal answers
+        answers += 1
+        if answers > 1 and is_terminal(sys.stderr):
+            bar.start()  # which does nothing where it is shown already
+        bar.update(task, total=count, completed=looked, fit=fit)
+
+    try:
+        yield tell
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 class _Lines:

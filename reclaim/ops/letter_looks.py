@@ -4,14 +4,14 @@ Each takes the target's name; None means the only target that is configured. Eac
 `ServerError` or `redis.exceptions.RedisError` if it cannot use Redis.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from reclaim.app import App
 from reclaim.ops.results import Chosen, LetterGroup, LetterGroups, Letters, Named
 from reclaim.ops.searching import count_groups, search
 from reclaim.ops.targets import the_unit
-from reclaim.state.dead_letters import LETTERS_AT_ONCE, DeadLetters
+from reclaim.state.dead_letters import LETTERS_AT_ONCE, DeadLetter, DeadLetters
 from reclaim.state.letter_filter import EVERY_LETTER, LetterFilter, chosen_ids
 
 
@@ -65,12 +65,20 @@ async def list_many_dead_letters(
     newest_first: bool = False,
     limit: int = 50,
     after: bytes | None = None,
+    progress: Callable[[int, int, int], None] = lambda *_: None,
 ) -> Letters:
-    """List `limit` dead letters, from as many answers as that takes. `next` is None only if the list ends before."""
+    """List `limit` dead letters, from as many answers as that takes. `next` is None only if the list ends before.
+
+    `progress` is told after each answer at how many it has looked, how many there are, and how many fit so far.
+    """
     listing = each_page(app, target, wanted=wanted, newest_first=newest_first, after=after, limit=limit)
-    pages = [page async for page in listing]
-    letters = [letter for page in pages for letter in page.letters]
-    return replace(pages[-1], letters=letters, looked=sum(page.looked for page in pages))
+    letters: list[DeadLetter] = []
+    looked = 0
+    async for page in listing:
+        letters += page.letters
+        looked += page.looked
+        progress(looked, page.count, len(letters))
+    return replace(page, letters=letters, looked=looked)
 
 
 async def group_dead_letters(

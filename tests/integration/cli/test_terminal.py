@@ -11,6 +11,7 @@ import sys
 import pytest
 import typer
 
+from dev.many import letters
 from reclaim.cli.main import COMMANDS
 from tests.integration.cli.program import (
     COLUMNS,
@@ -286,6 +287,25 @@ def test_a_replay_has_a_bar(embedded: Endpoint, client: Client) -> None:
     assert "replaying" in seen
     assert re.search(r"150/150 +[\d,]+/s 0:00:00", seen)
     assert seen.splitlines()[-1] == "s/g: 150 replayed"
+
+
+def test_a_long_look_shows_how_far_it_is(embedded: Endpoint, client: Client) -> None:
+    """Where one answer is enough, no bar; and none stays."""
+    with client.pipeline(transaction=False) as pipeline:
+        for command in letters(a_target().keys, 45_000):
+            pipeline.execute_command(*command)
+        pipeline.execute()
+    given(client, a_target())
+    env = env_of(embedded, a_target())
+
+    rare = in_terminal(env, "dead", "list", "--text", "number 77,")
+    groups, newest = in_terminal(env, "dead", "groups"), in_terminal(env, "dead", "list", "--limit", "1")
+
+    for ended in (rare, groups):
+        assert re.search(r"looking .*[1-9]\d*/45000", plain(ended.out))
+        assert ended.out.rindex("45000/45000") < ended.out.rindex("\x1b[2K")  # which empties its line
+    assert plain(rare.out).splitlines()[-1] == "s/g: 1 that fit among 45,000 of 45,000 dead letters"
+    assert "looking" not in newest.out
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 3), ("\n", 1, 3), ("\x03", 130, 3)])
