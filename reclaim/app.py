@@ -169,7 +169,11 @@ class App:
             handler.resource = self._resources.setdefault(by, handler.resource)
 
     async def _found_with_work(self) -> list[Runner]:
-        targets = [] if self.discovery is None else await self.discovery.with_work()
+        if self.discovery is None:
+            return []
+        targets = await self.discovery.with_work()
+        if self.exporter is not None:
+            self.exporter.looked(self.discovery.looked)
         return [runner for target in targets for runner in self._unit_found(target).runners]
 
     def _found_called(self, name: str) -> list[Runner]:

@@ -5,24 +5,29 @@ Of which runs it is told is `quiet`'s business, what is sent `measures`'; how it
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from reclaim.errors import SettingsError
 from reclaim.observe.dropped import Dropped
 from reclaim.observe.log_buffer import LogBuffer
-from reclaim.observe.measures import Item, ObservedRun, Sent, dropped_metric, metrics, spans
+from reclaim.observe.measures import Item, ObservedRun, Sent, dropped_metric, found_metrics, metrics, spans
 from reclaim.observe.poster import Poster
-from reclaim.observe.quiet import QuietRuns, Told
+from reclaim.observe.quiet import TELL_EVERY_SEC, QuietRuns, Told
 from reclaim.observe.snapshot import take_snapshot
 from reclaim.run.report import RunReport
 from reclaim.settings import Insights, Settings, Target
 from reclaim.state.connection import Server
 from reclaim.trace import Operation
+
+if TYPE_CHECKING:
+    from reclaim.run.discovery import Looked
 
 EXPORT_SEC = 2.0  # the longest that an invocation waits for its telemetry
 
@@ -97,6 +102,8 @@ class Exporter:
         self._began_at = clock()
         self._went_well_at: dict[str, float] = {}
         self._quiet = QuietRuns(clock)
+        self._looked: Looked | None = None
+        self._looked_told_at = -math.inf
 
     def share_of(self, budget_sec: float) -> Share:
         """What to keep free of an invocation's budget for `export`."""
@@ -108,6 +115,10 @@ class Exporter:
             self._went_well_at[report.target] = self._clock()
         return self._quiet.told_of(report)
 
+    def looked(self, looked: "Looked | None") -> None:
+        """Note what a tick saw of the targets that patterns have found; it is told in ten minutes at the latest."""
+        self._looked = looked or self._looked
+
     async def export(
         self, server: Server, told: Sequence[tuple[Target, Told]], operation: Operation, share: Share
     ) -> None:
@@ -115,11 +126,12 @@ class Exporter:
 
         Args:
             server: where the targets are.
-            told: what `told_of` gave, each with its target. Without any, nothing is asked and nothing is sent.
+            told: what `told_of` gave, each with its target. Without any, nothing is asked, and nothing is sent but what
+                a tick saw (`looked`), once in ten minutes.
             operation: what the runs are part of.
             share: of the invocation's budget.
         """
-        if told:
+        if told or (self._looked is not None and self._clock() - self._looked_told_at >= TELL_EVERY_SEC):
             observed = [_observed(server, target, one, share.snapshot_sec) for target, one in told]
             await self.send(await asyncio.gather(*observed), operation, share.export_sec)
 
@@ -179,6 +191,9 @@ class Exporter:
             items += spans(run, operation)
         for run in runs:
             items += metrics(run, operation, self._last_success_age_sec(run.report))
+        if self._looked is not None:
+            items += found_metrics(self._looked, operation, datetime.now(UTC))
+            self._looked, self._looked_told_at = None, self._clock()
         if self.dropped.count:
             items.append(dropped_metric(self.dropped.count, operation, datetime.now(UTC)))
         return items

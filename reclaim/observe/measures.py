@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from reclaim import __version__
 from reclaim.bounded import Most, cut, fitting, largest
@@ -14,6 +15,9 @@ from reclaim.observe.snapshot import Snapshot
 from reclaim.reasons import OTHER_REASONS
 from reclaim.run.report import MAIN_COUNTS, PageReport, RunReport
 from reclaim.trace import Operation, span_id
+
+if TYPE_CHECKING:
+    from reclaim.run.discovery import Looked
 
 MAX_TEXT_BYTES = (
     2_500  # of a dimension, of which Application Insights keeps 8,192 characters; JSON may take six times it
@@ -172,6 +176,20 @@ def metrics(run: ObservedRun, operation: Operation, last_success_age_sec: float)
         Metric(operation.trace_id, span_id(report.run_id), f"reclaim.{name}", report.ended_at, value, common)
         for name, value in values.items()
         if value is not None
+    ]
+
+
+def found_metrics(looked: "Looked", operation: Operation, at: datetime) -> list[Metric]:
+    """One set for all the targets that patterns have found, so that ten thousand idle ones cost no more than one."""
+    values = {
+        "found_idle": looked.idle,
+        "found_with_work": looked.with_work,
+        "found_run": looked.run_now,
+        "found_oldest_idle_ms": looked.oldest_idle_ms,
+    }
+    return [
+        Metric(operation.trace_id, operation.parent_id, f"reclaim.{name}", at, value, dimensions())
+        for name, value in values.items()
     ]
 
 

@@ -58,8 +58,29 @@ class _Look:
         return self.pending.count > 0 or (self.is_gone and self.was_pending != 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one tick saw of all the targets that patterns have found.
+
+    Attributes:
+        idle: how many need no run.
+        with_work: how many need one.
+        run_now: how many of these the tick runs.
+        oldest_idle_ms: how long the pending entry with the smallest ID has been idle, where that is longest.
+    """
+
+    idle: int
+    with_work: int
+    run_now: int
+    oldest_idle_ms: int
+
+
 class Discovery:
-    """What the patterns of one app have found. It remembers it from tick to tick, and asks Redis only what changed."""
+    """What the patterns of one app have found. It remembers it from tick to tick, and asks Redis only what changed.
+
+    Attributes:
+        looked: what the last tick saw; None where it saw nothing.
+    """
 
     def __init__(self, settings: Settings, server: Server) -> None:
         self._patterns = sorted(settings.patterns, key=lambda one: -one.weight)
@@ -75,6 +96,7 @@ class Discovery:
         self._targets: dict[str, Target] = {}
         self._asks: dict[str, tuple[Ask[Any], ...]] = {}
         self._told_of_nothing: set[str] = set()
+        self.looked: Looked | None = None
 
     def target(self, name: str) -> Target | None:
         """The target of this name, whether or not it is there; None where no pattern matches it."""
@@ -93,6 +115,7 @@ class Discovery:
         Those whose oldest entry has been idle longest come first; at most MOST_AT_ONCE. Where Redis does not answer,
         nothing is returned, and the log says it: the named targets' runs report it, and the next tick looks again.
         """
+        self.looked = None
         try:
             await self._search()
             looks = await self._look(list(self._targets))
@@ -104,6 +127,8 @@ class Discovery:
         chosen = [self._targets[name] for name, _ in work[:MOST_AT_ONCE]]
         what = "reclaim: %s found by patterns: %d idle, %d with work, of which %d are run now"
         logger.log(_level(work), what, many(len(looks), "target"), len(looks) - len(work), len(work), len(chosen))
+        oldest_ms = max((_idle_ms(look) for look in looks.values()), default=0)
+        self.looked = Looked(len(looks) - len(work), len(work), len(chosen), oldest_ms)
         await self._forget([name for name, look in looks.items() if look.is_gone and not look.has_work])
         return chosen
 

@@ -20,6 +20,7 @@ UNREAD = {
     "reclaim.moved",
     *("reclaim.duplicate_fields", "reclaim.not_deleted", "reclaim.pending_before", "reclaim.oldest_idle_before_ms"),
     *("reclaim.run_seconds", "reclaim.last_success_age_seconds"),
+    *("reclaim.found_idle", "reclaim.found_with_work", "reclaim.found_run", "reclaim.found_oldest_idle_ms"),
 }
 
 WRONG = {

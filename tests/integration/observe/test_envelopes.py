@@ -13,6 +13,7 @@ import pytest
 from reclaim import __version__
 from reclaim.entry import Entry
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed
+from reclaim.run.discovery import Looked
 from reclaim.run.report import COUNTS, Outcome
 from reclaim.trace import Operation
 from tests.integration.observe.collector import (
@@ -213,7 +214,8 @@ async def test_a_failed_run_is_a_failed_request_without_what_nobody_knows() -> N
     unknown = {"pending_before", "pending_after", "oldest_idle_before_ms", "oldest_idle_after_ms", "dead_letters"}
     assert (request["success"], request["responseCode"]) == (False, "failed")
     assert request["properties"]["reason"].startswith("Unreachable: no connection to 127.0.0.1:1")
-    assert DOCUMENTED - values(collector.envelopes).keys() - {"reclaim.telemetry_dropped"} == {
+    of_no_target = {name for name in DOCUMENTED if name.startswith("reclaim.found_")} | {"reclaim.telemetry_dropped"}
+    assert DOCUMENTED - values(collector.envelopes).keys() - of_no_target == {
         f"reclaim.{name}" for name in {*unknown, *COUNTS, "circuit"}
     }
     assert not any(request["measurements"][name] for name in COUNTS)
@@ -262,6 +264,7 @@ async def test_the_metrics_that_are_sent_are_those_in_the_document() -> None:
     with a_collector() as collector:
         exporter = exporter_to(collector)
         exporter.dropped.count = 1
+        exporter.looked(Looked(idle=1, with_work=1, run_now=1, oldest_idle_ms=1))
         counts = dict.fromkeys(COUNTS, 1)
         await exporter.send([observed(pending_before={}, pending_after={"a": 1}, **counts)], OPERATION)
 

@@ -20,6 +20,7 @@ from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Settings, Target
 from reclaim.state import streams
 from tests.cluster_support import given_on
+from tests.integration.observe.collector import a_collector, values
 from tests.support import (
     Client,
     Endpoint,
@@ -252,6 +253,24 @@ async def test_an_open_circuit_of_a_found_target_is_closed_though_nothing_is_pen
 
     assert report.outcome is Outcome.NOTHING_PENDING
     assert client.execute_command("HGET", target.keys.circuit, "state") == b"closed"
+
+
+async def test_telemetry_has_one_set_of_metrics_for_all_that_was_found(embedded: Endpoint, client: Client) -> None:
+    """With the runs of a tick; a tick without runs says it in ten minutes at the latest."""
+    for number in range(4):
+        given(client, a_target(stream=f"a:{number}"), Held(tweet(number), consumer=None if number else "worker"))
+    with a_collector() as collector:
+        more = {"APPLICATIONINSIGHTS_CONNECTION_STRING": collector.connection_string}
+        async with an_app(embedded, pattern("a:*"), **more) as app:
+            await app.run()
+            sent = values(collector.envelopes)
+            collector.batches.clear()
+            await app.run()
+
+    found = {name: value for name, value in sent.items() if name.startswith("reclaim.found_")}
+    assert found.pop("reclaim.found_oldest_idle_ms") >= 3_600_000
+    assert found == {"reclaim.found_idle": 3, "reclaim.found_with_work": 1, "reclaim.found_run": 1}
+    assert collector.envelopes == []
 
 
 async def test_at_most_500_are_run_in_a_tick_the_oldest_first(embedded: Endpoint, client: Client) -> None:
