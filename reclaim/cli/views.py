@@ -1,6 +1,7 @@
 """Owns how a person sees the status, the circuit, dead letters, lost entries and checks."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -216,7 +217,8 @@ def pending_row(entry: Mapping[str, Any]) -> Sequence[Any]:
     """A pending entry in one line, under PENDING_COLUMNS."""
     waiting = entry["waiting"].replace("_", " ")
     if entry["due_in_ms"]:
-        waiting = f"{waiting} for {span(entry['due_in_ms'] / 1000)}"
+        until = datetime.now(UTC) + timedelta(milliseconds=entry["due_in_ms"])
+        waiting = f"{waiting} for {span(entry['due_in_ms'] / 1000)}, until {until:%H:%M:%SZ}"
     if entry["behind"]:
         waiting = f"{waiting} behind {entry['behind']}"
     body = " ".join(f"{one['name']}={one['value']}" for one in entry["fields"])
