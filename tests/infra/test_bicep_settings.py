@@ -85,6 +85,7 @@ def test_reclaim_starts_with_the_settings_that_are_made() -> None:
         "HTTP_URL": "https://example.net/orders",
         "HTTP_HEADERS": '{"X-Key": "value"}',
         "REDIS_HOST": "cache.example.net:10000",
+        "REDIS_ENTRA_CLIENT_ID": f"{'0' * 8}-0000-0000-0000-{'0' * 12}",
         "STORE_REPLICAS": "1",
         "RECLAIM_SCHEDULE": Reader(MAIN).value(MAIN.params["schedule"].default),
         "HASH_KEY": Reader(MAIN).value(MAIN.params["hashKey"].default),
