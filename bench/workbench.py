@@ -22,7 +22,9 @@ from reclaim.state.letter_filter import LetterFilter
 FIRST_MATCH_SEC, START_SEC = 1.0, 0.4
 RARE = "number 77,"  # one dead letter's text; of the newest first, almost the last
 WHO = Actor("the benchmark")
-ALL_COMMANDS = ("slowlog-log-slower-than", 0, "slowlog-max-len", 100_000)
+# Each command that takes so long. With 0, what scripts call would be noted too, and that makes the scripts slow.
+NOTED_US = 500
+NOTE = ("slowlog-log-slower-than", NOTED_US, "slowlog-max-len", 10_000)
 OWN = {b"CONFIG", b"SLOWLOG"}  # of the benchmark itself: to empty a long SLOWLOG takes long
 
 
@@ -126,8 +128,9 @@ async def _ask(
             began = time.perf_counter()
             await look(app, count)
             taken[name].append(time.perf_counter() - began)
-            (found,) = bed.send([("SLOWLOG", "GET", 100_000)])
-            slowest[name].append(max(entry[2] for entry in found if entry[3][0].upper() not in OWN) / 1000)
+            (found,) = bed.send([("SLOWLOG", "GET", 10_000)])
+            noted = [entry[2] for entry in found if entry[3][0].upper() not in OWN]
+            slowest[name].append(max(noted, default=NOTED_US) / 1000)
     finally:
         bed.send([("CONFIG", "SET", "slowlog-log-slower-than", SLOW_US)])
         await app.aclose()

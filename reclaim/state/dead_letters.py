@@ -34,7 +34,7 @@ MAX_ERROR_BYTES = 4_000
 MAX_NAME_BYTES = 800  # of the consumer that had the entry
 MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
 # What one script or command may look at, so that it blocks the server for a few milliseconds at most.
-IDS_AT_ONCE = 500
+IDS_AT_ONCE = 250
 LETTERS_AT_ONCE = 200  # with their bodies: 2 ms
 BYTES_AT_ONCE = 2**18
 PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connection breaks
