@@ -260,6 +260,9 @@ class _Service:
         got = self.got
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 got[self.headers["ce-id"]] = _from_json(body)
