@@ -30,6 +30,9 @@ from reclaim.state.page_size import PageSize
 from reclaim.state.pending import Row
 from reclaim.state.tries import Tries, Try
 
+FAR_SEC = (
+    0.001  # a way there and back from which on more than one look pays: nearer, it only fills the processor's caches
+)
 FIND_AT_ONCE = 1_000  # entries, of which a shard keeps its own
 FOUND_SEC = 1.0  # for how long what was found is worth a claim
 LOOKS_AHEAD = 3  # pages of light entries looked for while one is claimed: a look is three round trips, a claim is one
@@ -293,7 +296,7 @@ class PageSource:
             start, reader = self._then, self._next_reader(self._sought[-1].reader)
         else:
             reader = self._reader
-        if start is None or len(self._sought) == LOOKS_AHEAD:
+        if start is None or len(self._sought) == (LOOKS_AHEAD if self._claimer.way_sec >= FAR_SEC else 1):
             return
         self._then = None
         look = self._look(start, self._page_size.count, total, reader, is_ahead=True)

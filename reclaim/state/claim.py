@@ -64,6 +64,11 @@ class Claimer:
         self._at_once = ScriptSize(CLAIM_AT_ONCE)
         self._clock = clock
 
+    @property
+    def way_sec(self) -> float:
+        """How long the way to the server and back takes at most: the quickest claim so far."""
+        return self._at_once.quickest_sec
+
     async def claim(self, found: Found, bodies: Sequence[Body]) -> Claimed:
         """Claim the found entries that are still pending as they were found.
 

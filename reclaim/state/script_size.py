@@ -33,6 +33,11 @@ class ScriptSize:
         self._quickest = (math.inf, 0)  # seconds, and entries
         self._lately: deque[float] = deque(maxlen=LOOKS)  # seconds for each entry
 
+    @property
+    def quickest_sec(self) -> float:
+        """How long the quickest exchange took; infinite before the first one."""
+        return self._quickest[0]
+
     def learn(self, entries: int, seconds: float) -> None:
         """Learn from an exchange whose scripts handled so many entries in all."""
         self._quickest = min(self._quickest, (seconds, entries))
