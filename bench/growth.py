@@ -23,7 +23,7 @@ from reclaim.state.node import MAX_CONNECTIONS
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- written by python -m bench.growth -->", "<!-- end -->"
 ROUNDS = 3
-ENTRIES = 20_000
+ENTRIES = 50_000
 STEP_SEC = 0.02
 TICK_SEC = 20.0
 POLL_SEC, AT_ONCE, MORE_WHEN = 2.0, 4, 2  # host.json
