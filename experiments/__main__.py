@@ -17,7 +17,7 @@ from experiments.page import Done
 from experiments.progress import say
 from experiments.result import Result, Size
 
-NAMES = ("tweets", "backlog", "other_streams")  # of the modules, in the page's order
+NAMES = ("tweets", "in_order", "backlog", "bad_day", "other_streams")  # of the modules, in the page's order
 DOCS = Path(__file__).parents[1] / "docs"
 
 

@@ -1,6 +1,7 @@
 """Owns the app under experiment: function_app.py in the stand-in host, in a process that can be killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,12 @@ class Hosted:
         self._child.start([sys.executable, "-m", "dev.host", "--port", "0"], self._env)
         if not self._child.says("/dashboard", START_SEC):
             raise RuntimeError(f"the app did not start: {self._child.log[-2000:]}")
+
+    @property
+    def base(self) -> str:
+        """Its address, as in ``http://127.0.0.1:7071``; it has printed that."""
+        found: str = re.findall(r"(http://\S+)/api/dashboard", self._child.log)[-1]
+        return found
 
     @property
     def pid(self) -> int:
