@@ -108,6 +108,10 @@ class FunctionHandler(Handler):
             answer = await answer
         if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
             raise BadAnswer("the handler returned a generator, so that none of its code was run")
+        if isinstance(answer, BaseException):  # not raised: one that is returned each time would keep all our frames
+            exited = HandlerExited(f"the handler returned {describe(answer)}")
+            error = answer if isinstance(answer, Exception) else exited
+            return [Failed(error, is_shared=len(entries) > 1)] * len(entries)
         if function.most is None:
             return [STORED]
         failures = _failures(answer, some)

@@ -101,6 +101,23 @@ async def test_an_answer_that_makes_no_sense_is_a_failure(embedded: Endpoint, cl
     assert all(reason.startswith("BadAnswer: ") for reason in report.reasons)
 
 
+async def test_an_exception_that_is_returned_for_a_batch_is_one_that_is_raised(
+    embedded: Endpoint, client: Client
+) -> None:
+    """Nobody knows which entry was to blame, so each is tried alone."""
+    target = a_target()
+    given(client, target, *by_users(6))
+
+    @batch()
+    async def handle(entries: Sequence[Entry]) -> Any:
+        return RejectEntry("poison") if any(entry.id == b"3-0" for entry in entries) else None
+
+    report = await run(embedded, target, by_function(handle))
+
+    assert (report.outcome, report.acknowledged, report.parked) == (Outcome.COMPLETED, 5, 1)
+    assert [letter[b"id"] for letter in state(client, target).dead] == [b"3-0"]
+
+
 @pytest.mark.parametrize("error", [ValueError("poison"), RejectEntry("poison"), SystemExit(1)], ids=range(3))
 async def test_a_bad_entry_in_a_batch_harms_only_itself(
     embedded: Endpoint, client: Client, error: BaseException

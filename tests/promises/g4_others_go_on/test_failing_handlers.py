@@ -237,6 +237,33 @@ async def test_a_handler_waiting_for_something_that_was_cancelled_fails_alone(
     assert (report.outcome, report.acknowledged, report.failed) == (Outcome.COMPLETED, 2, 1)
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_an_exception_that_is_returned_is_one_that_is_raised(
+    embedded: Endpoint, client: Client, *, is_async: bool
+) -> None:
+    """What failed is not acknowledged (G1). asyncio.gather(…, return_exceptions=True) returns errors; so do people."""
+    target = a_target(retry_attempts=1)
+    given(client, target, *by_users(1, 2, 3, 4, 5))
+    answers = {
+        b"1-0": ValueError("no"),
+        b"2-0": RejectEntry("bad"),
+        b"3-0": ConnectionError("away"),
+        b"4-0": asyncio.CancelledError("gone"),
+        b"5-0": False,
+    }
+
+    def handle(entry: Entry) -> Any:
+        return answers[entry.id]
+
+    async def handle_async(entry: Entry) -> Any:
+        return answers[entry.id]
+
+    report = await run(embedded, target, by_function(handle_async if is_async else handle))
+
+    assert (report.acknowledged, report.failed, report.parked, report.retried) == (1, 2, 1, 1)
+    assert state(client, target).pending.keys() == {b"1-0", b"3-0", b"4-0"}
+
+
 class NotToBeAsked(Exception):
     """An error whose own code fails whatever one asks it."""
 
