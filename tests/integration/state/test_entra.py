@@ -41,6 +41,15 @@ from tests.support import (
 TASKS = 8
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warmed() -> None:
+    """azure-identity and what its first question loads: under load that takes longer than a first token may."""
+    with IdentityEndpoint() as endpoint, pytest.MonkeyPatch.context() as patch:
+        for name, value in endpoint.environment.items():
+            patch.setenv(name, value)
+        Identity(None).ask()
+
+
 class Door:
     """A server that takes tokens, and closes a connection whose token has expired: a proxy does that, as Azure does."""
 
