@@ -76,8 +76,8 @@ def consume(connection: Connection, stream: str, group: str, name: str, file: Pa
 def main() -> None:
     """Do what the command line says."""
     what, port, stream, group, who, file = sys.argv[1:]
-    connection = Connection(host=HOST, port=int(port), protocol=2, socket_timeout=60)  # type: ignore[no-untyped-call]
-    connection.connect()  # type: ignore[no-untyped-call]
+    connection = Connection(host=HOST, port=int(port), protocol=2, socket_timeout=60)  # type: ignore[no-untyped-call]  # redis-py gives it no types
+    connection.connect()  # type: ignore[no-untyped-call]  # redis-py gives it no types
     if what == "produce":
         produce(connection, stream, int(who), Path(file))
     else:

@@ -69,7 +69,7 @@ class _Json(logging.Formatter):
         about = {"time": at, "level": record.levelname, "logger": record.name}
         kind = getattr(record, "reclaim_kind", None)
         if kind == trace.RUN:  # its report is bounded, and JSON already
-            return f'{json.dumps(about | {"message": "reclaim run"})[:-1]}, "run": {record.args[0]}}}'  # type: ignore[index]
+            return f'{json.dumps(about | {"message": "reclaim run"})[:-1]}, "run": {record.args[0]}}}'  # type: ignore[index]  # a run's record has its report as the only argument
         if kind is not None:
             value = json.dumps(record.__dict__["reclaim_value"])
             return f'{json.dumps(about | {"message": f"reclaim {kind}"})[:-1]}, "{kind}": {value}}}'

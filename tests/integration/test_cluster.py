@@ -239,7 +239,7 @@ async def test_a_node_that_cannot_be_reached_is_named_with_what_announces_it(clu
     server = connect(settings_of(cluster))
     here, away = name_on(0).encode(), name_on(1).encode()
     await server.call("GET", here)
-    topology = server.cluster._topology  # type: ignore[union-attr]
+    topology = server.cluster._topology  # type: ignore[union-attr]  # it is a cluster
     topology.places[slot_of(away)] = Place(HOST, 1)
 
     answer, error = await server.batch([("GET", here), ("GET", away)])

@@ -9,9 +9,9 @@ OFF = re.compile(r"# *(noqa(: *[A-Z]+[0-9]+(, *[A-Z]+[0-9]+)*)?|type: ignore(\[[
 
 
 def without_reason(line: str) -> bool:
-    """Whether a line turns a check of ruff off, and says nothing behind that."""
+    """Whether a line turns a check of ruff or mypy off, and says nothing behind that."""
     offs = list(OFF.finditer(line))
-    return "# noqa" in line and not line[offs[-1].end() :].strip(" #-")
+    return bool(offs) and not line[offs[-1].end() :].strip(" #-")
 
 
 def test_each_check_that_is_off_has_a_reason_beside_it() -> None:
@@ -29,5 +29,6 @@ def test_each_check_that_is_off_has_a_reason_beside_it() -> None:
 def test_a_line_without_a_reason_is_found() -> None:
     assert without_reason("x = 1  # noqa: F401")
     assert without_reason("x = 1  # type: ignore[no-untyped-def]  # noqa: ANN202")
+    assert without_reason("x = 1  # type: ignore[misc]")
     assert not without_reason("x = 1  # noqa: F401  # they are for the reader")
     assert not without_reason("x = 1  # type: ignore[misc]  # noqa: ANN202  # it has no types")

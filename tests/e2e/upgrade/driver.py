@@ -19,7 +19,7 @@ from reclaim.run.report import RunReport
 try:
     from reclaim.ops import letter_acts, letter_looks
 except ImportError:  # the release before has them all in one module
-    letter_acts = letter_looks = operations  # type: ignore[misc]
+    letter_acts = letter_looks = operations  # type: ignore[misc]  # mypy sees both releases' names
 
 WHO = {"reason": "a test", "who": "me"}
 

@@ -86,11 +86,11 @@ async def signed_in(settings: Settings, tokens: Tokens | None = None) -> AsyncIt
     """A connected server; with tokens of the test's own where they are given."""
     server = connect(settings)
     if tokens is not None:
-        server._link._tokens = tokens  # type: ignore[union-attr]
+        server._link._tokens = tokens  # type: ignore[union-attr]  # it is no cluster
     try:
         yield server
     finally:
-        asking = server._link._tokens._asking  # type: ignore[union-attr]
+        asking = server._link._tokens._asking  # type: ignore[union-attr]  # it is no cluster
         if asking is not None:  # else its thread would end in the middle of another test
             await asyncio.wait({asking}, timeout=10)
         await server.aclose()
@@ -357,7 +357,7 @@ async def test_a_cluster_is_signed_in_to_on_each_node(cluster: Cluster) -> None:
         given_on(cluster, target, *held(range(300)))
     tokens = Tokens(Identity(None), ask)
     server = connect(settings_of(cluster, *targets, auth="entra"))
-    server.cluster._topology._tokens = tokens  # type: ignore[union-attr]
+    server.cluster._topology._tokens = tokens  # type: ignore[union-attr]  # it is a cluster
     try:
         runs = (Runner(target, server, handlers.make(server, target)).run(30) for target in targets)
         reports = await asyncio.gather(*runs)
@@ -415,7 +415,7 @@ async def test_a_token_is_not_sent_in_the_clear_to_a_node_elsewhere(embedded: En
 
     async with signed_in(there, Tokens(Identity(None), ask)) as server:
         with pytest.raises(Unsuitable, match="without TLS, and a token is a password"):
-            await server._link._login()  # type: ignore[union-attr]
+            await server._link._login()  # type: ignore[union-attr]  # it is no cluster
 
 
 async def test_an_endpoint_that_asks_for_a_long_wait_is_asked_again_all_the_same(
@@ -427,7 +427,7 @@ async def test_an_endpoint_that_asks_for_a_long_wait_is_asked_again_all_the_same
         with pytest.raises(NoToken, match="no identity for you"):
             await server.call("PING")
         identity.status = 200
-        await when(lambda: server._link._tokens._clock() >= server._link._tokens._due_at)  # type: ignore[union-attr]
+        await when(lambda: server._link._tokens._clock() >= server._link._tokens._due_at)  # type: ignore[union-attr]  # it is no cluster
         assert await server.call("PING") == b"PONG"
 
 

@@ -214,7 +214,7 @@ class Resource:
 def opened(resource: Resource, monkeypatch: pytest.MonkeyPatch) -> FunctionHandler:
     """The handler that the app would make of it."""
     module = type(sys)("a_module_of_a_user")
-    module.resource = resource.manager  # type: ignore[attr-defined]
+    module.resource = resource.manager  # type: ignore[attr-defined]  # a module takes any name
     monkeypatch.setitem(sys.modules, module.__name__, module)
     name = f"{module.__name__}:resource"
     return FunctionHandler(load(name), Template("{user}"), name)
