@@ -257,6 +257,7 @@ class _Run:
     async def _reclaim(self) -> Ending:
         """Handle page after page while the lease and the claims are renewed."""
         before = self._tally.before or Summary()
+        self._runner.finder.begin()
         keeper = asyncio.gather(self._lease.keep(), self._claims.keep())
         try:
             await self._retries.call(self._limits.settle, self._runner.refunds.settle)

@@ -8,6 +8,8 @@ There are three ways, and `Finder` learns which one works here:
 - In a long list where most entries are fresh: a script reads a bounded window and returns the idle ones.
 """
 
+import math
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -62,9 +64,18 @@ class Finder:
         self._stream = target.keys.stream
         self._group = target.group_bytes
         self._min_idle_ms = target.min_idle_ms
+        self._first_look_at: float | None = None  # of this run, by the monotonic clock
         self._bodies = Bodies(server, target.keys.stream)
         self._has_idle_option = True  # until the server says otherwise
         self._is_dense = True  # whether most of the entries that were read last were idle
+
+    def begin(self) -> None:
+        """Note that a run begins. Its looks find what is idle for long enough at its first one, and no more.
+
+        Else an entry could be passed over because it lacks a millisecond, and a later one of its order key, which was
+        read at the same moment, be found by the next look (G3).
+        """
+        self._first_look_at = None
 
     async def find(self, start: bytes, count: int, total: int) -> Found:
         """Find idle entries from `start` on, `count` at most.
@@ -101,20 +112,38 @@ class Finder:
             found, looked_at = await self._without_script(start, count)
             self._is_dense = 2 * len(found.rows) > looked_at
         else:
-            found = await self._by_script(start, window, count, least_ms=self._min_idle_ms)
+            least_ms = self._least_ms()
+            found = await self._by_script(start, window, count, least_ms=least_ms)
             self._is_dense = len(found.rows) == count
+            found = replace(found, rows=self._idle(found.rows, least_ms))
         return found
 
+    def _least_ms(self) -> int:
+        """For how long an entry has been idle now that was idle for long enough at the run's first look."""
+        now = time.monotonic()
+        if self._first_look_at is None:
+            self._first_look_at = now
+        return self._min_idle_ms + math.ceil(1000 * (now - self._first_look_at))
+
+    def _idle(self, rows: Sequence[Row], least_ms: int) -> Sequence[Row]:
+        """Those that are idle for long enough. The server may have looked at them as late as its answer came."""
+        if least_ms > self._min_idle_ms:  # it is not the first look
+            least_ms = self._least_ms()
+        return [row for row in rows if row.idle_ms >= least_ms or row.idle_ms < 0]
+
     async def _by_idle_option(self, start: bytes, count: int) -> Found:
-        find = ("XPENDING", self._stream, self._group, "IDLE", self._min_idle_ms, start, "+", count)
+        least_ms = self._least_ms()
+        find = ("XPENDING", self._stream, self._group, "IDLE", least_ms, start, "+", count)
         (rows,) = await self._server.ask(Ask.one(find, _rows))
-        return Found(rows, id_after(rows[-1].id) if len(rows) == count else None)
+        after = id_after(rows[-1].id) if len(rows) == count else None
+        return Found(self._idle(rows, least_ms), after)
 
     async def _without_script(self, start: bytes, count: int) -> tuple[Found, int]:
         """The idle entries among the next `count` entries, and how many entries it looked at."""
+        least_ms = self._least_ms()
         look = ("XPENDING", self._stream, self._group, start, "+", count)
         (seen,) = await self._server.ask(Ask.one(look, _rows))
-        rows = [row for row in seen if row.idle_ms >= self._min_idle_ms or row.idle_ms < 0]
+        rows = self._idle(seen, least_ms)
         after = id_after(seen[-1].id) if len(seen) == count else None
         return Found(rows, after), len(seen)
 
