@@ -102,7 +102,7 @@ class Storing:
     async def _tried(self, entries: Sequence[Keyed], taken: Taken) -> list[Handled]:
         """One attempt. If a batch fails as a whole, and not for an outage, each of its entries is tried alone (G4)."""
         if self._ends_by_itself(len(entries)):  # nothing has to watch it, which costs a task and a timer
-            return await self._handler.store(entries)
+            return await self._unwatched(entries)
         outcomes = list(await self._attempt(entries))
         if outcomes.count(STORED) == len(outcomes):  # nearly always
             return outcomes
@@ -110,6 +110,16 @@ class Storing:
             if self._is_shared(outcome) and entries[at][1].id not in await taken():
                 (outcomes[at],) = await self._attempt([entries[at]])
         return outcomes
+
+    async def _unwatched(self, entries: Sequence[Keyed]) -> list[Handled]:
+        try:
+            return await self._handler.store(entries)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = HandlerCancelled(f"the handler was cancelled by something it waited for: {exc!r}")
+            return [Failed(error.with_traceback(exc.__traceback__))] * len(entries)
 
     def _ends_by_itself(self, count: int) -> bool:
         """Whether the handler sees to it that it ends in time."""
