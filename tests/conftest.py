@@ -16,20 +16,21 @@ pytest.register_assert_rewrite("tests.support")
 from dev.cluster import KINDS as CLUSTER_KINDS  # noqa: E402  # after the rewriting is asked for
 from dev.cluster import Cluster  # noqa: E402  # as above
 from dev.proxy import Proxy, redis_6_0_commands  # noqa: E402  # after the rewriting is asked for
-from dev.server import KINDS, Server, available  # noqa: E402  # as above
+from dev.server import KINDS, Server, asked_for, available, binary  # noqa: E402  # as above
 from reclaim.trace import name_in_log_lines  # noqa: E402  # as above
 from tests.support import Client, Endpoint, raw_client  # noqa: E402  # as above
 
 name_in_log_lines()  # as the app does: every line is named, bounded and can be encoded
 
-REDIS_6_0 = "redis-6.0"  # redis-7.0 behind a proxy that refuses what 6.0 does not know
+REDIS_6_0 = "redis-6.0"  # a real one where `make servers` was run; else 7.0 behind a proxy that refuses what 6.0 lacks
 EMBEDDED = KINDS[0]
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
 def _matrix() -> list[str]:
     kinds = available()
-    return [*kinds, REDIS_6_0] if "redis-7.0" in kinds else kinds
+    stands_in = "redis-7.0" in kinds or binary(REDIS_6_0) is not None
+    return [*kinds, REDIS_6_0] if stands_in and REDIS_6_0 not in kinds else kinds
 
 
 MATRIX = _matrix()
@@ -95,7 +96,7 @@ class Servers:
         return endpoint
 
     def _start(self, kind: str) -> Endpoint:
-        if kind != REDIS_6_0:
+        if kind != REDIS_6_0 or binary(kind) is not None:
             server = self._stack.enter_context(Server(kind))
             return Endpoint(kind, server.port, server.port)
         server_port = self.get("redis-7.0").server_port
@@ -120,7 +121,10 @@ def _clusters() -> Iterator[dict[str, Cluster]]:
         cluster.close()
 
 
-@pytest.fixture(params=[kind for kind in CLUSTER_KINDS if kind in MATRIX])
+OF_CLUSTERS = [kind for kind in (*CLUSTER_KINDS, *asked_for()) if kind in MATRIX and not kind.startswith("redis-6")]
+
+
+@pytest.fixture(params=OF_CLUSTERS)
 def cluster(request: pytest.FixtureRequest, _clusters: dict[str, Cluster]) -> Cluster:
     """A cluster of three primaries, each with a replica, empty; once for each kind of server. Leave it as it was."""
     if request.param not in _clusters:
@@ -155,7 +159,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
 def proxy(server: Endpoint) -> Iterator[Proxy]:
     """A faulty network of the test's own in front of `server`, to be given to `run` instead; once for each kind."""
     with Proxy(server.server_port) as proxy:
-        if server.kind == REDIS_6_0:
+        if server.proxy is not None:
             redis_6_0_commands(proxy)
         yield proxy
 

@@ -34,6 +34,7 @@ def test_a_quick_benchmark_measures_everything_and_writes_the_document(tmp_path:
         "Requeue and forward",
         "Entries that are POSTed",
         "Cluster",
+        "Entra tokens",
         "A handler that waits",
         "A slower network",
         "Many targets",

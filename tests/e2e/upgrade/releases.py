@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 # The release that this one takes the place of. When a part of the work has landed, the next one sets this to the commit
 # that it began from (`git rev-parse HEAD`), so that what has landed stays able to work beside what comes.
-RELEASE_BEFORE = "957f6647908f81a909da852375e35407b811ff0f"
+RELEASE_BEFORE = "6b13f4fa85d8da76e107f73e70ffd54fb8dd458d"
 
 
 def release_before(folder: Path) -> Path:

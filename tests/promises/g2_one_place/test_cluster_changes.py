@@ -1,7 +1,6 @@
 """A cluster changes under a run: a primary dies, or slots move. Every entry is accounted for."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,9 +8,8 @@ from dev.cluster import Cluster
 from dev.server import available
 from reclaim.app import App
 from reclaim.settings import Target
-from reclaim.state.cluster import Cluster as Link
 from reclaim.state.slots import slot_of
-from tests.cluster_support import given_on, name_on, pending_on, settings_of, stored_on, targets_on_each
+from tests.cluster_support import after_stores, given_on, name_on, pending_on, settings_of, stored_on, targets_on_each
 from tests.support import a_target, age_all, drop_lease, held, stored, tweet
 
 pytestmark = [pytest.mark.anyio, pytest.mark.G1, pytest.mark.G2, pytest.mark.G5]
@@ -25,24 +23,6 @@ def own_cluster() -> Iterator[Cluster]:
     """A cluster that may be broken."""
     with Cluster(KIND) as cluster:
         yield cluster
-
-
-def after_stores(monkeypatch: pytest.MonkeyPatch, count: int, act: Callable[[], Any]) -> list[int]:
-    """Act once, when so many batches of hashes have been sent; the result has an element then."""
-    send: Callable[..., Awaitable[Any]] = Link.send
-    left, done = [count], list[int]()
-
-    async def watched(self: Link, commands: Any, **more: Any) -> Any:
-        replies = await send(self, commands, **more)
-        if more.get("stores"):
-            left[0] -= 1
-            if left[0] == 0:
-                act()
-                done.append(1)
-        return replies
-
-    monkeypatch.setattr(Link, "send", watched)
-    return done
 
 
 async def test_a_primary_that_dies_in_the_middle_of_a_run_costs_no_entry(

@@ -96,6 +96,7 @@ async def test_a_deleted_entry_that_is_not_idle_is_left_to_its_consumer(server: 
     assert state(client, target) == State(hashes=stored(tweet(1)), length=1, pending=pending(2, age="fresh"))
 
 
+@pytest.mark.skipif("redis-6.2" not in available(), reason="redis-6.2 is not installed here")
 async def test_an_entry_deleted_between_its_reading_and_its_claim_is_stored_before_redis_7(servers: Servers) -> None:
     """XCLAIM takes it like any other, and the run has its fields: nothing is lost."""
     target = a_target()
@@ -151,7 +152,7 @@ async def test_a_full_server_does_not_keep_a_loss_from_being_recorded(own: Serve
     report = await run(wire, target)
 
     direct.execute_command("CONFIG", "SET", "maxmemory", "0")
-    seen = [3] if own.kind == "redis-6.2" else []  # its body had been read; there is no room for its hash
+    seen = [3] if own.kind.startswith("redis-6.") else []  # its body had been read; there is no room for its hash
     assert (report.lost, report.claimed) == (3 - len(seen), len(seen))
     after = state(direct, target)
     lost = sorted(after.lost, key=lambda line: line[b"id"])
@@ -263,7 +264,8 @@ async def test_an_entry_deleted_under_a_slow_handler_that_stores_it_is_not_lost(
     report = await run(server, target, by_function(slow))
 
     assert (report.lost, report.taken, report.stored, report.acknowledged) == (0, 0, 1, 1)
-    assert renewed == [0 if server.kind == "redis-6.2" else 1]
+    is_old = server.kind.startswith("redis-6.") and server.proxy is None
+    assert renewed == [0 if is_old else 1]
     assert state(client, target) == State()
 
 
