@@ -131,16 +131,19 @@ def claims(found: Found) -> list[Claim]:
             f"They go on at {EACH_SEC:,} entries a second, within a tenth, in each phase.",
             slowest >= 0.9 * EACH_SEC,
             f"{slowest:,.0f} a second in the slowest phase",
+            is_of_time=True,
         ),
         Claim(
             f"Their 99th percentile during the drain is at most {TIMES:g} × that before, or {AT_MOST_MS:g} ms.",
             during <= max(TIMES * before, AT_MOST_MS),
             f"{during:.1f} ms; {before:.1f} ms before",
+            is_of_time=True,
         ),
         Claim(
             "No run takes longer than its budget, and the backlog takes several.",
             longest <= found.budget_sec + OVER_BUDGET_SEC and cut > 0,
             f"the longest {longest:.1f} s of {found.budget_sec:g} s; {cut} of {len(found.runs)} runs stopped in time",
+            is_of_time=True,
         ),
         Claim(
             f"The app's memory stays level: at most {LEVEL - 1:.0%} or {LEVEL_MB:g} MB more than in the first third.",

@@ -52,7 +52,7 @@ def _draw(axes: Axes, chart: Chart) -> None:
     axes.margins(x=0.01)
     axes.grid(visible=True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     _mark(axes, chart)
     if len(chart.series) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)

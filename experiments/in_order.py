@@ -146,7 +146,7 @@ class Variant:
     def work(self, hosts: Sequence[Hosted], until: Callable[[], bool] | None = None, within_sec: float = 400.0) -> None:
         """Have the app work, and kill its processes at random moments at work, until nothing is pending."""
         done = until or (lambda: self.pending == 0)
-        left, at_kill, pending = self.sizes.kills, self._next(), self.pending
+        left, at_kill, pending = self.sizes.kills - self.found.kills_away, self._next(), self.pending
         began = time.monotonic()
 
         def kill_now_and_then() -> None:

@@ -20,11 +20,13 @@ class Claim:
         text: the claim, as a sentence.
         holds: whether what was found bears it out.
         found: what was found, in numbers.
+        is_of_time: whether it hangs on how fast the machine is; at a reduced size such a claim is only shown.
     """
 
     text: str
     holds: bool
     found: str
+    is_of_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)

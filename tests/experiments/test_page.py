@@ -1,8 +1,12 @@
 """That the page says what the experiments found, and that its charts are whole and always the same."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
+from experiments import __main__ as program
 from experiments import page
 from experiments.charts import svg
 from experiments.page import Done
@@ -45,3 +49,16 @@ def test_a_chart_is_well_formed_names_its_lines_and_is_always_the_same() -> None
     texts = [element.text for element in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
     assert {"Pending & <more>", "seconds", "entries", "a", "b", "killed", "20,000"} <= set(texts)
     assert svg(CHART) == text
+
+
+def test_a_claim_about_time_decides_only_at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine fails no test; every other claim decides at a reduced size too."""
+
+    def ended(*words: str, is_of_time: bool) -> int:
+        claim = Claim("It is fast.", holds=False, found="It is not.", is_of_time=is_of_time)
+        monkeypatch.setattr(program, "_run", lambda name, _: Done(name, name, replace(RESULT, claims=[claim]), 0.0))
+        monkeypatch.setattr("sys.argv", ["experiments", *words, "tweets"])
+        return program.main()
+
+    codes = [ended("--quick", is_of_time=True), ended(is_of_time=True), ended("--quick", is_of_time=False)]
+    assert codes == [0, 1, 1]
