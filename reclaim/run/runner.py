@@ -160,6 +160,7 @@ class _Run:
         self._part = Part(target.shard, runner.handler.order_key, self._tries.known, runner.of_other_shards)
         self._rules = Rules.of(target, runner.own, self._tries.known)
         self._has_tries = False
+        self._told = ""  # why the run failed: what fails it is told once
         self._not_due: set[bytes] = set()
         self._page_size = PageSize(target.page_size, FIRST_PAGE, target.min_idle_ms, GROWTH)
         self._gate = CircuitGate(
@@ -385,6 +386,7 @@ class _Run:
 
         One round trip where nothing was pending. A failure here is mended by the next run, or by the end of the lease.
         """
+        self._told = ending.reason
         try:
             async with asyncio.timeout(self._limits.close.remaining_sec()):
                 await self._claims.give_back()
@@ -399,7 +401,8 @@ class _Run:
                     await self._send(*self._kept(ending))
         except Exception as exc:  # noqa: BLE001  # the work is done; what is not closed runs out by itself
             why = "its time was up" if isinstance(exc, TimeoutError) and not str(exc) else describe(exc)
-            logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, why)
+            if why != self._told:
+                logger.warning("reclaim %s: the run could not be closed: %s", self._target.name, why)
         return self._report(ending)
 
     def _report(self, ending: Ending) -> RunReport:
@@ -439,6 +442,7 @@ class _Run:
         before = self._tally.before
         is_missing = outcome is Outcome.GROUP_GONE or (before is not None and before.group_missing is not None)
         wanted = self._target.consumer_ttl_hours > 0 and not is_missing and self._target.shard.is_first
+        wanted = wanted and outcome is not Outcome.FAILED  # it would fail too, and be told once more
         return wanted and self._runner.clock() >= self._runner.next_sweep
 
     def _kept(self, ending: Ending) -> list[Ask[Reply]]:
@@ -461,7 +465,7 @@ class _Run:
         """Ask what no run fails for; errors are logged, and stand in the answers' places."""
         answers: tuple[Any, ...] = await self._runner.server.ask(*(ask.or_error() for ask in asks))
         for answer in answers:
-            if isinstance(answer, Exception):
+            if isinstance(answer, Exception) and describe(answer) != self._told:
                 logger.warning("reclaim %s: closing the run: %s", self._target.name, describe(answer))
         return answers
 

@@ -126,8 +126,16 @@ function renderTiles(target) {
     const tile = $(`tile-${name}`);
     tile.className = `card tile ${health}`;
     for (const node of tile.querySelectorAll(".figure")) say(node, figure);
-    for (const node of tile.querySelectorAll(".more")) say(node, more);
+    for (const node of tile.querySelectorAll(".more")) say(node, unbroken(more));
   }
+}
+
+/**
+ * The text with each number and its unit on one line.
+ * @param {string} text
+ */
+function unbroken(text) {
+  return text.replaceAll(/(\d) (?=(?:s|min|h|days)\b)/g, "$1\u00a0");
 }
 
 /** @param {TargetStatus} target */

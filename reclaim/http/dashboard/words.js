@@ -253,8 +253,10 @@ function deadTile({ dead_letters: dead, dead_letter_maxlen: most }) {
 export function ran(report) {
   if (report.outcome === "lease_held") return `Skipped: ${report.reason}`;
   const counts = runCounts(report);
-  if (report.outcome === "circuit_open" && !counts.length)
-    return `Nothing was taken over: the circuit is open (${report.reason}).`;
+  if (report.outcome === "circuit_open" && !counts.length) {
+    const isSaid = report.reason.startsWith("the circuit is open");
+    return `Nothing was taken over: ${isSaid ? report.reason : `the circuit is open (${report.reason})`}.`;
+  }
   const isDone = ["completed", "nothing_pending"].includes(report.outcome);
   const did = counts.join(", ") || (isDone ? "nothing was idle" : "nothing was taken over");
   const because = report.reason ? ` (${report.reason})` : "";

@@ -357,3 +357,16 @@ async def test_what_is_kept_beside_a_stream_is_in_its_hash_slot(server: Endpoint
         b"{tweets}:reclaim:g:seen",
         b"{tweets}:reclaim:g:totals",
     ]
+
+
+async def test_what_fails_a_run_is_not_told_again_when_it_is_closed(
+    embedded: Endpoint, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key of another type fails each command on it: the report says so, once."""
+    target = a_target(consumer_ttl_hours=24.0)
+    client.execute_command("SET", target.stream, "a text")
+
+    report = await run(embedded, target)
+
+    assert (report.outcome, "WRONGTYPE" in report.reason) == (Outcome.FAILED, True)
+    assert [line for line in caplog.messages if "WRONGTYPE" in line] == []

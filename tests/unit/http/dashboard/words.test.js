@@ -120,6 +120,11 @@ const RUNS = [
     "Nothing was taken over: the circuit is open (a test).",
   ],
   [
+    "that an open circuit kept, which its reason says",
+    { outcome: "circuit_open", reason: "the circuit is open for 3 s (a test)" },
+    "Nothing was taken over: the circuit is open for 3 s (a test).",
+  ],
+  [
     "that opened the circuit",
     { outcome: "circuit_open", claimed: 2, failed: 2, reason: "it is down" },
     "The run: circuit open, 2 claimed, 2 left pending, 0.5 s (it is down).",
