@@ -45,7 +45,8 @@ stand-in host, with alerts on. Then everything goes wrong, in an order that a se
 failed over, the network is cut and slow, memory is full, permissions are taken, the stream is trimmed, the group is
 made anew, the handler's database is away, poison comes in bulk, the app is killed, and the server's clock goes back by
 an hour. (What the last run noted of the clock is put an hour ahead: to the next run that is the same.) Afterwards each
-entry that was ever added is looked for."""
+entry that was ever added is looked for. In the table it stands in the first place that fits: some entries that were
+pending when their group was destroyed had been stored before."""
 
 
 @dataclass(frozen=True, slots=True)

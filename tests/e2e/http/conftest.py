@@ -43,9 +43,9 @@ def serve() -> Callable[..., Any]:
     return lambda port, **settings: serving(env_of(port, **settings))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, an event loop runs in the thread of the tests
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One browser for all tests."""
+    """One browser for all tests of a module."""
     assert program() is not None, "CI wants a browser: apt-get install chromium"
     with browsing(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
