@@ -158,8 +158,8 @@ class Experiment:
         for key in range(plan.keys):
             done = [int(one) for one in client.lrange(f"done:k{key}", 0, -1)]
             found.handled += len(done)
-            if list(dict.fromkeys(done)) != wanted:
-                found.wrong.append(f"k{key} has {len(set(done))} of {plan.each} numbers, or not in order")
+            if (what := _wrong_in(list(dict.fromkeys(done)), wanted)) is not None:
+                found.wrong.append(f"k{key}: {what}")
         keys = Keys.of(STREAM.encode(), GROUP.encode())
         counts = {
             "pending": client.xpending(STREAM, GROUP)["pending"],
@@ -171,6 +171,14 @@ class Experiment:
         }
         found.wrong += [f"{count} {what}" for what, count in counts.items() if count]
         return found
+
+
+def _wrong_in(done: list[int], wanted: list[int]) -> str | None:
+    """What is wrong with the numbers of a key, in the order in which they were first handled; None: nothing."""
+    if sorted(done) != wanted:
+        return f"{len(done)} of {len(wanted)} numbers"
+    before = next((at for at in range(1, len(done)) if done[at] < done[at - 1]), None)
+    return None if before is None else f"{done[before]} came after {done[before - 1]}"
 
 
 class Host:

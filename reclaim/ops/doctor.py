@@ -26,6 +26,7 @@ from reclaim.settings import TABLE, Settings, Target
 from reclaim.state.ask import Ask, Reply, plain
 from reclaim.state.connection import Server, connect
 from reclaim.state.patience import patiently
+from reclaim.state.server_time import TIME, unix_ms
 from reclaim.state.unsuitable import is_a_sentinel, why_unsuitable
 from reclaim.verdicts import error_code
 
@@ -203,7 +204,7 @@ async def _server(server: Server, wanted: int | str) -> list[Check]:
         lambda: server.ask(
             Ask.one(("INFO",), info).or_error(),
             plain("EVAL", "return 1", 0).or_error(),
-            Ask.one(("TIME",), _seconds).or_error(),
+            Ask.one(TIME, lambda reply: unix_ms(reply) / 1000).or_error(),
         ),
     )
     after = time.time()
@@ -230,12 +231,6 @@ def _scripts(answer: Reply, address: str) -> Check:
     if error_code(answer) == "NOPERM":
         return fail("scripts", f"not allowed: {answer}", "allow the user +eval +evalsha")
     return fail("scripts", f"they fail: {answer}", "mend what the server names; its log says more")
-
-
-def _seconds(reply: Reply) -> float:
-    """What TIME answers, as Unix seconds."""
-    seconds, microseconds = map(int, reply)
-    return seconds + microseconds / 1e6
 
 
 def _version(facts: Mapping[str, str]) -> Iterator[Check]:

@@ -10,13 +10,12 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from reclaim.errors import AccessDenied, MissingField, ServerError, describe
+from reclaim.errors import AccessDenied, ServerError, describe
 from reclaim.handlers.outcomes import Handler
 from reclaim.names import name_bytes
 from reclaim.retry import Retries
@@ -28,6 +27,7 @@ from reclaim.run.collector import collecting_less_often
 from reclaim.run.entering import enter
 from reclaim.run.fit import Fit, FitCheck
 from reclaim.run.group_watch import GroupWatch
+from reclaim.run.holding import Holding
 from reclaim.run.lanes import Lanes
 from reclaim.run.limits import ASKED, Ending, Halt, Limits
 from reclaim.run.order import HeldKeys, digest
@@ -158,6 +158,7 @@ class _Run:
         self._halt = Halt(stop, self._lease, self._limits, self._held)
         self._tries = Tries(runner.server, target)
         self._part = Part(target.shard, runner.handler.order_key, self._tries.known, runner.of_other_shards)
+        self._holding = Holding(runner.finder, self._tries, self._part, self._held, runner.handler.order_key)
         self._rules = Rules.of(target, runner.own, self._tries.known)
         self._has_tries = False
         self._told = ""  # why the run failed: what fails it is told once
@@ -294,18 +295,7 @@ class _Run:
         async for rows in self._runner.finder.held_by(ours, self._rules.longest_wait_ms()):
             waiting = [row for row in rows if not self._rules.is_due(row)]
             self._not_due.update(row.id for row in waiting)
-            unknown = []
-            for row in waiting:
-                record = self._tries.known.get(row.id)
-                if record is not None and record.digest:
-                    self._held.hold_digest(record.digest, row.id)
-                else:
-                    unknown.append(row)
-            async for entry in self._runner.finder.read(self._part.may_be_own(unknown)):
-                with suppress(MissingField):  # it has no order key, and will be parked
-                    key = digest(self._runner.handler.order_key(entry))
-                    if self._part.has(key, entry.id):
-                        self._held.hold_digest(key, entry.id)
+            await self._holding.hold(waiting)
             if self._held.are_too_many:
                 return
 
@@ -322,6 +312,7 @@ class _Run:
             tries=self._tries,
             waiting=Waiting(self._rules, self._held, self._not_due),
             held=self._held,
+            holding=self._holding,
             part=self._part,
             halt=self._halt,
             page_size=self._page_size,

@@ -15,6 +15,7 @@ from reclaim.retry import Retries
 from reclaim.run.circuit_gate import CircuitGate
 from reclaim.run.claims import Claims, Page
 from reclaim.run.fit import FitCheck
+from reclaim.run.holding import Holding
 from reclaim.run.limits import Halt, Limits
 from reclaim.run.order import HeldKeys
 from reclaim.run.part import Part
@@ -100,6 +101,7 @@ class PageSource:
         tries: Tries,
         waiting: Waiting,
         held: HeldKeys,
+        holding: Holding,
         part: Part,
         halt: Halt,
         page_size: PageSize,
@@ -124,6 +126,7 @@ class PageSource:
         self._tries = tries
         self._waiting = waiting
         self._held = held
+        self._holding = holding
         self._part = part
         self._halt = halt
         self._page_size = page_size
@@ -237,7 +240,7 @@ class PageSource:
         looked_at = read = 0
         place: bytes | None = START
         while place is not None and looked_at < PROBE_LOOKS_AT and read < PROBE_READS and self._halt.ending() is None:
-            found = await self._finder.find(place, PROBE_FINDS, total)
+            found = await self._find(place, PROBE_FINDS, total)
             place = found.after
             looked_at += len(found.rows)
             await self._look_up(found.rows)
@@ -310,7 +313,7 @@ class PageSource:
 
         A look ahead has the next one begin when it has found entries, if they are likely to be light.
         """
-        found = await self._finder.find(start, min(count * self._finds_of, FIND_AT_ONCE), total)
+        found = await self._find(start, min(count * self._finds_of, FIND_AT_ONCE), total)
         await self._look_up(found.rows)
         found = replace(found, rows=self._waiting.of_this_round(self._part.may_be_own(found.rows)))
         suspect = self._first_suspect(found.rows)
@@ -326,6 +329,13 @@ class PageSource:
             reader.forget({row.id for row in found.rows}.difference(row.id for row in rows))
         read = _Read(replace(found, rows=rows), own, suspect == 0, reader.mean, self._clock(), reader)
         return replace(read, found=read.found.first(count), bodies=own[:count])
+
+    async def _find(self, start: bytes, count: int, total: int) -> Found:
+        """Find idle entries; doubtful ones hold back the later ones of their order keys (G3)."""
+        found = await self._finder.find(start, count, total)
+        if found.doubtful:
+            await self._holding.hold(found.doubtful)
+        return found
 
     async def _look_up(self, rows: Sequence[Row]) -> None:
         """Read what a run beside this one may have written of entries that are to be judged by their counts (G5)."""

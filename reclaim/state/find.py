@@ -8,22 +8,23 @@ There are three ways, and `Finder` learns which one works here:
 - In a long list where most entries are fresh: a script reads a bounded window and returns the idle ones.
 """
 
-import math
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple, Self
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from reclaim.entry import Entry, id_after, id_number, id_of, made
 from reclaim.settings import Target
-from reclaim.state.ask import Ask, Reply, raised
+from reclaim.state.ask import Ask, Command, Reply, raised
 from reclaim.state.bodies import Bodies
 from reclaim.state.connection import Server
 from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
 from reclaim.state.scripts import script
+from reclaim.state.server_time import TIME, unix_ms
 
 START = b"-"
 READ_AT_ONCE = 500
@@ -42,10 +43,12 @@ class Found:
     Attributes:
         rows: the entries, in ID order.
         after: where the next look starts; None at the end of the list.
+        doubtful: entries that became idle for long enough at about the run's first look; nobody can tell if before it.
     """
 
     rows: Sequence[Row]
     after: bytes | None
+    doubtful: Sequence[Row] = ()
 
     def first(self, count: int) -> "Found":
         """The first so many of them."""
@@ -53,6 +56,20 @@ class Found:
             return self
         rows = self.rows[:count]
         return replace(self, rows=rows, after=id_after(rows[-1].id))
+
+
+class _Look(NamedTuple):
+    """A look at the pending list, and what the server's clock said just before and just after it, Unix ms."""
+
+    before_ms: int
+    reply: Reply
+    after_ms: int
+
+    @classmethod
+    def of(cls, replies: Sequence[Reply]) -> Self:
+        """Make it of the replies to TIME, the look itself, and TIME."""
+        before, reply, after = raised(replies)
+        return cls(unix_ms(before), reply, unix_ms(after))
 
 
 class Finder:
@@ -64,18 +81,20 @@ class Finder:
         self._stream = target.keys.stream
         self._group = target.group_bytes
         self._min_idle_ms = target.min_idle_ms
-        self._first_look_at: float | None = None  # of this run, by the monotonic clock
+        self._first_ms: int | None = None  # when this run looked first, by the server's clock
         self._bodies = Bodies(server, target.keys.stream)
         self._has_idle_option = True  # until the server says otherwise
         self._is_dense = True  # whether most of the entries that were read last were idle
 
     def begin(self) -> None:
-        """Note that a run begins. Its looks find what is idle for long enough at its first one, and no more.
+        """Note that a run begins. Its looks find what was idle for long enough at its first one, and no more.
 
         Else an entry could be passed over because it lacks a millisecond, and a later one of its order key, which was
-        read at the same moment, be found by the next look (G3).
+        read at the same moment, be found by the next look (G3). So the server's clock is read with each look: it tells
+        when an entry became idle for long enough. An entry for which it does not tell whether that was before the first
+        look is `Found.doubtful`: the run leaves it alone, and lets it hold back the later entries of its key.
         """
-        self._first_look_at = None
+        self._first_ms = None
 
     async def find(self, start: bytes, count: int, total: int) -> Found:
         """Find idle entries from `start` on, `count` at most.
@@ -87,6 +106,9 @@ class Finder:
             start: the smallest ID to look at, or START.
             count: the most that are wanted.
             total: about how many entries are pending; it decides the way of looking.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server's clock says that it is before the run's first look.
         """
         await self._refunds.settle()
         if self._has_idle_option and total <= NATIVE_UP_TO:
@@ -98,13 +120,15 @@ class Finder:
                 self._has_idle_option = False
         window = min(count, WINDOW)
         place: bytes | None = start
+        doubtful: list[Row] = []
         while place is not None:
             found = await self._next(place, count, window)
+            doubtful += found.doubtful
             if found.rows:
-                return found
+                return replace(found, doubtful=doubtful)
             place = found.after
             window = min(2 * window, WINDOW)
-        return Found((), None)
+        return Found((), None, doubtful)
 
     async def _next(self, start: bytes, count: int, window: int) -> Found:
         """The idle entries of one bounded look at a long list. From its result we choose the way of the next look."""
@@ -112,49 +136,49 @@ class Finder:
             found, looked_at = await self._without_script(start, count)
             self._is_dense = 2 * len(found.rows) > looked_at
         else:
-            least_ms = self._least_ms()
-            found = await self._by_script(start, window, count, least_ms=least_ms)
-            self._is_dense = len(found.rows) == count
-            found = replace(found, rows=self._idle(found.rows, least_ms))
+            look = await self._look(self._scan(start, window, count, self._min_idle_ms))
+            rows, after = _scanned(look.reply)
+            self._is_dense = len(rows) == count
+            found = self._found(rows, after, look)
         return found
 
-    def _least_ms(self) -> int:
-        """For how long an entry has been idle now that was idle for long enough at the run's first look."""
-        now = time.monotonic()
-        if self._first_look_at is None:
-            self._first_look_at = now
-        return self._min_idle_ms + math.ceil(1000 * (now - self._first_look_at))
+    async def _look(self, command: Command) -> _Look:
+        """Look at the pending list, and at the server's clock before and after that."""
+        (look,) = await self._server.ask(Ask((TIME, command, TIME), _Look.of))
+        return look
 
-    def _idle(self, rows: Sequence[Row], least_ms: int) -> Sequence[Row]:
-        """Those that are idle for long enough. The server may have looked at them as late as its answer came."""
-        if least_ms > self._min_idle_ms:  # it is not the first look
-            least_ms = self._least_ms()
-        return [row for row in rows if row.idle_ms >= least_ms or row.idle_ms < 0]
+    def _found(self, seen: Sequence[Row], after: bytes | None, look: _Look) -> Found:
+        """Of the entries that a look saw, those that were idle for long enough when the run looked first.
+
+        The server may have looked at any moment between its two times.
+        """
+        if self._first_ms is None:
+            self._first_ms = look.before_ms
+            return Found(_idle(seen, self._min_idle_ms), after)
+        if look.before_ms < self._first_ms:
+            raise RedisConnectionError("the server's clock was set back while the run was under way")
+        perhaps_ms = self._min_idle_ms + look.before_ms - self._first_ms
+        surely_ms = self._min_idle_ms + look.after_ms - self._first_ms
+        return Found(_idle(seen, surely_ms), after, [row for row in seen if perhaps_ms <= row.idle_ms < surely_ms])
 
     async def _by_idle_option(self, start: bytes, count: int) -> Found:
-        least_ms = self._least_ms()
-        find = ("XPENDING", self._stream, self._group, "IDLE", least_ms, start, "+", count)
-        (rows,) = await self._server.ask(Ask.one(find, _rows))
-        after = id_after(rows[-1].id) if len(rows) == count else None
-        return Found(self._idle(rows, least_ms), after)
+        find = ("XPENDING", self._stream, self._group, "IDLE", self._min_idle_ms, start, "+", count)
+        look = await self._look(find)
+        rows = _rows(look.reply)
+        return self._found(rows, id_after(rows[-1].id) if len(rows) == count else None, look)
 
     async def _without_script(self, start: bytes, count: int) -> tuple[Found, int]:
         """The idle entries among the next `count` entries, and how many entries it looked at."""
-        least_ms = self._least_ms()
-        look = ("XPENDING", self._stream, self._group, start, "+", count)
-        (seen,) = await self._server.ask(Ask.one(look, _rows))
-        rows = self._idle(seen, least_ms)
-        after = id_after(seen[-1].id) if len(seen) == count else None
-        return Found(rows, after), len(seen)
+        look = await self._look(("XPENDING", self._stream, self._group, start, "+", count))
+        rows = _rows(look.reply)
+        return self._found(rows, id_after(rows[-1].id) if len(rows) == count else None, look), len(rows)
 
-    async def _by_script(
+    def _scan(
         self, start: bytes, window: int, count: int, least_ms: int, below_ms: int = -1, consumer: bytes | None = None
-    ) -> Found:
-        """Entries of the window with an idle time in the range, of one consumer or of all."""
+    ) -> Command:
+        """What finds entries of the window with an idle time in the range, of one consumer or of all."""
         only = () if consumer is None else (consumer,)
-        scan = ("EVAL", _SCAN, 1, self._stream, self._group, start, window, count, least_ms, below_ms, *only)
-        found, last, ended = await self._server.call(*scan)
-        return Found(_rows(found), None if ended or last is None else id_after(last))
+        return ("EVAL", _SCAN, 1, self._stream, self._group, start, window, count, least_ms, below_ms, *only)
 
     async def spread(self, count: int) -> list[Row]:
         """Pending entries spread over the whole list, at most so many; it costs a few round trips, however long it is.
@@ -189,9 +213,9 @@ class Finder:
         for consumer in consumers:
             start: bytes | None = START
             while start is not None:
-                found = await self._by_script(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms, consumer=consumer)
-                yield found.rows
-                start = found.after
+                scan = self._scan(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms, consumer=consumer)
+                rows, start = _scanned(await self._server.call(*scan))
+                yield rows
 
     async def read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
         """The entries, as many at once as their weight allows; an entry that left the stream is left out."""
@@ -213,6 +237,17 @@ def _rows(reply: Reply) -> list[Row]:
     if max(map(_DELIVERIES, rows), default=0) > MOST_DELIVERIES:
         rows = [row._replace(deliveries=_counted(row.deliveries)) for row in rows]
     return rows
+
+
+def _scanned(reply: Reply) -> tuple[Sequence[Row], bytes | None]:
+    """What a scan found, and where the next one starts; None at the end of the list."""
+    found, last, ended = reply
+    return _rows(found), None if ended or last is None else id_after(last)
+
+
+def _idle(rows: Sequence[Row], least_ms: int) -> Sequence[Row]:
+    """Those that are idle for so long, and those that somebody has given back (XNACK)."""
+    return [row for row in rows if row.idle_ms >= least_ms or row.idle_ms < 0]
 
 
 _DELIVERIES = attrgetter("deliveries")

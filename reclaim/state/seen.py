@@ -18,11 +18,12 @@ from redis.exceptions import ResponseError
 from reclaim.entry import by_name, id_number, readable
 from reclaim.names import written
 from reclaim.settings import Target
-from reclaim.state.ask import Ask, Command, Reply, checked, plain
+from reclaim.state.ask import Ask, Command, Reply, plain
 from reclaim.state.connection import Server
 from reclaim.state.consumers import list_of
 from reclaim.state.formats import FIELD, FORMAT
 from reclaim.state.pending import Summary
+from reclaim.state.server_time import TIME, unix_ms
 from reclaim.verdicts import error_code
 
 CLOCK_STEP_MS = 1000  # a clock that went back by less was set right, which happens every day
@@ -155,7 +156,7 @@ class SeenGroup:
 
     def look(self) -> Ask[Look]:
         """What there is now, beside what the last run saw. What may not be asked is left out."""
-        commands: tuple[Command, ...] = (("TIME",), ("HGETALL", self._key), ("XINFO", "GROUPS", self._stream))
+        commands: tuple[Command, ...] = (TIME, ("HGETALL", self._key), ("XINFO", "GROUPS", self._stream))
         return Ask(commands, _look)
 
     def sight(self, look: Look, summary: Summary) -> Sight | None:
@@ -235,8 +236,7 @@ class SeenGroup:
 
 def _look(replies: Sequence[Reply]) -> Look:
     time, facts, groups = replies
-    seconds, micros = map(int, checked(time))
-    now_ms = 1000 * seconds + micros // 1000
+    now_ms = unix_ms(time)
     seen = Seen() if isinstance(facts, Exception) else Seen.read(by_name(facts))
     if isinstance(groups, Exception):
         return Look(now_ms, seen, None, has_stream=not _is_missing(groups))

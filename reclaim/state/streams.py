@@ -25,6 +25,7 @@ from reclaim.entry import by_name
 from reclaim.state.ask import Command, Reply, raised
 from reclaim.state.connection import Server
 from reclaim.state.formats import FIELD, FORMAT
+from reclaim.state.server_time import TIME, unix_ms
 
 KEY = b"reclaim:streams"
 KEYS_AT_ONCE = 50_000  # keys that one tick looks at
@@ -103,9 +104,9 @@ class FoundStreams:
 
     async def progress(self) -> Progress:
         """Where the search stands; one round trip."""
-        ask: Sequence[Command] = (("TIME",), ("HMGET", KEY, FIELD, "pass", "cursors", "ended_ms", "version"))
+        ask: Sequence[Command] = (TIME, ("HMGET", KEY, FIELD, "pass", "cursors", "ended_ms", "version"))
         time, facts = raised(await self._server.batch(ask))
-        return Progress.read(facts, 1000 * int(time[0]) + int(time[1]) // 1000)
+        return Progress.read(facts, unix_ms(time))
 
     async def pairs(self) -> dict[Pair, int]:
         """All that were found, and in which pass each was seen last."""
