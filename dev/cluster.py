@@ -151,6 +151,10 @@ class Cluster:
         rest = [node for node in self.nodes if node is not but]
         self._until(lambda: all(self._serves(node, but) for node in rest), "the slots are not served")
 
+    def until_followed(self, primary: Server) -> None:
+        """Wait until a replica follows this primary."""
+        self._until(lambda: bool(self.ask(primary, "ROLE")[2]), "no replica follows")
+
     def flush(self) -> None:
         """Empty every primary."""
         for node in self.nodes:

@@ -1,6 +1,7 @@
 """Nothing is acknowledged before as many replicas have it as STORE_REPLICAS asks for."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -9,7 +10,7 @@ from dev.server import HOST, Server, available
 from reclaim.app import App
 from reclaim.run.report import Outcome
 from reclaim.state.slots import slot_of
-from tests.cluster_support import given_on, name_on, pending_on, settings_of
+from tests.cluster_support import given_on, name_on, pending_on, settings_of, stored_on
 from tests.support import Held, a_target, given, held, pending_count, pending_rows, raw_client, settings_for, tweet
 
 pytestmark = [pytest.mark.anyio, pytest.mark.G1]
@@ -83,3 +84,36 @@ async def test_one_server_waits_for_its_replica_if_it_is_told_to(replicas: int) 
 
     assert (report.acknowledged, left) == ((0, 3) if replicas else (3, 0))
     assert not replicas or f"stored at {HOST}:{server.port}, but 0 of 1 replicas had it" in str(report.to_json())
+
+
+@pytest.mark.parametrize(("replicas", "lost", "done_alone"), [("auto", 0, 20), (1, 0, 0), (0, 20, 0)])
+async def test_a_failover_to_a_replica_that_is_behind_costs_only_what_nobody_waited_for(
+    own_cluster: Cluster, replicas: Literal["auto"] | int, lost: int, done_alone: int
+) -> None:
+    """The hashes' node dies, and a replica that did not follow takes its place, alone at first."""
+    target = a_target(stream=name_on(0), retry_attempts=1)
+    given_on(own_cluster, target, *(Held(tweet(number)) for number in tweets_of(1, 20)))
+    dead = own_cluster.primaries[1]
+    promoted = own_cluster.replica_of(dead)
+    app = App(settings_of(own_cluster, target, store_replicas=replicas))
+    await app.server.call("GET", "x")
+    own_cluster.ask(promoted, "CONFIG", "SET", "masterauth", "refused")
+    own_cluster.ask(dead, "CLIENT", "KILL", "TYPE", "replica")
+    (behind,) = await app.reports()
+    dead.kill()
+    own_cluster.until_served(but=dead)
+
+    alone = await acknowledged_in_two_runs(app)
+    dead.start()  # as the replica of what was its own
+    own_cluster.until_followed(promoted)
+    followed = await acknowledged_in_two_runs(app)
+    await app.aclose()
+
+    assert (behind.acknowledged, alone, followed) == (lost, done_alone, 20 - lost - done_alone)
+    assert len(stored_on(own_cluster, [promoted])) == 20 - lost
+    assert pending_on(own_cluster, target) == 0
+
+
+async def acknowledged_in_two_runs(app: App) -> int:
+    """How many entries are acknowledged; the first run learns which nodes there are, and may fail for it."""
+    return sum([report.acknowledged for _ in range(2) for report in await app.reports()])
