@@ -1,10 +1,11 @@
-"""A stand-in for the identity endpoint of App Service, on loopback: it gives out short-lived tokens, slowly, or none.
+"""A stand-in for Azure's identity endpoints, on loopback: it gives out short-lived tokens, slowly, or none.
 
     with IdentityEndpoint(life_sec=2) as endpoint:
         os.environ |= endpoint.environment
 
-It answers as https://learn.microsoft.com/azure/app-service/overview-managed-identity says. Its tokens are JWTs in form;
-nobody has signed them.
+It answers as App Service's does (https://learn.microsoft.com/azure/app-service/overview-managed-identity), and as a
+virtual machine's, IMDS (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token).
+Its tokens are JWTs in form; nobody has signed them.
 """
 
 import base64
@@ -22,6 +23,7 @@ from dev.server import HOST
 
 OID = "0f3c1c1e-0000-4000-8000-00000000beef"
 HEADER = "the header's secret"
+IMDS_PATH = "/metadata/identity/oauth2/token"
 
 
 def made_token(number: int, oid: str = OID) -> str:
@@ -63,6 +65,11 @@ class IdentityEndpoint:
         """What App Service sets for its apps."""
         return {"IDENTITY_ENDPOINT": f"http://{HOST}:{self.port}/msi/token", "IDENTITY_HEADER": HEADER}
 
+    @property
+    def environment_of_machine(self) -> dict[str, str]:
+        """What leads azure-identity here in place of a virtual machine's own endpoint."""
+        return {"AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://{HOST}:{self.port}"}
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -73,10 +80,10 @@ class IdentityEndpoint:
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, query: dict[str, str], header: str | None) -> tuple[int, dict[str, Any]]:
+    def _answer(self, query: dict[str, str], *, is_allowed: bool) -> tuple[int, dict[str, Any]]:
         self.requests.append(query)
         time.sleep(self.latency_sec)
-        if header != HEADER:
+        if not is_allowed:
             return 400, {"statusCode": 400, "message": "the header is wrong"}
         if self.status != 200:
             return self.status, {"statusCode": self.status, "message": "no identity for you"}
@@ -84,6 +91,7 @@ class IdentityEndpoint:
         token = made_token(next(self._numbers))
         self.given(token, expires_on)
         found = {"access_token": token, "expires_on": str(expires_on), "resource": query["resource"]}
+        found |= {"expires_in": str(self.life_sec)}
         return 200, found | {"token_type": "Bearer", "client_id": query.get("client_id", "")}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -91,8 +99,13 @@ class IdentityEndpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-                status, body = endpoint._answer(query, self.headers["X-IDENTITY-HEADER"])
+                url = urlsplit(self.path)
+                query = {name: values[0] for name, values in parse_qs(url.query).items()}
+                if url.path == IMDS_PATH:
+                    is_allowed = self.headers["Metadata"] == "true"
+                else:
+                    is_allowed = self.headers["X-IDENTITY-HEADER"] == HEADER
+                status, body = endpoint._answer(query, is_allowed=is_allowed)
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

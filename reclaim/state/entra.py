@@ -224,4 +224,5 @@ def _has_identity_endpoint(env: Mapping[str, str]) -> bool:
 
 
 def _said(exc: Exception | None) -> str:
-    return "" if exc is None else describe(exc)
+    """What the error says, in one line: DefaultAzureCredential has a line for each way that it tried."""
+    return "" if exc is None else " ".join(describe(exc).split())

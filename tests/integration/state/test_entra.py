@@ -143,6 +143,30 @@ async def test_the_first_connection_signs_in_as_the_identity(
     assert client.execute_command("PING") == b"PONG"
 
 
+async def test_a_virtual_machines_identity_signs_in_too(
+    guarded: Door, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+) -> None:
+    """Where the platform names no endpoint of its own, DefaultAzureCredential asks the machine's (IMDS)."""
+    with IdentityEndpoint(20, guarded.lets_in) as machine:
+        for name, value in machine.environment_of_machine.items():
+            monkeypatch.setenv(name, value)
+        async with signed_in(entra(proxy, entra_client_id="client-7")) as server:
+            who = await server.call("ACL", "WHOAMI")
+        machine.status = 500
+        with pytest.raises(NoToken) as told:
+            await Tokens(Identity("client-7")).current(10)
+
+    assert who == OID.encode()
+    assert machine.requests[-1] == {
+        "api-version": "2018-02-01",
+        "resource": "https://redis.azure.com",
+        "client_id": "client-7",
+    }
+    assert "the identity client-7, https://redis.azure.com/.default, from DefaultAzureCredential: " in str(told.value)
+    assert "ManagedIdentityCredential authentication unavailable" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 async def test_no_command_fails_while_tokens_of_the_endpoint_rotate(
     identity: IdentityEndpoint, client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
