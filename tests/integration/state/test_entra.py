@@ -20,10 +20,11 @@ from reclaim import handlers
 from reclaim.errors import AccessDenied, NoToken, ServerError, SettingsError, Unsuitable
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
-from reclaim.settings import Settings
+from reclaim.settings import Settings, Target
 from reclaim.state.connection import Server, connect
 from reclaim.state.entra import Identity, Token, Tokens
-from tests.cluster_support import given_on, pending_on, settings_of, targets_on_each
+from reclaim.state.slots import slot_of
+from tests.cluster_support import after_stores, given_on, name_on, pending_on, settings_of, stored_on, targets_on_each
 from tests.support import (
     Client,
     Endpoint,
@@ -36,6 +37,7 @@ from tests.support import (
     settings_for,
     state,
     stored,
+    tweet,
 )
 
 # The proxy's side of a connection that is given up in its greeting may be collected late, and asyncio then says so.
@@ -368,8 +370,9 @@ async def test_one_question_at_a_time_and_one_for_all_connections(guarded: Door,
     assert asked == 1
 
 
-async def test_a_cluster_is_signed_in_to_on_each_node(cluster: Cluster) -> None:
-    """With each new token, while runs work on all of them."""
+@asynccontextmanager
+async def signed_in_on_each_node(cluster: Cluster, *targets: Target) -> AsyncIterator[tuple[Server, Callable[[], int]]]:
+    """A connected cluster whose tokens live for half a second; and how often anybody has signed in."""
     clients = [raw_client(node.port) for node in cluster.nodes]
     numbers = itertools.count(1)
 
@@ -379,25 +382,58 @@ async def test_a_cluster_is_signed_in_to_on_each_node(cluster: Cluster) -> None:
             client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "&*", "+@all")
         return Token(token, now, now + 0.5)
 
-    targets = targets_on_each(page_size=10)
-    for target in targets:
-        given_on(cluster, target, *held(range(300)))
-    tokens = Tokens(Identity(None), ask)
+    def count() -> int:
+        return sum(client.execute_command("INFO", "commandstats").count(b"cmdstat_auth") for client in clients)
+
     server = connect(settings_of(cluster, *targets, auth="entra"))
-    server.cluster._topology._tokens = tokens  # type: ignore[union-attr]  # it is a cluster
+    server.cluster._topology._tokens = Tokens(Identity(None), ask)  # type: ignore[union-attr]  # it is a cluster
     try:
-        runs = (Runner(target, server, handlers.make(server, target)).run(30) for target in targets)
-        reports = await asyncio.gather(*runs)
-        signed = [client.execute_command("INFO", "commandstats").count(b"cmdstat_auth") for client in clients]
+        yield server, count
     finally:
         await server.aclose()
         for client in clients:
             client.execute_command("ACL", "DELUSER", OID)
             client.close()
 
+
+async def test_a_cluster_is_signed_in_to_on_each_node(cluster: Cluster) -> None:
+    """With each new token, while runs work on all of them."""
+    targets = targets_on_each(page_size=10)
+    for target in targets:
+        given_on(cluster, target, *held(range(300)))
+
+    async with signed_in_on_each_node(cluster, *targets) as (server, signed_in_count):
+        runs = (Runner(target, server, handlers.make(server, target)).run(30) for target in targets)
+        reports = await asyncio.gather(*runs)
+        count = signed_in_count()
+
     assert [report.acknowledged for report in reports] == [300] * len(targets)
     assert [pending_on(cluster, target) for target in targets] == [0] * len(targets)
-    assert sum(signed) >= len(targets)
+    assert count >= len(targets)
+
+
+async def test_slots_that_move_while_tokens_rotate_cost_no_entry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream's own slot and some of the hashes', in the middle of a run: nodes that answer MOVED, and new ones."""
+    target = a_target(stream=name_on(0), page_size=5)
+    with Cluster() as cluster:
+        given_on(cluster, target, *held(range(200)))
+        slots = [slot_of(target.stream.encode()), *(slot_of(b"tweet:%d" % number) for number in range(20, 60))]
+
+        def move() -> None:
+            for slot in slots:
+                if cluster.owner_of(slot) is not cluster.primaries[1]:
+                    cluster.move_slot(slot, cluster.primaries[1])
+
+        moved = after_stores(monkeypatch, 3, move)
+        async with signed_in_on_each_node(cluster, target) as (server, _):
+            report = await Runner(target, server, handlers.make(server, target)).run(30)
+        left, hashes = pending_on(cluster, target), stored_on(cluster)
+
+    assert moved
+    assert (report.acknowledged, report.retried, report.failed, left) == (200, 0, 0, 0)
+    assert hashes == stored(*(tweet(number) for number in range(200)))
 
 
 async def test_a_run_and_its_hashes_are_as_with_a_password(
