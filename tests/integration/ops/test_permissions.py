@@ -19,7 +19,9 @@ from reclaim.ops.permissions import CONNECTING, QUESTIONS, TRANSACTIONS, _uses
 from reclaim.settings import Target
 from tests.support import Client, Held, a_target, age_all, env_for, given, held, raw_client, settings_for, tweet
 
-_LINE = re.compile(r'\[\d+ (\S+)\] "((?:[^"\\]|\\.)*)"((?: "(?:[^"\\]|\\.)*")*)')
+_WORD = r'"((?:[^"\\]|\\.)*)"'
+_LINE = re.compile(rf"\[\d+ (\S+)\] {_WORD}((?: {_WORD})*)")
+_AFTER_SCRIPT = re.compile(rf'" "(\d+)"((?: {_WORD})*)$')  # Valkey 8.1 escapes no quotation mark of a script
 OF_CONNECTIONS = {"AUTH", "CLIENT"}  # everybody may send AUTH; CLIENT SETINFO may be refused
 
 
@@ -30,7 +32,9 @@ def monitored(server: Server, but: Client) -> Iterator[dict[str, set[str]]]:
     Those of the client `but` are the test's own, and left out.
     """
     got: dict[str, set[str]] = defaultdict(set)
-    ours = re.search(rb" addr=(\S+)", but.execute_command("CLIENT", "LIST", "ID", but.execute_command("CLIENT", "ID")))
+    ours = re.search(
+        rb"^id=%d addr=(\S+)" % but.execute_command("CLIENT", "ID"), but.execute_command("CLIENT", "LIST"), re.MULTILINE
+    )
     assert ours
     with socket.create_connection((HOST, server.port)) as monitor:
         monitor.sendall(b"MONITOR\r\n")
@@ -48,13 +52,16 @@ def monitored(server: Server, but: Client) -> Iterator[dict[str, set[str]]]:
 def _keys_and_command(line: str) -> Iterator[tuple[str, str]]:
     found = _LINE.search(line)
     assert found, line
-    name, words = found[2].upper(), re.findall(r'"((?:[^"\\]|\\.)*)"', found[3])
+    name, words = found[2].upper(), re.findall(_WORD, found[3])
     if name in {"XINFO", "XGROUP"}:
         name, words = f"{name} {words[0].upper()}", words[1:]
     if name == "ACL":
         yield "", f"{name} {words[0].upper()}"
     elif name in {"EVAL", "EVALSHA"}:
-        yield from ((key, name) for key in words[2 : 2 + int(words[1])] or [""])
+        after = _AFTER_SCRIPT.search(line)
+        assert after, line
+        keys = re.findall(_WORD, after[2])[: int(after[1])]
+        yield from ((key, name) for key in keys or [""])
     elif name in {*TRANSACTIONS, *QUESTIONS, *CONNECTING, *OF_CONNECTIONS, "TIME"}:
         yield "", name
     else:
@@ -81,7 +88,8 @@ async def play(server: Server, client: Client, target: Target) -> None:
         ids = given(client, target, *entries)
         client.execute_command("SET", "tweet:9", "no hash")
         client.execute_command("XDEL", target.stream, ids[-1])
-        client.execute_command("XGROUP", "CREATECONSUMER", target.stream, target.group, "gone")
+        reading = ("XREADGROUP", "GROUP", target.group, "gone", "STREAMS", target.stream, ">")
+        client.execute_command(*reading)  # there is nothing to read, and the consumer is made
         time.sleep(0.01)  # noqa: ASYNC251  # until it has been idle for long enough
         for _ in range(3):
             await app.reports()
