@@ -80,13 +80,14 @@ class IdentityEndpoint:
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, query: dict[str, str], *, is_allowed: bool) -> tuple[int, dict[str, Any]]:
+    def _answer(self, query: dict[str, str], *, is_allowed: bool, is_machine: bool) -> tuple[int, dict[str, Any]]:
         self.requests.append(query)
         time.sleep(self.latency_sec)
-        if not is_allowed:
-            return 400, {"statusCode": 400, "message": "the header is wrong"}
-        if self.status != 200:
-            return self.status, {"statusCode": self.status, "message": "no identity for you"}
+        status = self.status if is_allowed else 400
+        if status != 200:
+            why = "no identity for you" if is_allowed else "the header is wrong"
+            as_app_service = {"statusCode": status, "message": why}
+            return status, {"error": "invalid_request", "error_description": why} if is_machine else as_app_service
         expires_on = int(time.time()) + self.life_sec
         token = made_token(next(self._numbers))
         self.given(token, expires_on)
@@ -101,11 +102,9 @@ class IdentityEndpoint:
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(url.query).items()}
-                if url.path == IMDS_PATH:
-                    is_allowed = self.headers["Metadata"] == "true"
-                else:
-                    is_allowed = self.headers["X-IDENTITY-HEADER"] == HEADER
-                status, body = endpoint._answer(query, is_allowed=is_allowed)
+                is_machine = url.path == IMDS_PATH
+                name, value = ("Metadata", "true") if is_machine else ("X-IDENTITY-HEADER", HEADER)
+                status, body = endpoint._answer(query, is_allowed=self.headers[name] == value, is_machine=is_machine)
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

@@ -244,6 +244,9 @@ class HttpHandler(Handler):
         """One client for all requests. It keeps connections, but no cookies."""
         import aiohttp  # noqa: PLC0415  # it takes 0.2 s, which only this handler is worth
 
+        if self._tokens is not None:
+            await self._tokens.prepare()
+
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._service.at_once),
             timeout=aiohttp.ClientTimeout(total=self._service.timeout_sec),

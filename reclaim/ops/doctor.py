@@ -13,7 +13,17 @@ from redis.exceptions import RedisError
 from reclaim import handlers
 from reclaim.counted import many
 from reclaim.entry import readable
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, SettingsError, UnknownTarget, Unsuitable, describe
+from reclaim.errors import (
+    AccessDenied,
+    NotTrusted,
+    ServerError,
+    SettingsError,
+    UnknownTarget,
+    Unsuitable,
+    describe,
+    said,
+)
+from reclaim.kinds import FILE
 from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.cluster_checks import examine_cluster
 from reclaim.ops.health import Health
@@ -182,7 +192,7 @@ async def _connection(server: Server, settings: Settings) -> list[Check]:
     found = [ok("connection", f"{server.address} answers in {ms:.1f} ms")]
     is_local = settings.is_on_this_machine
     if tls:
-        found.append(ok("TLS", f"{tls}, certificate and host name verified"))
+        found.append(await asyncio.to_thread(_trust, tls, settings.ca_file))
     elif is_local:
         found.append(ok("TLS", "off, and the server is on this machine"))
     else:
@@ -195,6 +205,18 @@ async def _connection(server: Server, settings: Settings) -> list[Check]:
     else:
         found.append(warn("user", f"{user}, without a password", "protect the server, and set REDIS_PASSWORD"))
     return found
+
+
+def _trust(tls: str, ca_file: str | None) -> Check:
+    """What is verified; and whether it still could be, were it read anew."""
+    if ca_file is not None:
+        try:
+            FILE.read(ca_file)
+        except ValueError as exc:
+            what = f"{tls}, but REDIS_CA_FILE is {ca_file!r}, which cannot be read any more: {said(exc)}"
+            todo = "put the file back: without it no connection is made once one has failed, or the process starts anew"
+            return warn("TLS", what, todo)
+    return ok("TLS", f"{tls}, certificate and host name verified")
 
 
 async def _server(server: Server, wanted: int | str) -> list[Check]:

@@ -2,7 +2,8 @@
 
 A token is asked for in a thread, because azure-identity blocks, and once at a time. At 60 % of its life a new one is
 asked for, and the old one is used until the new one is there, also while the endpoint that gives tokens is down. Only
-where there is no valid token does anybody wait. azure-identity is imported with the first question, in that thread.
+where there is no valid token does anybody wait. azure-identity is imported in a thread too, once, before the first
+question (`Tokens.prepare`): on a busy machine that takes longer than one attempt may.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from functools import partial
+from importlib import import_module
+from typing import Any, Self, TypeVar
 
 from reclaim.errors import NoToken, describe
 
@@ -26,6 +29,8 @@ REFRESH_AT = 0.6  # of a token's life
 AGAIN = 0.02  # of a token's life, until it is tried again after a failure
 LEAST_AGAIN_SEC, MOST_AGAIN_SEC = 0.2, 30.0
 CONNECT_SEC, READ_SEC = 2, 3  # of one question
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,10 @@ class Identity:
         who = "the system-assigned identity" if self.client_id is None else f"the identity {self.client_id}"
         return f"{who}, {self.scope}, from {endpoint_kind(os.environ)}"
 
+    def load(self) -> None:
+        """Import what asks: blocks for 0.2 s or many seconds, so it is called in a thread."""
+        import_module("azure.identity")
+
     def ask(self) -> Token:
         """Ask for a token: blocks, so it is called in a thread. It raises whatever azure-identity raises.
 
@@ -121,11 +130,26 @@ class Tokens:
         """
         self.identity = identity
         self._ask = ask or identity.ask
+        self._is_loaded = ask is not None
+        self._loading = asyncio.Lock()
         self._clock = clock
         self._token: Token | None = None
         self._due_at = 0.0
         self._asking: asyncio.Task[None] | None = None
         self._error: Exception | None = None
+
+    async def prepare(self) -> None:
+        """See to it that what asks for tokens is imported; it takes as long as it takes, but once.
+
+        It does not raise: what cannot be imported is told by `current`.
+        """
+        if self._is_loaded:
+            return
+        async with self._loading:
+            if not self._is_loaded:
+                with suppress(Exception):  # the question will meet the same error
+                    await _in_thread(self.identity.load)
+                self._is_loaded = True
 
     async def current(self, within_sec: float) -> Token:
         """A valid token; where there is none, it is waited for.
@@ -184,27 +208,22 @@ class Tokens:
         return min(max(AGAIN * life_sec, LEAST_AGAIN_SEC), MOST_AGAIN_SEC)
 
 
-async def _in_thread(call: Callable[[], Token]) -> Token:
+async def _in_thread(call: Callable[[], T]) -> T:
     """What the call returns, made in a thread that keeps no process from ending."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Token] = loop.create_future()
+    answer: asyncio.Future[T] = loop.create_future()
 
-    def settle(token: Token | None, error: Exception | None) -> None:
-        if answer.done():
-            return
-        if token is not None:
-            answer.set_result(token)
-        elif error is not None:
-            answer.set_exception(error)
+    def settle(set_it: Callable[[], None]) -> None:
+        if not answer.done():
+            set_it()
 
     def work() -> None:
-        token, error = None, None
         try:
-            token = call()
+            set_it = partial(answer.set_result, call())
         except Exception as exc:  # noqa: BLE001  # whatever it is, it is the answer
-            error = exc
+            set_it = partial(answer.set_exception, exc)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, token, error)
+            loop.call_soon_threadsafe(settle, set_it)
 
     threading.Thread(target=work, name="reclaim.entra", daemon=True).start()
     return await answer

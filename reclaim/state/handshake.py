@@ -16,7 +16,7 @@ from redis.asyncio.connection import DefaultParser, RedisSSLContext
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unsuitable
+from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unsuitable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply
 from reclaim.verdicts import error_code
@@ -201,9 +201,22 @@ _HANGS_UP = re.compile("DENIED|ERR Protocol error")
 
 def _trust(ca_file: str | None) -> RedisSSLContext:
     """Whom connections trust; the certificates are loaded when the first one begins."""
-    return RedisSSLContext(
+    return _Trust(
         cert_reqs=ssl.CERT_REQUIRED, ca_certs=ca_file, check_hostname=True, min_version=ssl.TLSVersion.TLSv1_2
     )
+
+
+class _Trust(RedisSSLContext):
+    """Whom connections trust; says which file cannot be read, where Python says only that there is none."""
+
+    def get(self) -> ssl.SSLContext:
+        try:
+            return super().get()
+        except OSError as exc:  # an SSLError too: there is no certificate in it
+            if self.ca_certs is None:
+                raise
+            what = exc.strerror or said(exc)
+            raise NotTrusted(f"REDIS_CA_FILE is {self.ca_certs!r}, which cannot be used: {what}") from exc
 
 
 class _TlsConnection(SSLConnection):

@@ -169,6 +169,8 @@ class Node:
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
         """A connection of the pool, for as long as one batch may take: while bytes move, and a little longer."""
+        if self._tokens is not None:
+            await self._tokens.prepare()  # within the run's time, not within the attempt's
         async with self._free:
             try:
                 async with asyncio.timeout(self._timeout_sec) as limit:

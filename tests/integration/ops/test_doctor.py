@@ -12,7 +12,7 @@ from dev.proxy import ErrorReply, Fault, Proxy
 from dev.server import HOST, Server, available
 from reclaim.app import App
 from reclaim.ops.checks import Check
-from reclaim.ops.doctor import _clock, doctor
+from reclaim.ops.doctor import Checkup, _clock, doctor
 from reclaim.ops.health import Health
 from reclaim.ops.permissions import CONNECTING, OF_CLUSTER, OF_PATTERNS, QUESTIONS, TRANSACTIONS, _uses, whole_rule
 from reclaim.settings import Target
@@ -220,6 +220,25 @@ async def test_tls(tls_server: Server, tmp_path: Path) -> None:
     assert of(trusted, "TLS") == [("ok", "TLSv1.3, certificate and host name verified", "")]
     assert [(about, "REDIS_CA_FILE" in todo) for about, _, todo in wrong(untrusted)] == [("connection", True)]
     assert [(about, "REDIS_TLS" in todo) for about, _, todo in wrong(plain)] == [("connection", True)]
+
+
+async def test_a_process_whose_ca_file_is_gone_is_warned_before_it_needs_it(tls_server: Server, tmp_path: Path) -> None:
+    """Its connections go on with what was read; the next process would not even start."""
+    ca_file = tmp_path / "ca.pem"
+    app = App(settings_for(tls_server, tls=True, ca_file=str(ca_file)))
+    try:
+        before = of(await Checkup(app.server, app.settings).findings({}), "TLS")
+        ca_file.unlink()
+        (after,) = of(await Checkup(app.server, app.settings).findings({}), "TLS")
+    finally:
+        await app.aclose()
+
+    assert before == [("ok", "TLSv1.3, certificate and host name verified", "")]
+    assert after[:2] == (
+        "warn",
+        f"TLSv1.3, but REDIS_CA_FILE is '{ca_file}', which cannot be read any more: No such file or directory",
+    )
+    assert "put the file back" in after[2]
 
 
 # --- server ----------------------------------------------------------------------------------------------------------

@@ -314,6 +314,39 @@ async def test_the_file_of_trusted_authorities_may_change(
             await server.aclose()
 
 
+@pytest.mark.G9
+@pytest.mark.parametrize("left", [None, "no certificate"])
+async def test_a_file_of_trusted_authorities_that_is_gone_is_named_once_it_is_needed(
+    embedded: Endpoint, authority: trustme.CA, tmp_path: Path, left: str | None
+) -> None:
+    """What was read of it serves until a connection fails; then the file is read again, and the error says which."""
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    with Proxy(embedded.server_port, tls=tls_for(authority)) as tls:
+        server = connect(settings_for(tls, tls=True, ca_file=str(ca_file)))
+        try:
+            await server.call("PING")
+            ca_file.unlink() if left is None else ca_file.write_text(left)
+            answers = await asyncio.gather(*(server.call("PING") for _ in range(5)))
+            tls.refuse()
+            tls.cut()
+            with suppress(RedisConnectionError, Unreachable):  # it may not have heard yet that they are closed
+                await server.call("PING")
+            with pytest.raises(Unreachable):
+                await server.call("PING")
+            tls.accept()
+            with pytest.raises(NotTrusted) as caught:
+                await server.call("PING")
+            authority.cert_pem.write_to_path(ca_file)
+            again = await server.call("PING")
+        finally:
+            await server.aclose()
+
+    assert answers == [b"PONG"] * 5
+    assert f"REDIS_CA_FILE is '{ca_file}', which cannot be used: " in str(caught.value)
+    assert again == b"PONG"
+
+
 async def test_trusted_certificates_are_loaded_once_for_all_connections(
     embedded: Endpoint, authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
 from reclaim.state.connection import Server, connect
 from reclaim.state.entra import Identity, Token, Tokens
+from reclaim.state.node import TIMEOUT_SEC
 from reclaim.state.slots import slot_of
 from tests.cluster_support import after_stores, given_on, name_on, pending_on, settings_of, stored_on, targets_on_each
 from tests.support import (
@@ -86,10 +88,24 @@ def identity(guarded: Door, monkeypatch: pytest.MonkeyPatch) -> Iterator[Identit
         yield endpoint
 
 
+@pytest.fixture
+def machine(guarded: Door, monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityEndpoint]:
+    """A virtual machine's identity endpoint (IMDS), with no App Service around it; the server takes its tokens."""
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "IDENTITY_", "MSI_"))]:
+        monkeypatch.delenv(name)
+    with IdentityEndpoint(60, guarded.lets_in) as endpoint:
+        for name, value in endpoint.environment_of_machine.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "prod")  # where it gives none, no developer's login is tried
+        yield endpoint
+
+
 @asynccontextmanager
-async def signed_in(settings: Settings, tokens: Tokens | None = None) -> AsyncIterator[Server]:
+async def signed_in(
+    settings: Settings, tokens: Tokens | None = None, timeout_sec: float = TIMEOUT_SEC
+) -> AsyncIterator[Server]:
     """A connected server; with tokens of the test's own where they are given."""
-    server = connect(settings)
+    server = connect(settings, timeout_sec)
     if tokens is not None:
         server._link._tokens = tokens  # type: ignore[union-attr]  # it is no cluster
     try:
@@ -145,30 +161,75 @@ async def test_the_first_connection_signs_in_as_the_identity(
     assert client.execute_command("PING") == b"PONG"
 
 
-async def test_a_virtual_machines_identity_signs_in_too(
-    guarded: Door, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+@pytest.mark.parametrize("client_id", [None, "client-7"])
+async def test_a_machines_identity_signs_in_as_well(
+    machine: IdentityEndpoint, client: Client, proxy: Proxy, client_id: str | None
 ) -> None:
-    """Where the platform names no endpoint of its own, DefaultAzureCredential asks the machine's (IMDS)."""
-    with IdentityEndpoint(20, guarded.lets_in) as machine:
-        for name, value in machine.environment_of_machine.items():
-            monkeypatch.setenv(name, value)
-        async with signed_in(entra(proxy, entra_client_id="client-7")) as server:
-            who = await server.call("ACL", "WHOAMI")
-        machine.status = 500
-        with pytest.raises(NoToken) as told:
-            await Tokens(Identity("client-7")).current(10)
+    """Outside App Service, as on a virtual machine: entries are handled, and a refused token is replaced."""
+    target, entries = a_target(page_size=5), held(range(20))
+    given(client, target, *entries)
+    async with signed_in(entra(proxy, entra_client_id=client_id)) as server:
+        report = await Runner(target, server, handlers.make(server, target)).run(30)
+        server._link._tokens.refuse()  # type: ignore[union-attr]  # it is no cluster
+        who = await server.call("ACL", "WHOAMI")
 
-    assert who == OID.encode()
-    assert machine.requests[-1] == {
-        "api-version": "2018-02-01",
-        "resource": "https://redis.azure.com",
-        "client_id": "client-7",
-    }
-    assert "the identity client-7, https://redis.azure.com/.default, from DefaultAzureCredential: " in str(told.value)
-    assert "ManagedIdentityCredential authentication unavailable" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert (report.acknowledged, who) == (20, OID.encode())
+    assert state(client, target) == State(hashes=stored(*entries), length=20)
+    named = {} if client_id is None else {"client_id": client_id}
+    expected = {"api-version": "2018-02-01", "resource": "https://redis.azure.com"} | named
+    assert machine.requests == [expected, expected]
 
 
+@pytest.mark.G5
+@pytest.mark.parametrize("status", [400, 404, 410, 429, 500])
+async def test_a_machines_endpoint_that_gives_none_is_asked_once_and_named(
+    machine: IdentityEndpoint, proxy: Proxy, status: int
+) -> None:
+    """Left alone, azure-identity would ask five times again, for 25 s or 75 s, before anybody heard of it."""
+    machine.status = status
+    async with signed_in(entra(proxy, entra_client_id="client-7")) as server:
+        with pytest.raises(NoToken) as caught:
+            await server.call("PING")
+
+    said = str(caught.value)
+    assert "the identity client-7, https://redis.azure.com/.default, from DefaultAzureCredential: the machine" in said
+    assert "no identity for you" in said
+    assert "\n" not in said
+    assert len(machine.requests) == 1
+
+
+@pytest.mark.G5
+async def test_an_import_that_takes_longer_than_an_attempt_fails_none(
+    identity: IdentityEndpoint, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine importing azure-identity takes longer than one attempt may; it is done once."""
+    identity.life_sec, attempt_sec, loads = 60, 1.0, list[str]()
+
+    def load(_: Identity) -> None:
+        loads.append(threading.current_thread().name)
+        time.sleep(2 * attempt_sec)
+
+    monkeypatch.setattr(Identity, "load", load)
+    async with signed_in(entra(proxy), timeout_sec=attempt_sec) as server:
+        answers = await asyncio.gather(*(server.call("PING") for _ in range(5)))
+
+    assert answers == [b"PONG"] * 5
+    assert loads == ["reclaim.entra"]
+
+
+async def test_what_cannot_be_imported_is_no_token(
+    identity: IdentityEndpoint, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment without its packages: the run's reason says which one is missing."""
+    monkeypatch.setitem(sys.modules, "azure.identity", None)  # as Python marks what must not be imported
+    async with signed_in(entra(proxy)) as server:
+        with pytest.raises(NoToken, match=r"ModuleNotFoundError: .*azure\.identity"):
+            await server.call("PING")
+
+    assert identity.requests == []
+
+
+@pytest.mark.G5
 async def test_no_command_fails_while_tokens_of_the_endpoint_rotate(
     identity: IdentityEndpoint, client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +248,7 @@ async def test_no_command_fails_while_tokens_of_the_endpoint_rotate(
     assert int(client.execute_command("GET", "n")) == done > 0
 
 
+@pytest.mark.G5
 async def test_no_command_fails_through_a_hundred_rotations(
     embedded: Endpoint, embedded_proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +278,7 @@ async def test_no_command_fails_through_a_hundred_rotations(
     assert len(tokens) >= 90  # a token that no batch came for is skipped
 
 
+@pytest.mark.G5
 @pytest.mark.parametrize("how", ["500", "slow"])
 async def test_an_outage_of_the_endpoint_shorter_than_the_token_costs_nothing(
     identity: IdentityEndpoint, client: Client, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
@@ -254,6 +317,7 @@ async def test_without_a_token_the_error_says_whose_for_what_and_from_where(
     assert "secret" not in said
 
 
+@pytest.mark.G5
 async def test_an_endpoint_that_is_gone_is_an_outage(guarded: Door, proxy: Proxy, client: Client) -> None:
     """Nothing is charged: the run fails, and the next one tries again."""
     del guarded
@@ -303,6 +367,7 @@ async def test_a_token_without_the_users_name_is_told(proxy: Proxy, token: str) 
             await server.call("PING")
 
 
+@pytest.mark.G6
 async def test_nothing_of_it_blocks_the_event_loop(identity: IdentityEndpoint, proxy: Proxy) -> None:
     """Every connection to the endpoint is made in another thread: whatever connects in the loop's own blocks it."""
     connected: list[int] = []
@@ -458,6 +523,7 @@ BAD = {
 }
 
 
+@pytest.mark.G9
 @pytest.mark.parametrize(("problem", "changes"), BAD.items(), ids=[*map(str, range(len(BAD)))])
 def test_settings_that_do_not_go_with_it_are_refused(embedded: Endpoint, problem: str, changes: dict[str, str]) -> None:
     """By name, and without the secret."""
@@ -481,6 +547,7 @@ async def test_a_token_is_not_sent_in_the_clear_to_a_node_elsewhere(embedded: En
             await server._link._login()  # type: ignore[union-attr]  # it is no cluster
 
 
+@pytest.mark.G5
 async def test_an_endpoint_that_asks_for_a_long_wait_is_asked_again_all_the_same(
     identity: IdentityEndpoint, proxy: Proxy
 ) -> None:
