@@ -29,16 +29,17 @@ export async function readAudit(isDone = false) {
 }
 
 /**
- * List the latest, and below them those that are listed already, unless others may lie in between.
+ * List the latest, and below them the earlier ones that are listed already, unless others may lie in between. What was
+ * under way and is done has a record of a new ID: of those that are as late as the latest, only these count.
  * @param {string} name
  * @param {{records: AuditRecord[], next: string | null}} page
  */
 function take(name, page) {
-  const latest = new Set(page.records.map((one) => one.id));
+  const earliest = page.records.at(-1)?.id;
   const before = listed.name === name ? listed.records : [];
-  const kept = before.filter((one) => !latest.has(one.id));
-  const isJoined = kept.length > 0 && kept.length < before.length;
-  if (isJoined) listed = { name, records: [...page.records, ...kept], next: listed.next };
+  const at = before.findIndex((one) => one.id === earliest);
+  const kept = at < 0 ? [] : before.slice(at + 1);
+  if (kept.length > 0) listed = { name, records: [...page.records, ...kept], next: listed.next };
   else listed = { name, ...page };
   renderAudit();
 }

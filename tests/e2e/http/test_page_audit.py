@@ -39,6 +39,33 @@ def test_what_people_did_is_listed(app: App, client: Client, visit: Callable[...
     expect(rows.first).to_contain_text("Ada")
 
 
+def test_what_was_under_way_and_is_done_is_listed_once(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """A record with the outcome takes the place of the one that was written before the act."""
+    given(client, TARGET)
+    about = ["what", "replay", "who", "Ada", "door", "cli", "place", "", "why", "", "meant", "{}", "begun_ms", 1_000]
+    add = ("XADD", TARGET.keys.audit, "*", *about)
+    for _ in range(25):  # more than are read at once
+        client.execute_command(*add, "ended_ms", 2_000, "outcome", "done", "error", "", "counts", "{}")
+    begun = client.execute_command(*add)
+    dashboard = visit(app)
+    rows = dashboard.page.locator("#audit-rows tr")
+    dashboard.enter()
+    expect(rows).to_have_count(20)
+    expect(rows.first).to_contain_text("begun")
+    dashboard.page.locator("#audit-older").click()
+    expect(rows).to_have_count(26)
+
+    client.execute_command(*add, "ended_ms", 2_000, "outcome", "failed", "error", "", "counts", "{}")
+    client.execute_command("XDEL", TARGET.keys.audit, begun)
+    dashboard.looks_again(times=10)
+
+    expect(rows.first).to_contain_text("failed")
+    expect(rows.filter(has_text="begun")).to_have_count(0)
+    expect(rows).to_have_count(26)
+
+
 def test_a_key_that_only_reads_sees_no_button_that_changes_anything(
     app: App, client: Client, visit: Callable[..., Dashboard]
 ) -> None:
