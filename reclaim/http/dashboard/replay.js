@@ -11,6 +11,7 @@ import { Pace, rest, Tally } from "./tally.js";
 import { whyNotReplay } from "./circuit.js";
 
 const PASS_SEC = 5; // what is said of the progress is as old as that at most
+const FIRST_PASS_SEC = 2; // so that the bar soon moves, and the rate is known
 const WAIT_MS = 3000; // while another run or replay is at work on the target
 const KEPT = "reclaim-replay";
 
@@ -107,6 +108,7 @@ async function goOn(wanted, tally) {
   const mine = { isStopped: false };
   running = mine;
   showProgress();
+  if (!tally.done) say("replay-count", "Replaying…");
   try {
     await replayAll(wanted, tally, mine);
   } catch (error) {
@@ -126,7 +128,7 @@ async function goOn(wanted, tally) {
 }
 
 /**
- * Ask for one pass after another, until nothing is left, a pass does nothing, or it is stopped. What is still to be
+ * Ask for one pass after another, until nothing is left, a pass is in vain, or it is stopped. What is still to be
  * done is kept, so that a page that is loaded again goes on with it.
  * @param {ReplayAsked} wanted
  * @param {Tally} tally
@@ -136,25 +138,35 @@ async function replayAll(wanted, tally, mine) {
   const pace = new Pace(tally.done);
   for (let still = wanted; !mine.isStopped;) {
     sessionStorage.setItem(KEPT, JSON.stringify({ still, tally: tally.kept }));
-    const pass = await onePass(still, mine);
+    const pass = await onePass(still, tally.done ? PASS_SEC : FIRST_PASS_SEC, mine);
     if (!pass) return;
     tally.add(pass);
     showPass(tally, pass.left, pace);
-    if (!pass.left || !(pass.replayed + pass.failed)) return;
+    if (!pass.left || isInVain(pass)) return;
     still = rest(still, pass);
   }
 }
 
 /**
+ * Whether a pass has tried some and got none of them out of the way. One that tried none had no time: it has waited for
+ * another run or replay.
+ * @param {Replayed} pass
+ */
+function isInVain({ replayed, failed, retried, held }) {
+  return !(replayed + failed) && retried + held > 0;
+}
+
+/**
  * One pass; where another run or replay is at work on the target, after it. Null: it was stopped meanwhile.
  * @param {ReplayAsked} still
+ * @param {number} seconds nothing is begun after so many
  * @param {{isStopped: boolean}} mine
  * @returns {Promise<Replayed | null>}
  */
-async function onePass(still, mine) {
+async function onePass(still, seconds, mine) {
   while (!mine.isStopped) {
     try {
-      return await api.replay({ ...still, budget_sec: PASS_SEC });
+      return await api.replay({ ...still, budget_sec: seconds });
     } catch (error) {
       if (refusal(error).code !== "lease_held") throw error;
       say(

@@ -1,6 +1,5 @@
 """What a person does on the dashboard: a run, the circuit, replays and discards, each after a question."""
 
-import json
 import re
 from collections.abc import Callable
 
@@ -143,6 +142,7 @@ def test_a_replay_shows_its_progress_and_can_be_stopped(
     page.get_by_label("Each second").fill("2")
     dashboard.press("Replay")
 
+    dashboard.sees("Replaying…")  # until the first of it is done
     expect(page.get_by_role("progressbar")).to_be_visible()
     dashboard.sees(re.compile(r"[1-9]\d* of 60 replayed; [12]\.\d a second, about \d+ s left\."))
     bar = page.get_by_role("progressbar")
@@ -154,12 +154,6 @@ def test_a_replay_shows_its_progress_and_can_be_stopped(
     assert 0 < app.get("status")["targets"][0]["dead_letters"] < 60
 
 
-def in_short_passes(route: Route) -> None:
-    """Send a request for a replay on, but for five seconds: the page asks for fifteen at a time."""
-    asked = route.request.post_data_json
-    route.continue_(post_data=json.dumps(asked | ({"budget_sec": 5} if "budget_sec" in asked else {})))
-
-
 def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
     app: App, client: Client, visit: Callable[..., Dashboard]
 ) -> None:
@@ -168,7 +162,6 @@ def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
     dead(client, *(tweet(number) for number in range(40)))
     dashboard = visit(app)
     page = dashboard.page
-    page.route("**/api/dead-letters/replay", in_short_passes)
     dashboard.enter()
     dashboard.press("Replay all…")
     page.get_by_label("Each second").fill("2")
@@ -210,6 +203,37 @@ def test_a_replay_goes_on_after_a_reload(app: App, client: Client, visit: Callab
     expect(page.locator("#said-text")).to_contain_text(re.compile(r"\d+ of 30 replayed"), timeout=40_000)
     assert [one["id"] for one in app.get("dead-letters")["dead_letters"]] == [later]
     assert page.evaluate("Object.keys(sessionStorage)") == ["reclaim-key"]
+
+
+def test_a_pass_that_had_no_time_does_not_end_the_replay(
+    app: App, client: Client, visit: Callable[..., Dashboard]
+) -> None:
+    """It has waited for the run before it, and its time was over when it could begin."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(3)))
+    dashboard = visit(app)
+    page = dashboard.page
+    none = {"replayed": 0, "failed": 0, "retried": 0, "held": 0, "missing": 0, "reasons": {}}
+    passes: list[str] = []
+
+    def late_at_first(route: Route) -> None:
+        if "budget_sec" not in route.request.post_data_json:
+            route.continue_()
+            return
+        passes.append("a pass")
+        if len(passes) > 1:
+            route.continue_()
+        else:
+            route.fulfill(json={"target": TARGET.name, "dry_run": False, "chosen": 3, "left": 3, **none})
+
+    page.route("**/api/dead-letters/replay", late_at_first)
+    dashboard.enter()
+    dashboard.letters(3)
+    dashboard.press("Replay all…")
+    dashboard.press("Replay")
+
+    dashboard.sees("3 of 3 replayed.")
+    assert app.get("status")["targets"][0]["dead_letters"] == 0
 
 
 def test_two_browsers_replay_at_once(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
