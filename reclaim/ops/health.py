@@ -164,10 +164,8 @@ def _dead_letters(facts: Facts, _: datetime) -> Assessment | None:
     if not count:
         return None
     if count >= most:
-        return (
-            Health.FAIL,
-            f"there {are(count, 'dead letter')} and DEAD_LETTER_MAXLEN is {most:,}: no more entries are parked",
-        )
+        full = f"there {are(count, 'dead letter')} and DEAD_LETTER_MAXLEN is {most:,}: no more entries are parked"
+        return Health.FAIL, f"{full} until somebody replays or discards some, or raises it"
     return Health.WARN, f"{many(count, 'dead letter waits', 'dead letters wait')} for somebody to replay or discard"
 
 

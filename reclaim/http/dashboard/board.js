@@ -21,6 +21,7 @@ import { renderOverview } from "./overview.js";
 import { renderRuns } from "./runs.js";
 import { colour, consumerRows } from "./history.js";
 import { store } from "./store.js";
+import { tiles } from "./tiles.js";
 import { renderWaiting } from "./waiting.js";
 import * as words from "./words.js";
 import { circuitFacts } from "./circuit.js";
@@ -122,7 +123,7 @@ function renderServer({ server, version }, target) {
 
 /** @param {TargetStatus} target */
 function renderTiles(target) {
-  for (const [name, { figure, more, health }] of Object.entries(words.tiles(target, store.now))) {
+  for (const [name, { figure, more, health }] of Object.entries(tiles(target, store.now))) {
     const tile = $(`tile-${name}`);
     tile.className = `card tile ${health}`;
     for (const node of tile.querySelectorAll(".figure")) say(node, figure);

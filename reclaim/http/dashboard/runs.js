@@ -38,8 +38,7 @@ function runRow(run) {
     el(
       "td",
       {},
-      sign(words.mark(run)),
-      ` ${word}`,
+      el("span", { class: "nowrap" }, sign(words.mark(run)), ` ${word}`),
       el("div", { class: "narrow" }, runDetails(run, why)),
     ),
     number(run.claimed, "claimed", "num wide"),

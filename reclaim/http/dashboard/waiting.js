@@ -145,7 +145,7 @@ function refresh(entry) {
   );
   if (!pill || !why || !idle || !tried) return;
   if (pill.textContent !== word) pill.replaceChildren(sign(health), word);
-  say(why, whyPending(entry));
+  say(why, whyPending(entry, store.target?.circuit?.state === "open"));
   say(idle, `idle ${span(Math.floor(entry.idle_ms / 1000))}`);
   say(tried, tries(entry, store.now));
 }

@@ -14,13 +14,14 @@ export const WAITS = {
 /**
  * Why an entry is still pending, and what comes next.
  * @param {PendingEntry} entry
+ * @param {boolean} isOpen whether the circuit is open
  */
-export function whyPending({ waiting, due_in_ms: dueInMs, behind, reason }) {
+export function whyPending({ waiting, due_in_ms: dueInMs, behind, reason }, isOpen = false) {
   const failed = reason ? `: ${reason}` : "";
   /** @type {Record<Wait, string>} */
   const said = {
     fresh: "Its consumer may be at work on it",
-    due: `The next run takes it${failed}`,
+    due: `${isOpen ? "A run takes it once the circuit lets it" : "The next run takes it"}${failed}`,
     backing_off: `It is tried again in ${span(Math.ceil(dueInMs / 1000))}${failed}`,
     held: `It waits behind ${behind ?? "an earlier one"} of its order key${failed}`,
     gone: "It is no longer in the stream: the next run lists it as lost",

@@ -153,7 +153,10 @@ TOO_OLD = pending(1234, 720)  # 10 s of least idle time, three ticks and half a 
         (
             replace(WELL, dead_letters=1001, dead_letter_maxlen=1000),
             "fail",
-            "There are 1,001 dead letters and DEAD_LETTER_MAXLEN is 1,000: no more entries are parked.",
+            (
+                "There are 1,001 dead letters and DEAD_LETTER_MAXLEN is 1,000: no more entries are parked until"
+                " somebody replays or discards some, or raises it."
+            ),
         ),
         (replace(WELL, lost=lost(90_000)), "ok", "All is well: nothing is pending."),
         (

@@ -40,6 +40,11 @@ test("each reason to wait says what comes next", () => {
   for (const [entry, text] of said) assert.equal(whyPending({ ...ENTRY, ...entry }), text);
 });
 
+test("while the circuit is open no run takes what is due", () => {
+  const said = whyPending({ ...ENTRY, reason: "Boom" }, true);
+  assert.equal(said, "A run takes it once the circuit lets it: Boom");
+});
+
 test("how it was tried is told with what it cost", () => {
   assert.equal(tries(ENTRY, NOW), "2 deliveries, the last one to w1; not tried by us yet");
   const tried = { ...ENTRY, last_try_at: "2026-01-02T03:05:00.000+00:00", deliveries: 1 };
