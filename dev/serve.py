@@ -31,6 +31,7 @@ PROCESSORS = 3
 TWEETS_EACH_SEC = 8
 BAD_ONE_IN = 200  # a tweet without an id: a dead letter, and a processor that dies of it
 MAXLEN = 20_000
+MOST_PORTS = 65_535
 
 CLI = ".venv/bin/python -m reclaim"
 
@@ -131,7 +132,7 @@ async def serve(server: Server | None, port: int) -> None:
 def main() -> None:
     """Serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m dev.serve", description="Run the app with live traffic.")
-    parser.add_argument("--port", type=int, default=PORT, help="0 for a free one; default: %(default)s")
+    parser.add_argument("--port", type=a_port, default=PORT, help="0 for a free one; default: %(default)s")
     arguments = parser.parse_args()
     check_free(arguments.port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -147,6 +148,13 @@ def main() -> None:
         if fans_out(os.environ) and not os.environ.get(CONNECTION):
             os.environ[CONNECTION] = stack.enter_context(Storage()).connection
         until_signal(serve(server, arguments.port))
+
+
+def a_port(text: str) -> int:
+    """The port that a person said."""
+    if not text.isdecimal() or int(text) > MOST_PORTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; allowed: 0 to {MOST_PORTS}, as in make serve PORT=8080")
+    return int(text)
 
 
 def check_free(port: int) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.support import ENV_NAMES
 
@@ -76,6 +77,16 @@ def test_a_port_that_is_in_use_is_one_line() -> None:
 
     said = f"port {port} cannot be used (Address already in use): say another one, as in make serve PORT=8080\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize("port", ["80800", "-1", "http"])
+def test_what_is_no_port_is_said_in_a_line(port: str) -> None:
+    """It names what was given, and what is allowed."""
+    command = [sys.executable, "-m", "dev.serve", f"--port={port}"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_SEC, check=False)
+
+    said = f"argument --port: {port!r} is no port; allowed: 0 to 65535, as in make serve PORT=8080"
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (2, f"python -m dev.serve: error: {said}")
 
 
 def test_core_tools_run_the_app_where_they_are_installed(tmp_path: Path) -> None:
