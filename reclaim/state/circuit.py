@@ -170,7 +170,7 @@ class Admission:
             return f"nothing is tried for {self.seconds_left or 0:.1f} s, as a service has asked ({self.asked})"
         if self.go or self.opening is None:
             return ""
-        until = "until a person closes it" if self.seconds_left is None else f"for {self.seconds_left:.1f} s"
+        until = "until a person closes it" if self.seconds_left is None else f"for another {self.seconds_left:.1f} s"
         return f"the circuit is open {until} ({self.opening.why})"
 
 

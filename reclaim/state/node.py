@@ -2,7 +2,10 @@
 
 import asyncio
 import math
+import os
 import re
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -203,8 +206,20 @@ class Node:
             raise  # it is a ConnectionError too, but a connection could be made
         except (redis_errors.RedisError, OSError) as exc:
             known = await why_not_met(exc, self._settings)
-            raise known or Unreachable(f"no connection to {self.address}: {said(exc)}") from exc
+            raise known or Unreachable(f"no connection to {self.address}: {_why(exc)}") from exc
         return connection
+
+
+def _why(exc: Exception) -> str:
+    """Why there is no connection: the system's own word, where it has one. Libraries say the address again around it."""
+    cause = exc if isinstance(exc, OSError) else exc.__cause__ or exc.__context__
+    match cause:
+        case socket.gaierror(strerror=str(word)):
+            return word
+        case OSError(errno=int(number)) if number > 0 and not isinstance(cause, ssl.SSLError):
+            return os.strerror(number)
+        case _:
+            return said(exc)
 
 
 async def exchange(connection: Connection, request: bytes, count: int) -> list[Reply]:

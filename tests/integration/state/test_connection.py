@@ -650,9 +650,21 @@ async def test_a_unix_socket_is_spoken_to(login: str, tmp_path: Path) -> None:
             assert client.execute_command("GET", "k") == b"v"
 
 
+@pytest.mark.parametrize(
+    ("host", "why"), [("127.0.0.1", "Connection refused"), ("nowhere.invalid", "(Temporary failure|Name or).+")]
+)
+async def test_an_address_is_said_once_with_the_systems_own_word(host: str, why: str) -> None:
+    """redis-py and asyncio say it again, with numbers."""
+    server = connect(Settings(host, 1, (a_target(),), tls=False))
+
+    with pytest.raises(Unreachable, match=rf"^no connection to {host}:1: {why}$"):
+        await server.call("PING")
+    await server.aclose()
+
+
 async def test_a_unix_socket_that_is_not_there_is_told_by_its_path() -> None:
     server = connect(Settings("", 0, (a_target(),), "/nowhere/redis.sock", tls=False))
 
-    with pytest.raises(Unreachable, match=r"no connection to unix:///nowhere/redis\.sock: "):
+    with pytest.raises(Unreachable, match=r"no connection to unix:///nowhere/redis\.sock: No such file or directory$"):
         await server.call("PING")
     await server.aclose()
