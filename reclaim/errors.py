@@ -44,6 +44,7 @@ from reclaim.bounded import ERROR_CHARS, NAME_CHARS, cut, shortened
 from reclaim.hidden import without_secrets
 
 MAX_SHOWN_CHARS = 60
+CHOICES = 10  # how many targets an error names
 MAX_PROBLEMS_BYTES = 7_000  # of all problems with settings, as they are logged in one line
 
 
@@ -119,13 +120,23 @@ class UnknownTarget(BadRequest):
 
     Attributes:
         name: the name that the person gave; None if there was none.
-        configured: the names of all configured targets.
+        choices: the names of the configured targets, as a person reads them: of many the first, or those that are like
+            the name.
     """
 
     def __init__(self, name: str | None, configured: Iterable[str]) -> None:
         self.name = name
-        self.configured = tuple(configured)
-        super().__init__(f"target is {'missing' if name is None else shown(name)}", ", ".join(self.configured))
+        self.choices = _choices(name, list(configured))
+        super().__init__(f"target is {'missing' if name is None else shown(name)}", self.choices)
+
+
+def _choices(name: str | None, configured: list[str]) -> str:
+    if len(configured) <= CHOICES:
+        return ", ".join(configured)
+    from difflib import get_close_matches  # noqa: PLC0415  # for a slip only
+
+    some = get_close_matches(name or "", configured, n=3) or configured[:CHOICES]
+    return f"{', '.join(some)} and {len(configured) - len(some):,} more"
 
 
 class NoSuchEntry(ReclaimError):

@@ -10,10 +10,12 @@ from reclaim.cli.output import show_json, show_line, show_table
 from reclaim.cli.session import JsonOption, TargetOption, me, with_app
 from reclaim.ops import operations
 from reclaim.ops.results import CircuitChanged, CircuitOf
-from reclaim.state.circuit import Effect
+from reclaim.state.circuit import Effect, State
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why. Everybody who looks at the circuit can read it.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who opens or closes it; by default user@host.")]
+
+_ORDER = (State.OPEN, State.HALF_OPEN, State.CLOSED)
 
 commands = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Show, open and close the circuit."
@@ -22,11 +24,12 @@ commands = typer.Typer(
 
 @commands.command("show")
 def show_circuit(target: TargetOption = None, as_json: JsonOption = False) -> None:
-    """Show the circuit of each target.
+    """Show the circuit of each target, those that are open first.
 
     Example: python -m reclaim circuit show --json
     """
-    found = [_flat(one) for one in with_app(lambda app: operations.show_circuits(app, target))]
+    circuits = with_app(lambda app: operations.show_circuits(app, target))
+    found = [_flat(one) for one in sorted(circuits, key=lambda one: _ORDER.index(one.circuit.state))]
     if as_json:
         show_json(found)
     else:

@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
+from reclaim.app import App
 from reclaim.cli import views
 from reclaim.cli.output import say, show_json, show_table
 from reclaim.cli.session import JsonOption, TargetOption, id_of, with_app
 from reclaim.counted import many
 from reclaim.entry import readable
 from reclaim.ops import operations
+from reclaim.ops.pending_list import PendingPage
+from reclaim.ops.results import CircuitOf
+from reclaim.state.circuit import State
 
 commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -83,7 +87,13 @@ def show_pending(
     Example: python -m reclaim pending --consumer worker-7
     """
     start, name = None if after is None else id_of(after), None if consumer is None else os.fsencode(consumer)
-    page = with_app(lambda app: operations.list_pending(app, target, consumer=name, limit=limit, after=start))
+
+    async def look(app: App) -> tuple[PendingPage, CircuitOf]:
+        page = await operations.list_pending(app, target, consumer=name, limit=limit, after=start)
+        (circuit,) = await operations.show_circuits(app, page.target)
+        return page, circuit
+
+    page, its = with_app(look)
     entries = [one.to_dict(readable) for one in page.entries]
     next_id = None if page.next is None else page.next.decode()
     if as_json:
@@ -92,6 +102,8 @@ def show_pending(
     show_table(views.PENDING_COLUMNS, [views.pending_row(one) for one in entries])
     more = f"; continue with --after {next_id}" if next_id else ""
     say(f"{page.target}: {many(len(entries), 'pending entry')}{more}")
+    if its.circuit.state is State.OPEN:
+        say("The circuit is open: no run takes them over. `reclaim circuit show` says why.")
 
 
 @commands.command("audit")

@@ -1,6 +1,7 @@
 """Owns the progress of a replay: shows a person, on standard error, how far it is."""
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from reclaim.cli.logs import is_for_a_program
 from reclaim.cli.output import is_terminal, say
 from reclaim.run.replay import ReplayReport
 
 LINE_EVERY_SEC = 1.0  # in a pipe
+
+logger = logging.getLogger("reclaim")
 
 Report = Callable[[ReplayReport], None]
 
@@ -44,10 +48,18 @@ def replay_progress(upto: str | None) -> Iterator[ReplayProgress]:
             progress = ReplayProgress(show)
             yield progress
     except asyncio.CancelledError:
-        say(f"interrupted{_how_far_at_least(None if progress is None else progress.last)}")
+        _tell(f"interrupted{_how_far_at_least(None if progress is None else progress.last)}")
         if upto is not None:
-            say(f"To go on, give the same command with --upto {upto}")
+            _tell(f"To go on, give the same command with --upto {upto}")
         raise
+
+
+def _tell(text: str) -> None:
+    """Say it to a person, or where the log is for a program, in the log: who reads JSON reads nothing else."""
+    if is_for_a_program():
+        logger.info("reclaim replay: %s", text)
+    else:
+        say(text)
 
 
 def _how_far_at_least(report: ReplayReport | None) -> str:
@@ -107,7 +119,7 @@ class _Lines:
     def __call__(self, report: ReplayReport) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + LINE_EVERY_SEC
-            say(_how_far(report))
+            _tell(_how_far(report))
 
 
 def _how_far(report: ReplayReport) -> str:

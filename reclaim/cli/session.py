@@ -117,10 +117,9 @@ def _sentence(exc: Exception) -> str:
 
 
 def _which_target(exc: UnknownTarget) -> str:
-    configured = ", ".join(exc.configured)
     if exc.name is None:
-        return f"say which target; there are {configured}"
-    return f"{exc.name!r} is not configured; allowed: {configured}"
+        return f"say which target; there are {exc.choices}"
+    return f"{exc.name!r} is not configured; allowed: {exc.choices}"
 
 
 @contextmanager

@@ -40,8 +40,9 @@ def show_status(
     """Show the health of each target.
 
     The command shows pending entries, the circuit, dead letters, lost entries, the latest runs, and what the doctor
-    found wrong. Of several targets, a table comes first, the worst on top; those that are well are in it only. In a
-    pipe it prints the doctor's failed checks to standard error, and leaves out the other checks.
+    found wrong. The worst target comes first. At a terminal a table of all targets comes before them; those that are
+    well are in it only. In a pipe it prints the doctor's failed checks to standard error, and leaves out the other
+    checks.
 
     Exit codes: 0 every health is ok or warn, 1 a target's health is fail, 2 the settings or the arguments are bad.
 
@@ -68,10 +69,10 @@ def show_status(
 
 def _show_found(found: Mapping[str, Any], *, as_json: bool, indent: int | None = 2) -> None:
     """Show a status: as JSON, for a person, or as lines for a pipe."""
+    targets = worst_first(found["targets"])
     if as_json:
-        show_json(found, indent)
+        show_json({**found, "targets": targets}, indent)
     elif is_for_a_person():
-        targets = worst_first(found["targets"])
         show(views.status_header(found), *views.status_checks(found))
         if len(targets) > 1:
             show("", views.status_table(targets))
@@ -79,7 +80,7 @@ def _show_found(found: Mapping[str, Any], *, as_json: bool, indent: int | None =
             if len(targets) == 1 or one["health"] != Health.OK.value:
                 show(*views.status_view(one))
     else:
-        show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in found["targets"]])
+        show_table(views.STATUS_COLUMNS, [views.status_row(one) for one in targets])
         for one in found["doctor"]["findings"]:
             if one["health"] == Health.FAIL.value:
                 say(f"the doctor found {views.check_line(one)}")

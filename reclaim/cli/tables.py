@@ -104,11 +104,15 @@ def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
     return made
 
 
+def moment(text: str) -> str:
+    """A moment of ISO 8601 as a person reads it, in UTC, as all of ours are; any other text as it is."""
+    return f"{text[:10]} {text[11:19]}Z" if MOMENT.fullmatch(text) else text
+
+
 def cell(value: Any) -> Text:
     """A value as a person reads it. The words ok, warn and fail have their colours."""
     if isinstance(value, int | float):
         return Text(f"{value:,}" if isinstance(value, int) else f"{value:,.2f}")
     text = for_a_terminal(str(value))
-    if MOMENT.fullmatch(text):  # in UTC, as all moments here are
-        text = f"{text[:10]} {text[11:19]}Z"
+    text = moment(text)
     return Text(text.upper() if text in STYLES else text, style=STYLES.get(text, ""))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from reclaim.cli.tables import STYLES, cell, pairs, table
+from reclaim.cli.tables import STYLES, cell, moment, pairs, table
 from reclaim.counted import how_often, many
 from reclaim.entry import readable
 from reclaim.names import written
@@ -114,8 +114,8 @@ def _lost(lost: Mapping[str, Any]) -> str:
     latest = lost["latest"][0]
     if latest["at_most"]:
         what = f"at most {latest['at_most']:,} from {latest['id']} on, gone with their stream or group"
-        return f"{count}, the latest {what}, seen at {latest['at']}"
-    return f"{count}, the latest {latest['id']} of {latest['consumer']}, seen missing at {latest['at']}"
+        return f"{count}, the latest {what}, seen at {moment(latest['at'])}"
+    return f"{count}, the latest {latest['id']} of {latest['consumer']}, seen missing at {moment(latest['at'])}"
 
 
 def _pending(pending: Mapping[str, Any]) -> str:
@@ -190,7 +190,7 @@ def _state_of_circuit(circuit: Mapping[str, Any]) -> str:
         return f"{circuit['state']}; {window}"
     state = circuit["state"].replace("_", " ")
     why = circuit["reason"] or "no reason given"
-    how = f"{state} since {circuit['since']}, by {circuit['by']} ({circuit['who']}): {why}"
+    how = f"{state} since {moment(circuit['since'])}, by {circuit['by']} ({circuit['who']}): {why}"
     if circuit["state"] == "closed":
         return f"{how}; {window}"
     left = circuit["seconds_left"]

@@ -116,7 +116,8 @@ async def survey(server: Server) -> Survey:
         for few in _bounded(pairs):
             some = await _looked_at(server, few)
             pending += sum(one.pending for one in some)
-            worst = sorted([*worst, *some], key=lambda one: one.badness, reverse=True)[:KEPT]
+            by_name = sorted([*worst, *some], key=lambda one: (one.stream, one.group))
+            worst = sorted(by_name, key=lambda one: one.badness, reverse=True)[:KEPT]
     return Survey(server.address, streams, groups, pending, worst, _snippet(worst))
 
 

@@ -211,7 +211,7 @@ class Node:
 
 
 def _why(exc: Exception) -> str:
-    """Why there is no connection: the system's own word, where it has one. Libraries say the address again around it."""
+    """Why there is no connection: the system's own word, where it has one. Libraries add the address around it."""
     cause = exc if isinstance(exc, OSError) else exc.__cause__ or exc.__context__
     match cause:
         case socket.gaierror(strerror=str(word)):

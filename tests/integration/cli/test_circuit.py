@@ -3,11 +3,12 @@
 import getpass
 import json
 import os
+import re
 
 import pytest
 
 from reclaim.cli.session import me
-from tests.integration.cli.program import dead_ids, env_of, given_dead, in_pipe
+from tests.integration.cli.program import dead_ids, env_of, given_dead, in_pipe, lines
 from tests.support import Client, Endpoint, a_target, given, tweet
 
 
@@ -88,3 +89,18 @@ def test_while_the_circuit_is_open_a_replay_has_to_be_meant(embedded: Endpoint, 
 
     assert in_pipe(env, "dead", "replay", "--all", "--even-if-open").code == 0
     assert dead_ids(client, target) == []
+
+
+def test_the_circuits_that_are_open_are_shown_first(embedded: Endpoint, client: Client) -> None:
+    """Of many, they are what somebody looks for; when they opened is said as every moment is."""
+    names = ("a", "b", "c")
+    targets = json.dumps([{"stream": name, "group": "g"} for name in names])
+    for name in names:
+        given(client, a_target(stream=name))
+    env = env_of(embedded, a_target(), RECLAIM_TARGETS=targets)
+    in_pipe(env, "circuit", "open", "--reason", "a test", "--target", "b/g")
+
+    rows = lines(in_pipe(env, "circuit", "show").out)
+
+    assert [row[:2] for row in rows[1:]] == [["b/g", "open"], ["a/g", "closed"], ["c/g", "closed"]]
+    assert re.match(r"open since \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ, by person", rows[1][2])

@@ -56,3 +56,14 @@ def test_one_consumers_entries_are_listed_page_by_page(embedded: Endpoint, clien
     assert [(one["id"], one["waiting"], one["behind"]) for one in rest["entries"]] == [(ids[1], "held", ids[0])]
     assert rest["next"] is None
     assert [row[0] for row in lines(in_pipe(env, "pending", "--consumer", "nobody").out)] == ["entry"]
+
+
+def test_while_the_circuit_is_open_it_says_that_no_run_takes_them(embedded: Endpoint, client: Client) -> None:
+    """Some are due, and wait all the same."""
+    left_by_a_run(client)
+    env = env_of(embedded, TARGET) | BACKOFF
+    in_pipe(env, "circuit", "open", "--reason", "a test")
+
+    *_, last = in_pipe(env, "pending").err.splitlines()
+
+    assert last == "The circuit is open: no run takes them over. `reclaim circuit show` says why."

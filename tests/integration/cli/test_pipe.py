@@ -153,7 +153,9 @@ def test_where_several_targets_are_configured_one_is_to_be_named(embedded: Endpo
     given_dead(client, embedded, second, tweet(2), tweet(3))
     env = env_of(embedded, first, RECLAIM_TARGETS='[{"stream": "s", "group": "g"}, {"stream": "s2", "group": "g"}]')
 
-    assert [row[0] for row in lines(in_pipe(env, "status").out)] == ["target", "s/g", "s2/g"]
+    assert [row[0] for row in lines(in_pipe(env, "status").out)] == ["target", "s2/g", "s/g"]  # the worst first
+    whole = as_json(in_pipe(env, "status", "--json").out)
+    assert [one["target"] for one in whole["targets"]] == ["s2/g", "s/g"]
     assert [row[0] for row in lines(in_pipe(env, "status", "--target", "s2/g").out)] == ["target", "s2/g"]
     assert [row[0] for row in lines(in_pipe(env, "circuit", "show").out)] == ["target", "s/g", "s2/g"]
     ended = in_pipe(env, "dead", "discard", "--all", "--yes", "--why", "a test")
@@ -445,7 +447,7 @@ def test_showing_one_that_is_not_there_ends_with_1(embedded: Endpoint, client: C
 
 
 def test_replaying_stores_and_says_how_far_it_is(embedded: Endpoint, client: Client) -> None:
-    """Plain lines of progress on standard error, the result on standard output."""
+    """The progress is in the log, which is JSON here, or in plain lines; the result is on standard output."""
     target = a_target()
     bodies = [tweet(number) for number in range(250)]
     given_dead(client, embedded, target, *bodies)
@@ -453,12 +455,15 @@ def test_replaying_stores_and_says_how_far_it_is(embedded: Endpoint, client: Cli
 
     dry = in_pipe(env, "dead", "replay", "--all", "--dry-run")
     some = in_pipe(env, "dead", "replay", "--all", "--limit", "20", "--json")
-    ended = in_pipe(env, "dead", "replay", "--all")
+    more = in_process({**env, "LOG_FORMAT": "text"}, "dead", "replay", "--all", "--limit", "20")
+    ended = in_process(env, "dead", "replay", "--all")
 
     assert (dry.code, dry.out) == (0, "s/g: 250 would be replayed\n")
     assert (some.code, as_json(some.out)["replayed"], as_json(some.out)["chosen"]) == (0, 20, 20)
-    assert (ended.code, ended.out) == (0, "s/g: 230 replayed\n")
-    assert ended.err.splitlines()[0] == "100 of 230 done, 100 replayed"  # the replay before has weighed them
+    assert re.search(r"^(\d+) of 20 done, \1 replayed$", more.err, re.MULTILINE)
+    assert (ended.code, ended.out) == (0, "s/g: 210 replayed\n")
+    told = [as_json(line)["message"] for line in ended.err.splitlines()]  # each line is JSON
+    assert any(re.fullmatch(r"reclaim replay: (\d+) of 210 done, \1 replayed", line) for line in told)
     assert state(client, target) == State(pending=state(client, target).pending, hashes=stored(*bodies), length=250)
 
 
@@ -490,21 +495,21 @@ def test_a_replay_that_is_interrupted_says_how_far_it_was(
         text=True,
     )
     assert program.stderr is not None
-    while not re.match("[1-9][0-9]* of 30 done", program.stderr.readline()):
+    while " done, " not in program.stderr.readline():
         pass
 
     program.send_signal(number)
     out, err = program.communicate(timeout=60)
 
     assert (program.returncode, out) == (code, "")
-    *_, how_far, how_to_go_on = [line for line in err.splitlines() if not line.startswith("{")]  # which is the log
+    *_, how_far, how_to_go_on = [as_json(line)["message"] for line in err.splitlines()]
     told = re.fullmatch(
-        r"interrupted: (\d+) of 30 done, \1 replayed, not counting the dead letters in work;"
+        r"reclaim replay: interrupted: (\d+) of 30 done, \1 replayed, not counting the dead letters in work;"
         r" the rest are still dead letters",
         how_far,
     )
     assert told is not None, err
-    assert how_to_go_on == f"To go on, give the same command with --upto {ids[-1]}"
+    assert how_to_go_on == f"reclaim replay: To go on, give the same command with --upto {ids[-1]}"
     assert 0 < int(told[1]) < 30
     assert dead_ids(client, target) == ids[int(told[1]) :]
     assert client.execute_command("EXISTS", target.keys.lease) == 0

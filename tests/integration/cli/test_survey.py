@@ -35,6 +35,8 @@ def test_the_worst_comes_first_with_a_target_to_set(embedded: Endpoint, client: 
     assert shown.code == 0
     assert lines(shown.out)[1][:4] == ["pay*ments", "ledger", "2", "3"]
     assert lines(shown.out)[1][-1] == "1 of 3 looked at"
+    alike = [(one["oldest_idle_ms"], one["stream"]) for one in found["worst"][1:]]
+    assert alike == sorted(alike, key=lambda one: (-one[0], one[1]))  # by name where nothing else differs
     assert len(lines(shown.out)) == 6
     assert "102 streams, 101 groups, 103 pending entries" in shown.err
     assert (found["streams"], found["groups"], found["pending"]) == (102, 101, 103)
