@@ -36,6 +36,10 @@ class Shard:
         """Whether an order key is this shard's, by the key's digest: 8 bytes, the same in every process."""
         return int.from_bytes(digest) % self.of == self.index
 
+    def that_has(self, digest: bytes) -> "Shard":
+        """Which of the shards, this one or another, has an order key."""
+        return Shard(int.from_bytes(digest) % self.of, self.of)
+
     def consumer(self, name: str) -> str:
         """What the shard is called in the group, where MONITORING_CONSUMER_NAME is `name`."""
         return name if self.is_whole else f"{name}{MARK}{self.index}"

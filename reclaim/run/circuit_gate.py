@@ -1,7 +1,10 @@
 """Owns a run's dealings with the circuit: whether it lets the run go on, and what the run reports to it."""
 
 import logging
+import math
 import time
+from collections import defaultdict
+from functools import partial
 from typing import TypeVar
 
 from reclaim.errors import describe, said
@@ -15,7 +18,7 @@ from reclaim.state.ask import Ask
 from reclaim.state.circuit import PROBE_ENTRIES, Admission, Change, Circuit, Effect, Streak
 from reclaim.state.connection import Server
 from reclaim.state.lease import Lease
-from reclaim.state.refunds import Refunds
+from reclaim.state.refunds import Refunds, Reset
 from reclaim.state.tries import Tries
 from reclaim.verdicts import Verdict, retry_after_sec
 
@@ -23,6 +26,7 @@ logger = logging.getLogger("reclaim")
 
 T = TypeVar("T")
 
+TELL_SETTLED_EVERY_SEC = 5.0
 MAX_ASKED = 200  # characters of the error that asks for a wait
 
 _STOPS = frozenset({Effect.OPENED, Effect.REOPENED, Effect.IS_OPEN, Effect.NOT_PROBING})
@@ -62,6 +66,8 @@ class CircuitGate:
         self._retries = retries
         self._limits = limits
         self._began_ms = time.time_ns() // 1_000_000
+        self._began = time.monotonic()
+        self._settled_told_at = -math.inf  # to other shards
         self._streak = Streak()
         self._asked: tuple[float, str] | None = None  # until when a service asks us to wait, monotonic; what it said
         self.probing = False
@@ -108,7 +114,16 @@ class CircuitGate:
                 await self.end_probe(failed=not settled)
         elif failed or (settled and self._circuit.counts_settled):
             await self._change(self._circuit.record(failed, self._tally.run_id, settled))
+        if settled and self._circuit.is_shared:
+            await self._tell_settled()
         await self._note_wishes(judged)
+
+    async def _tell_settled(self) -> None:
+        """Let the runs of other shards know, now and then, that something is settled (G5)."""
+        now = time.monotonic()
+        if now - self._settled_told_at >= TELL_SETTLED_EVERY_SEC:
+            self._settled_told_at = now
+            await self._told(self._circuit.has_settled())
 
     async def _note_wishes(self, judged: Judged) -> None:
         """Note how long the services that were asked want us to wait (Retry-After).
@@ -154,7 +169,8 @@ class CircuitGate:
         """Apply the circuit's second rule, now that the run is over: did it try entries and settle none (G5)?"""
         run = self.nothing_settled
         if run.counts(self._streak):
-            ask = self._circuit.unsettled(self._tally.run_id, self._began_ms, run.error, run.tried)
+            seconds = time.monotonic() - self._began
+            ask = self._circuit.unsettled(self._tally.run_id, self._began_ms, run.error, run.tried, seconds)
             told = await self._told(ask)
             if told is not None:
                 change, since_ms = told
@@ -165,11 +181,21 @@ class CircuitGate:
             await self._told(self._circuit.end_streak())
 
     async def _refund_charges(self, since_ms: int) -> None:
-        """Refund what this run has charged, and the run before it, which began at `since_ms`."""
+        """Refund what this run has charged, and the run before it, which began at `since_ms`.
+
+        With shards the run before may have been another shard's, beside this one: its records are read first.
+        """
+        if self._circuit.is_shared:
+            await self._retries.call(self._limits.close, self._tries.read)
         resets, records = refunds(self.nothing_settled.charges, since_ms, self._rules)
-        kept = await self._retries.call(self._limits.close, lambda: self._refunds.reset(resets))
-        self._tally.add(lost=len(kept.lost))
-        left = records.keys() - kept.gone - kept.lost.keys()
+        of_consumers: dict[bytes, list[Reset]] = defaultdict(list)
+        for reset in resets:
+            of_consumers[self._refunds.consumer_of(records[reset.id].digest)].append(reset)
+        left = set(records)
+        for consumer, some in of_consumers.items():
+            kept = await self._retries.call(self._limits.close, partial(self._refunds.reset, some, consumer))
+            self._tally.add(lost=len(kept.lost))
+            left -= kept.gone | kept.lost.keys()
         asks = self._tries.change({one: records[one] for one in left})
         await self._tries.send(asks)
         charged = len(self.nothing_settled.charges)

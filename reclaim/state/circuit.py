@@ -28,6 +28,9 @@ The hash holds, as text:
     wait_until_ms    no run tries anything before, Unix ms: a service has asked for it (Retry-After)
     wait_reason      what it said
     unsettled_…      about runs that settled nothing; see circuit_unsettled.lua
+    settled_ms       with SHARDS: when a shard settled something, Unix ms; see circuit_settled.lua
+    shard            with SHARDS: the number of the shard whose run opened it, until one has probed
+    passes:…         with SHARDS: which shards leave the next probes to the others; see circuit_enter.lua
     failed:…         and settled:…, counted: with CIRCUIT_SHARE, how many entries there were; see circuit_record.lua
 """
 
@@ -67,7 +70,11 @@ _OPEN = script("circuit_open", prelude="circuit_prelude")
 _SHOW = script("circuit_read", prelude="circuit_prelude")
 _UNSETTLED = script("circuit_unsettled", prelude="circuit_prelude")
 _WAIT = script("circuit_wait", prelude="circuit_prelude")
-_STREAK = ("unsettled_error", "unsettled_runs", "unsettled_run", "unsettled_since_ms", "unsettled_before_ms")
+_SETTLED = script("circuit_settled", prelude="circuit_prelude")
+_STREAK = (
+    *("unsettled_error", "unsettled_runs", "unsettled_run"),
+    *("unsettled_since_ms", "unsettled_before_ms", "unsettled_from_ms"),
+)
 
 
 class State(StrEnum):
@@ -236,12 +243,15 @@ class Circuit:
         self._window_ms = round(1000 * target.circuit_window_sec)
         self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
         self._share = target.circuit_share
+        self._shard = "" if target.shard.is_whole else str(target.shard.index)
+        self._other_shards = target.shard.of - 1
         of_all = f", at least {100 * self._share:g} % of the entries" if self._share else ""
         self._reason = f"{many(self._limit, 'failure')} within {target.circuit_window_sec:g} s{of_all}"
 
     def enter(self, token: bytes) -> Ask[Admission]:
         """Whether a run may work, or is to probe. It is asked after the lease was asked for with this token."""
-        return Ask.one(("EVAL", _ENTER, 2, self._circuit, self._lease, token, PROBE_TTL_MS, MAX_WAIT_MS), _admission)
+        about = (token, PROBE_TTL_MS, MAX_WAIT_MS, self._shard)
+        return Ask.one(("EVAL", _ENTER, 2, self._circuit, self._lease, *about), _admission)
 
     def is_open(self) -> Ask[bool]:
         """Whether a run that does not probe has to stop: the cheapest question about the circuit."""
@@ -258,10 +268,12 @@ class Circuit:
         Not for the run that probes: that one asks `probe_failed`.
         """
         settings = (self._limit, self._window_ms, self._cooldown_ms)
-        about = (*settings, f"run {run_id}", self._reason, f"{self._share:g}", settled)
+        about = (*settings, f"run {run_id}", self._reason, f"{self._share:g}", settled, self._shard)
         return _changing("EVAL", _RECORD, 2, self._circuit, self._window, _new_id(), failures, *about)
 
-    def unsettled(self, run_id: str, began_ms: int, error: str, failures: int) -> Ask[tuple[Change, int | None]]:
+    def unsettled(
+        self, run_id: str, began_ms: int, error: str, failures: int, seconds: float = 0.0
+    ) -> Ask[tuple[Change, int | None]]:
         """Count a run that tried entries and settled none: OPENED (by this call), IS_OPEN or IS_CLOSED.
 
         Args:
@@ -269,18 +281,29 @@ class Circuit:
             began_ms: when it began, by its own clock.
             error: the one class of error that its entries met.
             failures: how many entries that were.
+            seconds: how long ago it began.
 
         The answer also has when the run before it in a row began, by that run's clock; None if this is the first one.
         """
         error = error[:MAX_CLASS]
         why = (f"run {run_id}", f"two runs in a row settled nothing: {error}")
-        about = (_new_id(), run_id, began_ms, error, failures, self._cooldown_ms, *why)
+        which = (self._shard, round(1000 * seconds))
+        about = (_new_id(), run_id, began_ms, error, failures, self._cooldown_ms, *why, *which)
 
         def read(reply: Reply) -> tuple[Change, int | None]:
             effect, facts, before_ms = reply
             return _change(Effect(effect.decode()), facts), None if before_ms < 0 else before_ms
 
         return Ask.one(("EVAL", _UNSETTLED, 1, self._circuit, *about), read)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether runs of several shards, which settle entries beside each other, share the circuit."""
+        return self._other_shards > 0
+
+    def has_settled(self) -> Ask[Reply]:
+        """Note that a shard's run has settled something: then other shards' failures are no outage of everything."""
+        return Ask.one(("EVAL", _SETTLED, 1, self._circuit), lambda reply: reply)
 
     def end_streak(self) -> Ask[Reply]:
         """Forget the runs that settled nothing, because one has settled something."""
@@ -299,11 +322,16 @@ class Circuit:
     def probe_failed(self, token: bytes) -> Ask[Change]:
         """Open the circuit again, with a longer cool-down: REOPENED or NOT_PROBING."""
         longest_ms = max(self._cooldown_ms, min(MAX_GROWTH * self._cooldown_ms, MAX_COOLDOWN_MS))
-        return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.REOPENED.value, longest_ms)
+        return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.REOPENED.value, longest_ms, *self._turn)
 
     def probe_withdrawn(self, token: bytes) -> Ask[Change]:
         """Let the next run probe, because this run found no entry to probe with: WITHDRAWN or NOT_PROBING."""
-        return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.WITHDRAWN.value, 0)
+        return _changing("EVAL", _REOPEN, 1, self._circuit, token, Effect.WITHDRAWN.value, 0, *self._turn)
+
+    @property
+    def _turn(self) -> tuple[str, int]:
+        """Whose turn to probe is over, and how many of its next ones it leaves to others."""
+        return self._shard, self._other_shards
 
     async def open(self, reason: str, who: str) -> Change:
         """Open it for a person, until a person closes it: OPENED, HELD (it was open already) or IS_OPEN."""

@@ -38,6 +38,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from reclaim.entry import Entry
+from reclaim.names import name_bytes
 from reclaim.settings import Target
 from reclaim.state.connection import Server
 from reclaim.state.lost import LOST_MAXLEN, now_ms
@@ -94,6 +95,7 @@ class Refunds:
         self._ledger = target.keys.lost
         self._group = target.group_bytes
         self._consumer = target.consumer_bytes
+        self._target = target
         self._lock = asyncio.Lock()
         self._owed: list[Row] = []
         self._in_doubt: list[tuple[Row, float]] = []  # each as the claim would leave it, and until when it is in doubt
@@ -176,10 +178,14 @@ class Refunds:
         self._lost += len(kept.lost)
         return kept.gone | kept.lost.keys()
 
-    async def reset(self, changes: Sequence[Reset]) -> Kept:
-        """Set idle times and delivery counts of entries of ours."""
+    def consumer_of(self, key_digest: bytes) -> bytes:
+        """What our consumer is called that has the entries of this order key: with shards, that of the key's shard."""
+        return name_bytes(self._target.shard.that_has(key_digest).consumer(self._target.consumer))
+
+    async def reset(self, changes: Sequence[Reset], consumer: bytes | None = None) -> Kept:
+        """Set idle times and delivery counts of entries of ours, or of that consumer of ours."""
         kept = Kept(set(), {})
-        keys, about = (self._stream, self._ledger), (self._group, self._consumer, now_ms(), LOST_MAXLEN)
+        keys, about = (self._stream, self._ledger), (self._group, consumer or self._consumer, now_ms(), LOST_MAXLEN)
         for at in range(0, len(changes), KEEP_AT_ONCE):
             some = changes[at : at + KEEP_AT_ONCE]
             flat = [value for change in some for value in change]

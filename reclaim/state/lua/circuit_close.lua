@@ -1,4 +1,5 @@
--- Closes the circuit and empties the window. Sent again with the same ID, it tells the same.
+-- Closes the circuit and empties the window. A person who does so ends a wait that a service has asked for as well, also
+-- where the circuit is closed. Sent again with the same ID, it tells the same.
 --
 -- KEYS[1]  the circuit               {<stream>}:reclaim:<group>:circuit
 -- KEYS[2]  the failures, a window    {<stream>}:reclaim:<group>:failures
@@ -14,7 +15,8 @@
 -- Where the circuit is in a newer format: an error.
 
 if foreign then return foreign end
-if state == 'closed' then
+local waits = left_ms(redis.call('HGET', KEYS[1], 'wait_until_ms'), nil) > 0
+if state == 'closed' and not (waits and ARGV[2] == 'person') then
   return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'closed' or 'is_closed', facts()}
 end
 if ARGV[2] == 'probe' and (state ~= 'half_open' or redis.call('HGET', KEYS[1], 'probe') ~= ARGV[5]) then

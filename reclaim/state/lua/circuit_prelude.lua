@@ -1,7 +1,7 @@
 -- What every script of the circuit begins with: `now` is the server's time in Unix ms, `state` is closed, open or
--- half_open, `left_ms` says how long something lasts yet, `facts()` tells what the last opening or closing was, and `open` opens it for failures. Before Redis 5 a
--- script that asks for the time may write only after replicate_commands
--- (https://redis.io/docs/latest/commands/time/).
+-- half_open, `left_ms` says how long something lasts yet, `facts()` tells what the last opening or closing was, and `open`
+-- opens it for failures (of a shard, by its number). Before Redis 5 a script that asks for the time may write only after
+-- replicate_commands (https://redis.io/docs/latest/commands/time/).
 --
 -- Every format has the field `state`. If a newer release has written the circuit in another format, `foreign` is an error
 -- that says so, else nil: a script that would change the circuit returns it.
@@ -20,8 +20,9 @@ end
 local function facts()
   return redis.call('HMGET', KEYS[1], 'change', 'since_ms', 'by', 'who', 'reason', 'until_ms', 'failures')
 end
-local function open(change, who, reason, failures, cooldown_ms)
-  redis.call('HDEL', KEYS[1], 'held', 'probe', 'probe_until_ms')
+local function open(change, who, reason, failures, cooldown_ms, shard)
+  redis.call('HDEL', KEYS[1], 'held', 'probe', 'probe_until_ms', 'shard')
+  if shard ~= '' then redis.call('HSET', KEYS[1], 'shard', shard) end
   redis.call('HSET', KEYS[1], 'state', 'open', 'change', change, 'since_ms', now,
     'by', 'failures', 'who', who, 'reason', reason, 'failures', failures, 'failed_probes', 0,
     'until_ms', cooldown_ms > 0 and now + cooldown_ms or 0, 'cooldown_ms', cooldown_ms)

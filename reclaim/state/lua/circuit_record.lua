@@ -13,6 +13,7 @@
 -- ARGV[7]  the reason to give
 -- ARGV[8]  the share that failures must have of all entries in the window; 0: their number alone decides
 -- ARGV[9]  how many entries were settled beside them
+-- ARGV[10] the run's shard, by its number; empty: the target has none
 --
 -- With a share, entries are counted in the circuit's hash too: `failed:<n>` and `settled:<n>`, n being one of 30 equal
 -- parts of the window.
@@ -68,5 +69,5 @@ if share > 0 then
 end
 if not too_many then return {'is_closed', facts()} end
 if #parts > 0 then redis.call('HDEL', KEYS[1], 'counted', unpack(parts)) end
-open(ARGV[1], ARGV[6], ARGV[7], failed, cooldown_ms)
+open(ARGV[1], ARGV[6], ARGV[7], failed, cooldown_ms, ARGV[10])
 return {'opened', facts()}

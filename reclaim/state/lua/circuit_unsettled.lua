@@ -1,9 +1,11 @@
 -- Counts a run that tried entries and settled none. The second one in a row with the same class of error opens the
--- circuit. Sent again for the same run, it counts and tells the same.
+-- circuit, unless a run of another shard has settled anything since the first one began. Sent again for the same run, it
+-- counts and tells the same.
 --
 -- The hash holds: `unsettled_error`, the class; `unsettled_runs`, how many runs in a row; `unsettled_run`, the ID of the
 -- last of them; `unsettled_since_ms`, when that one began by its own clock; `unsettled_before_ms`, when the one before it
--- began. What settles an entry removes all of them.
+-- began; with shards `unsettled_from_ms`, when the last of them began by the server's clock. What settles an entry removes
+-- all of them. `settled_ms` is when a shard settled anything; see circuit_settled.lua.
 --
 -- KEYS[1]  the circuit               {<stream>}:reclaim:<group>:circuit
 --
@@ -15,6 +17,8 @@
 -- ARGV[6]  the cool-down, ms; 0: only a person closes the circuit
 -- ARGV[7]  which run it is, in words
 -- ARGV[8]  the reason to give
+-- ARGV[9]  the run's shard, by its number; empty: the target has none
+-- ARGV[10] how long ago the run began, ms
 --
 -- Returns {'opened', 'is_open' or 'is_closed', facts, when the run before began by its own clock or -1 if this is the
 -- first in a row}.
@@ -22,17 +26,23 @@
 -- Where the circuit is in a newer format: an error.
 
 if foreign then return foreign end
-local was = redis.call('HMGET', KEYS[1], 'unsettled_run', 'unsettled_error', 'unsettled_runs', 'unsettled_since_ms')
+local was = redis.call('HMGET', KEYS[1], 'unsettled_run', 'unsettled_error', 'unsettled_runs', 'unsettled_since_ms',
+  'unsettled_from_ms', 'settled_ms')
+local function is_settled_since()
+  local from_ms, settled_ms = tonumber(was[5]), tonumber(was[6])
+  return from_ms and settled_ms and from_ms <= settled_ms and settled_ms <= now + 1000 -- else the clock has gone back
+end
 if was[1] ~= ARGV[2] then
-  local again = was[2] == ARGV[4]
+  local again = was[2] == ARGV[4] and not is_settled_since()
   redis.call('HSET', KEYS[1], 'unsettled_run', ARGV[2], 'unsettled_error', ARGV[4],
     'unsettled_runs', again and was[3] + 1 or 1, 'unsettled_since_ms', ARGV[3],
     'unsettled_before_ms', again and was[4] or -1)
+  if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'unsettled_from_ms', now - tonumber(ARGV[10])) end
 end
 local before_ms = tonumber(redis.call('HGET', KEYS[1], 'unsettled_before_ms'))
 if state ~= 'closed' then
   return {redis.call('HGET', KEYS[1], 'change') == ARGV[1] and 'opened' or 'is_open', facts(), before_ms}
 end
 if before_ms < 0 then return {'is_closed', facts(), -1} end
-open(ARGV[1], ARGV[7], ARGV[8], ARGV[5], tonumber(ARGV[6]))
+open(ARGV[1], ARGV[7], ARGV[8], ARGV[5], tonumber(ARGV[6]), ARGV[9])
 return {'opened', facts(), before_ms}

@@ -501,6 +501,21 @@ async def test_a_new_wait_takes_the_place_of_one_from_before_the_clock_went_back
     assert (admission.go, admission.asked) == (False, "the service")
 
 
+async def test_a_person_who_closes_the_circuit_ends_a_wait_too(server: Endpoint, client: Client) -> None:
+    """Though it is closed: runs try nothing meanwhile. Nobody else's closing ends the wait."""
+    async with instances(server, TARGET) as (one,):
+        await one.server.ask(one.circuit.wait(600.0, "the service"))
+        by_probe = await one.succeeds()
+        waits = await one.enters()
+        told = [(await one.circuit.close("it is back", "Ada")).effect for _ in range(2)]
+        admission = await one.enters()
+
+    assert (by_probe.effect, waits.go) == (Effect.IS_CLOSED, False)
+    assert told == [Effect.CLOSED, Effect.IS_CLOSED]
+    assert (admission.go, admission.asked) == (True, None)
+    assert client.execute_command("HGET", TARGET.keys.circuit, "wait_until_ms") is None
+
+
 @pytest.mark.parametrize("name", ["until_ms", "cooldown_ms"])
 async def test_nonsense_in_place_of_a_moment_fails_no_run(server: Endpoint, client: Client, name: str) -> None:
     """Somebody else has written there: without an end a person has to close it; without a length it ends as it says."""
