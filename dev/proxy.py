@@ -113,6 +113,7 @@ class Proxy:
         commands: all commands that clients have sent, in order, name and arguments as sent.
         round_trips: how often a client sent something after an answer (or first of all). Where one batch is larger than
             a socket's buffer, its first answers may overtake its end: set a reply delay for an exact count.
+        bytes_there, bytes_back: of all commands that clients have sent, and of all answers that came from the server.
     """
 
     def __init__(self, server_port: int, *, tls: ssl.SSLContext | None = None, may_miss: bool = False) -> None:
@@ -128,6 +129,7 @@ class Proxy:
         self.expired = 0
         self.commands: list[Command] = []
         self.round_trips = 0
+        self.bytes_there, self.bytes_back = 0, 0
         self._tls = tls
         self._rules: list[Rule] = []
         self._missed: list[Rule] = []  # cleared before they happened
@@ -170,9 +172,10 @@ class Proxy:
         self._rules.clear()
 
     def forget(self) -> None:
-        """Forget what has been recorded: commands and round trips."""
+        """Forget what has been recorded: commands, round trips and bytes."""
         self.commands.clear()
         self.round_trips = 0
+        self.bytes_there, self.bytes_back = 0, 0
 
     def count(self, name: str) -> int:
         """How many commands of this name clients have sent."""
@@ -328,6 +331,7 @@ class _Connection:
             self._proxy.round_trips += self._is_new_round_trip
             self._is_new_round_trip = False
             self._proxy.commands.append(frame.strings)
+            self._proxy.bytes_there += len(frame.data)
             if self._is_forwarding:
                 self._forward(frame)
         self._to_server.send(None, 0)
@@ -361,6 +365,7 @@ class _Connection:
 
     async def _forward_replies(self) -> None:
         async for frame in _frames(self._server_reader):
+            self._proxy.bytes_back += len(frame.data)
             match self._fault_for(frame):
                 case Fault.CUT_BEFORE | Fault.CUT_AFTER:
                     break

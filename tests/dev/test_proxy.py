@@ -96,6 +96,16 @@ async def test_a_pipeline_is_one_round_trip_and_two_commands_are_two(proxy: Prox
     assert proxy.round_trips == 3
 
 
+async def test_bytes_are_counted_in_each_direction(proxy: Proxy, client: redis.Redis) -> None:
+    await client.set("a", "0123456789")
+    await client.get("a")
+
+    assert proxy.bytes_there == len("*3|$3|SET|$1|a|$10|0123456789|*2|$3|GET|$1|a|".replace("|", "\r\n"))
+    assert proxy.bytes_back == len("+OK|$10|0123456789|".replace("|", "\r\n"))
+    proxy.forget()
+    assert (proxy.bytes_there, proxy.bytes_back) == (0, 0)
+
+
 async def test_a_delay_is_latency_and_a_pipeline_pays_it_once(proxy: Proxy, client: redis.Redis) -> None:
     proxy.request_delay_sec, proxy.reply_delay_sec = 0.02, 0.03
     pipeline = client.pipeline(transaction=False)

@@ -15,6 +15,7 @@ from reclaim import __file__ as package
 from reclaim.app import App
 from reclaim.ops import operations
 from reclaim.run.report import RunReport
+from reclaim.state.audit import Actor
 
 try:
     from reclaim.ops import letter_acts, letter_looks
@@ -22,6 +23,7 @@ except ImportError:  # the release before has them all in one module
     letter_acts = letter_looks = operations  # type: ignore[misc]  # mypy sees both releases' names
 
 WHO = {"reason": "a test", "who": "me"}
+ME = Actor("me")
 
 
 class Instance:
@@ -71,6 +73,10 @@ class Instance:
             name: getattr(told, name) for name in ("chosen", "replayed", "failed", "retried", "held", "left", "missing")
         }
 
+    async def discard(self) -> int:
+        """Discard all dead letters."""
+        return (await letter_acts.discard_dead_letters(self.app, None, by=ME, why="a test")).discarded
+
     async def letters(self) -> list[dict[str, Any]]:
         """The dead letters, as they are shown."""
         page = await letter_looks.list_many_dead_letters(self.app, limit=1000)
@@ -87,6 +93,13 @@ class Instance:
         """The outcomes in the history, and what was claimed; each process keeps its own choice of idle runs there."""
         runs = (await operations.list_runs(self.app)).runs
         return [[one["outcome"], one["claimed"]] for one in runs if one["outcome"] != "nothing_pending"]
+
+    async def audit(self) -> list[list[Any]]:
+        """What people did, as it is shown, the latest first; but for times and IDs."""
+        records = (await operations.list_audit(self.app)).records
+        return [
+            [one.what, one.who, one.door, one.why, one.meant, one.outcome, one.error, one.counts] for one in records
+        ]
 
     async def open(self) -> str:
         """Open the circuit, as a person; what that did."""

@@ -64,12 +64,17 @@ def whole(client: Client) -> dict[str, Any]:
         "circuit": {name: value for name, value in circuit.items() if name not in TIMES | NAMES},
         "failures": client.execute_command("ZCARD", keys.failures),
         "seen": {name: value for name, value in seen.items() if name not in TIMES},
+        "audit": [_without_times_of_audit(flat) for _, flat in client.execute_command("XRANGE", keys.audit, "-", "+")],
     }
 
 
 def _without_times(record: bytes) -> list[bytes]:
     version, charged, _, _, *rest = record.split(b" ", 7)
     return [version, charged, *rest]
+
+
+def _without_times_of_audit(flat: list[bytes]) -> dict[bytes, bytes]:
+    return {name: value for name, value in as_dict(flat).items() if name not in {b"begun_ms", b"ended_ms"}}
 
 
 def run(turns: Turns) -> Any:
@@ -157,12 +162,29 @@ def two_runs_that_settle_nothing(turns: Turns, client: Client) -> list[Any]:
     return said
 
 
+def what_people_did(turns: Turns, client: Client) -> list[Any]:
+    """Each acts in turn, and reads what both have done; then an act that did not end, and one of a newer release."""
+    lived_in(client, TARGET)
+    for number in range(1, 4):
+        client.execute_command("SET", f"tweet:{number}", "a string")
+    given(client, TARGET, *held(range(1, 5)))
+    said = [run(turns)]
+    for act in ("open", "close", "replay", "discard"):
+        said += [next(turns).ask(act), next(turns).ask("audit")]
+    begun = ["what", "import", "who", "her", "door", "cli", "place", "", "why", "", "meant", "{}", "begun_ms", 1]
+    client.execute_command("XADD", TARGET.keys.audit, "*", *begun)
+    client.execute_command("XADD", TARGET.keys.audit, "*", "format", "99", "what", "discard")
+    said += [next(turns).ask("audit"), next(turns).ask("open"), next(turns).ask("audit"), next(turns).ask("audit")]
+    return said
+
+
 HISTORIES: dict[History, dict[str, str]] = {
     entries_of_all_kinds: {},
     dead_letters_read_by_the_other: {},
     tries_counted_together: BY_FUNCTION | {"MAX_DELIVERIES": "3"},
     circuit_opened_probed_closed: BY_FUNCTION | {"CIRCUIT_FAILURES": "5"},
     two_runs_that_settle_nothing: BY_FUNCTION,
+    what_people_did: {},
 }
 
 
@@ -200,6 +222,13 @@ def test_the_histories_come_to_what_they_are_about(this: Release, embedded: Endp
             "['closed', 'person'",
         ],
         "two_runs_that_settle_nothing": ["'failed': 6", "'retried': 6", "two runs in a row settled nothing"],
+        "what_people_did": [
+            "['open_circuit', 'me', ",
+            "['close_circuit', 'me', ",
+            "['replay', ",
+            "['discard', 'me', ",
+            "['import', 'her', 'cli', '', {}, 'begun', '', None]",
+        ],
     }
     missing = {name: [one for one in words if one not in said[name]] for name, words in expected.items()}
     assert not any(missing.values()), (missing, said)
