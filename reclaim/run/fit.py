@@ -122,18 +122,20 @@ class FitCheck:
             logger.warning(what, name, self._needs.setting, park_misfits)
 
     async def check(self, found: Sequence[Row], bodies: Sequence[Body]) -> None:
-        """Look at entries that were found and read, if they are the first of the run.
+        """Look at entries that were found and read, if they are the first of the run that are in the stream.
 
         Raises:
             FitsNothing: the setting fits none.
         """
         if not (self._is_due and found):
             return
-        read = (Entry(row.id, body) for row, body in zip(found, bodies, strict=True) if body is not None)
-        if any(map(self._fit.fits, read)):
+        there = [(row, body) for row, body in zip(found, bodies, strict=True) if body is not None]
+        if not there:  # all are gone, which says nothing: the next ones tell
+            return
+        if any(self._fit.fits(Entry(row.id, body)) for row, body in there):
             self._is_due = False
             return
-        misfit = await self._fit.misfit(found[:FIRST])
+        misfit = await self._fit.misfit([row for row, _ in there[:FIRST]])
         if misfit is not None:
             todo = f"correct {misfit.setting}, or have them parked: reclaim run --park-misfits"
             raise FitsNothing(f"{misfit}; nothing was claimed or changed; {todo}")

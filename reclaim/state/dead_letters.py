@@ -35,6 +35,7 @@ MAX_NAME_BYTES = 800  # of the consumer that had the entry
 MAX_SCRIPT_VALUES = 7_000  # Lua passes on fewer than 8,000 values at once
 # What one script or command may look at, so that it blocks the server for a few milliseconds at most.
 IDS_AT_ONCE = 250
+REMOVED_AT_ONCE = 100  # of 1 MB each: 5 ms on Redis 7.0, which gives their memory back at once
 LETTERS_AT_ONCE = 200  # with their bodies: 2 ms
 BYTES_AT_ONCE = 2**18
 PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connection breaks
@@ -340,8 +341,8 @@ class DeadLetters:
         """
         checked = list(map(check_id, ids))
         discarded = 0
-        for at in range(0, len(checked), IDS_AT_ONCE):
-            discarded += await self._remove(checked[at : at + IDS_AT_ONCE])
+        for at in range(0, len(checked), REMOVED_AT_ONCE):
+            discarded += await self._remove(checked[at : at + REMOVED_AT_ONCE])
         return discarded
 
     async def _remove(self, ids: Sequence[bytes]) -> int:

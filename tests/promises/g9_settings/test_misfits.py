@@ -9,6 +9,7 @@ import pytest
 from reclaim.errors import FitsNothing
 from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
+from reclaim.run.fit import FIRST, SPREAD
 from reclaim.run.replay import Replay
 from reclaim.run.report import Outcome
 from reclaim.settings import Target
@@ -199,3 +200,20 @@ async def test_the_first_look_reads_nothing_more_where_an_entry_fits(embedded: E
         reads.append(re.search(r"cmdstat_xrange:calls=(\d+),", stats)[1])
 
     assert reads[0] == reads[1]
+
+
+async def test_entries_that_are_gone_from_the_stream_say_nothing(embedded: Endpoint, client: Client) -> None:
+    """The first page is gone, and so is all that a look over the whole list meets: the first body read tells."""
+    target = a_target()
+    ids = given(client, target, *[Held(FOREIGN)] * 1_000)
+    async with a_runner(embedded, target) as runner:
+        met = {row.id for row in await runner.finder.spread(SPREAD)}
+        left = [one for one in ids[FIRST:] if one not in met][:3]
+        for at in range(0, 1_000, 500):
+            client.execute_command("XDEL", "s", *(one for one in ids[at : at + 500] if one not in left))
+
+        report = await runner.run(30)
+
+    assert (report.outcome, report.parked) == (Outcome.FAILED, 0)
+    assert isinstance(report.error, FitsNothing)
+    assert set(left) <= state(client, target).pending.keys()
