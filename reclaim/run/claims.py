@@ -60,7 +60,8 @@ class Page:
 
     def without(self, ids: AbstractSet[bytes]) -> None:
         """Note that these entries are settled: nothing is kept fresh or given back for them any more."""
-        self.entries = [entry for entry in self.entries if entry.id not in ids]
+        if ids:
+            self.entries = [entry for entry in self.entries if entry.id not in ids]
 
 
 class Claims:

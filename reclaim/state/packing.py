@@ -37,7 +37,7 @@ def _joined(commands: Sequence[Command]) -> bytes:
     """
     words = list(chain.from_iterable(commands))
     parts: list[bytes] = [b""] * (2 * len(words))
-    parts[::2] = [_LENGTHS[len(word)] for word in words]  # type: ignore[arg-type]  # a number raises TypeError
+    parts[::2] = map(_LENGTHS.__getitem__, map(len, words))  # type: ignore[arg-type]  # a number raises TypeError
     parts[1::2] = words  # type: ignore[assignment]  # text does so when it is joined
     at = 0
     for command in commands:

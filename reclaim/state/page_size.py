@@ -5,7 +5,8 @@ from reclaim.state.bodies import PAGE_BYTES
 PAGE_SEC = 2.0  # the most that handling one page is to take, if the idle time after which others claim allows so much
 LEAST_PAGE_SEC = 0.05
 FIRST_PAGE = 20  # the size of a first page, while we know nothing about how long entries take
-GROWTH = 25  # if one call stores many entries: then most of a quick page's time is round trips, and waiting for others
+GROWTH = 25  # if one call stores many entries: then most of a short page's time is round trips, and waiting for others
+SHORT = 0.1  # of the time that a page may take: a longer one may be long for its entries' sake
 
 
 class PageSize:
@@ -27,8 +28,8 @@ class PageSize:
             first: how many the first page may have.
             min_idle_ms: the idle time after which others may claim the entries of a page; handling it takes a quarter
                 of that at most.
-            growth: after a quick page the next one may have `growth` times as many entries, even if its time says
-                fewer.
+            growth: after a page that took a tenth of that, or less, the next one may have `growth` times as many
+                entries, even if its time says fewer.
         """
         self._most = most
         self._growth = growth
@@ -43,6 +44,6 @@ class PageSize:
         by_size = int(PAGE_BYTES / max(weight, 1))
         by_time = int(self._page_sec * count / max(seconds, 1e-6))
         self.is_quick = seconds <= self._page_sec
-        if self.is_quick:
+        if seconds <= SHORT * self._page_sec:
             by_time = max(by_time, self._growth * count)
         self.count = max(1, min(self._most, by_size, by_time))

@@ -140,6 +140,42 @@ async def test_after_a_change_of_their_number_a_failed_entry_still_holds_its_key
     assert pending_count(client, then) == 0
 
 
+async def test_changes_of_their_number_charge_no_entry(server: Endpoint, client: Client) -> None:
+    """What a run of the old number has left is taken up as it was found, however often the number changes."""
+    record = Recorder()
+    given(client, a_target(), *entries_of_all(2))
+    for number in (3, 2, 5, 1, 4):  # more changes than an entry has tries
+        target = a_target(shards=number, max_deliveries=3)
+        record.trouble = {first: ConnectionError("an outage") for first in range(1, 5)}
+        await run_shards(server, target, record)
+        age_all(client, target)
+
+    assert [row[3] for row in pending_rows(client, target)] == 8 * [1]
+    record.seen.clear()
+    record.trouble.clear()
+    reports = await run_shards(server, a_target(shards=2, max_deliveries=3), record)
+
+    assert sum(report.acknowledged for report in reports) == 8
+    assert Counter(record.seen) == Counter([1, 2, 3, 4, 11, 12, 13, 14])
+    assert in_order_for_each(record.seen)
+    left = state(client, target)
+    assert (left.pending, left.dead, left.lost) == ({}, [], [])
+
+
+async def test_what_a_killed_run_has_left_is_charged_with_that_run_alone_whatever_their_number(
+    server: Endpoint, client: Client
+) -> None:
+    """It held them under its shard's name, without a verdict: the runs of the new number add one try, and no more."""
+    target = a_target(shards=2, max_deliveries=3, delivery_backoff_sec=0)
+    given(client, target, *entries_of_all(1, consumer="monitoring_app#4", deliveries=2))
+    record = Recorder(**{f"_{number}": ValueError("no") for number in range(1, 11)})
+
+    reports = await run_shards(server, target, record)
+
+    assert Counter(record.seen) == Counter(range(1, 11))
+    assert [sum(report.failed for report in reports), sum(report.parked for report in reports)] == [0, 10]
+
+
 async def test_another_number_of_shards_waits_until_no_run_of_the_old_one_is_left(
     server: Endpoint, client: Client
 ) -> None:

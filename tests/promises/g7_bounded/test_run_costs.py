@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import time
 
 import pytest
 
@@ -183,3 +184,47 @@ async def test_a_slow_server_is_given_less_to_claim_by_each_script(client: Clien
     assert (report.acknowledged, report.pages, len(claims)) == (520, 2, 1 + 5)
     assert max(len(command) for command in claims) < 100 + 20
     assert state(client, target) == State(hashes=stored(*held(range(1, 521))), length=520)
+
+
+async def test_pages_get_smaller_while_the_server_is_slow(client: Client, embedded_proxy: Proxy) -> None:
+    """It takes 4 ms for each hash, so the first page, of 20, takes 80 ms; with this idle time it is to take 50 ms."""
+    proxy = embedded_proxy
+    target = a_target(page_size=500, min_idle_ms=200)
+    lived_in(client, target)
+    given(client, target, *held(range(1, 81)))
+    proxy.when("HSET", lambda: time.sleep(0.004), times=None)
+
+    report = await run(proxy, target)
+
+    claims = [command for command in proxy.commands if is_claim(command)]
+    first, *others = map(entries_of, claims)
+    assert (first, sum(others), max(others) <= 12) == (20, 60, True)
+    assert (report.acknowledged, report.pages) == (80, len(claims))
+
+
+async def test_scripts_claim_less_of_a_page_while_the_server_takes_long_for_each_entry(
+    client: Client, embedded_proxy: Proxy
+) -> None:
+    """It takes 0.4 ms for each entry that it claims; after four full pages no script takes longer than it has to."""
+    proxy = embedded_proxy
+    target = a_target(page_size=500)
+    lived_in(client, target)
+    given(client, target, *held(range(1, 3021)))
+    proxy.when("EVAL", lambda: time.sleep(0.0004 * entries_of(proxy.commands[-1])), args=is_claim, times=None)
+
+    report = await run(proxy, target)
+
+    claims = [entries_of(command) for command in proxy.commands if is_claim(command)]
+    assert (claims[:5], sum(claims)) == ([20, 500, 500, 500, 500], 3020)
+    assert max(claims[-10:]) <= 40
+    assert report.acknowledged == 3020
+
+
+def is_claim(command: list[bytes]) -> bool:
+    """Whether it is the script that claims."""
+    return _CLAIM.encode() in command
+
+
+def entries_of(claim: list[bytes]) -> int:
+    """How many entries this script claims, all of which have been delivered as often."""
+    return len(claim) - 13  # its other words: the script, its keys, what it is about, and the head of a group

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reclaim.state.page_size import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, PageSize
+from reclaim.state.page_size import LEAST_PAGE_SEC, PAGE_BYTES, PAGE_SEC, SHORT, PageSize
 
 MIN_IDLE_MS = 10_000
 LIGHT = 100  # bytes
@@ -76,14 +76,24 @@ def test_a_short_idle_time_makes_for_short_pages() -> None:
     assert (sizes.count, sizes.is_quick) == (20, True)
 
 
-def test_after_a_quick_page_there_may_be_growth_whatever_it_took() -> None:
+def test_after_a_short_page_there_may_be_growth_whatever_it_took() -> None:
     """Stored at once, twenty entries take hardly longer than one; but a page that took too long is too long."""
-    sizes = PageSize(500, 20, MIN_IDLE_MS, growth=5)
+    sizes = PageSize(500, 20, MIN_IDLE_MS, growth=25)
+
+    sizes.learn(20, LIGHT, SHORT * PAGE_SEC)
+    assert sizes.count == 500
+    sizes.learn(500, LIGHT, 2 * PAGE_SEC)
+    assert sizes.count == 250
+
+
+@pytest.mark.G7
+def test_a_page_that_took_what_it_may_is_followed_by_none_that_is_larger() -> None:
+    """Else the next one would take 25 times as long: so it was where a server took 4 ms for a hash."""
+    sizes = PageSize(500, 20, MIN_IDLE_MS, growth=25)
 
     sizes.learn(20, LIGHT, PAGE_SEC)
-    assert sizes.count == 100
-    sizes.learn(100, LIGHT, 2 * PAGE_SEC)
-    assert sizes.count == 50
+
+    assert sizes.count == 20
 
 
 def test_a_page_that_took_no_time_fills_the_next() -> None:
