@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, fields
+from itertools import count as counting
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -200,13 +201,15 @@ class Replay:
             await self._release(lease)
 
     async def _take(self, lease: Lease, deadline: Deadline) -> None:
-        while True:
+        for asked in counting():
             (holder,) = await self._server.ask(lease.take())
             if holder is None:
                 return
             if deadline.remaining_sec() <= WAIT_FOR_LEASE_SEC:
                 await self._release(lease)  # while we waited for shards, it has kept new runs of them away
                 raise LeaseHeld(f"{self._target.name}: {holder}")
+            if not asked:
+                logger.info("reclaim %s: the replay waits: %s", self._target.name, holder)
             await self._sleep(WAIT_FOR_LEASE_SEC)
 
     async def _release(self, lease: Lease) -> None:

@@ -535,10 +535,13 @@ def test_a_replay_that_finds_a_run_at_work_says_so(embedded: Endpoint, client: C
     given_dead(client, embedded, target, tweet(1))
     client.execute_command("SET", target.keys.lease, "run 7 on elsewhere", "PX", 60_000)
 
-    ended = in_pipe(env_of(embedded, target), "dead", "replay", "--all", "--budget-sec", "1")
+    ended = in_process(env_of(embedded, target), "dead", "replay", "--all", "--budget-sec", "1")
 
     assert (ended.code, ended.out) == (1, "")
-    assert "run 7 on elsewhere has the lease" in ended.err
+    *log, last = ended.err.splitlines()
+    (waits,) = [said for line in log if "the replay waits" in (said := as_json(line)["message"])]  # once
+    assert waits.startswith("reclaim s/g: the replay waits: run 7 on elsewhere has the lease")
+    assert last.startswith("s/g: run 7 on elsewhere has the lease")
     drop_lease(client, target)
 
 
