@@ -1,7 +1,11 @@
-"""Reckons what the consumption plan would count, from what was measured. Prices differ by region: none here."""
+"""Reckons what Azure's plans would count, from what was measured.
+
+`python -m bench.billing` prints the table of docs/deploy.md: what a month of executions costs.
+"""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from bench.section import Section, Table
 from reclaim.observe.export import EXPORT_SEC
@@ -20,6 +24,63 @@ KINDS = {  # by the names of their figures
     "idle": "nothing to do",
 }
 NEEDED = ("seconds of many", "many entries", "idle ms", *(f"{name} peak MB" for name in KINDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan counts, and what it takes in US dollars.
+
+    The prices differ by region; these are what others quoted for the plans in 2025 and 2026
+    (https://modal.com/blog/azure-function-pricing-guide, and repositories that wrote down Azure's own page).
+
+    Attributes:
+        gb: memory that is counted, GB.
+        least_sec: what each execution counts as, at least.
+        usd_gb_s, usd_million: of a GB-s, and of a million executions.
+        free_gb_s, free_executions: of each month and subscription.
+    """
+
+    name: str
+    gb: float
+    least_sec: float
+    usd_gb_s: float
+    usd_million: float
+    free_gb_s: int
+    free_executions: int
+
+    def usd(self, gb_sec: float, executions: int, *, is_granted: bool) -> float:
+        """What so much costs, with or without what is free."""
+        free_gb_s, free = (self.free_gb_s, self.free_executions) if is_granted else (0, 0)
+        time = max(gb_sec - free_gb_s, 0) * self.usd_gb_s
+        return time + max(executions - free, 0) * self.usd_million / 1_000_000
+
+
+PLANS = (
+    Plan("Flex Consumption, 512 MB", 0.5, 1.0, 0.000026, 0.40, 100_000, 250_000),
+    Plan("classic (Y1), 256 MB", 0.25, LEAST_SEC, 0.000016, 0.20, FREE_GB_S, FREE_EXECUTIONS),
+)
+MONTHS = {  # how long each run takes, seconds; 1,000 entries take some 20 ms
+    "no run finds anything": 0.0,
+    "every run stores 1,000 entries": 0.1,
+    "a run is always under way": 20.0,
+}
+
+
+def months() -> Table:
+    """What a month of executions is counted as and costs, with a run every 20 s."""
+    rows = [["a month in which", "plan", "GB-s", "executions", "USD", "USD without the free grant"]]
+    for what, run_sec in MONTHS.items():
+        for plan in PLANS:
+            gb_sec = RUNS_A_MONTH * max(run_sec, plan.least_sec) * plan.gb
+            prices = (plan.usd(gb_sec, RUNS_A_MONTH, is_granted=granted) for granted in (True, False))
+            rows.append([what, plan.name, f"{gb_sec:,.0f}", f"{RUNS_A_MONTH:,}", *(f"{price:.2f}" for price in prices)])
+    return Table(rows)
+
+
+def lines(table: Table) -> list[str]:
+    """A table as docs/deploy.md has it."""
+    head, *rows = ["| " + " | ".join(row) + " |" for row in table.rows]
+    return [head, "|" + "---|" * len(table.rows[0]), *rows]
 
 
 def counted_mb(mb: float) -> int:
@@ -78,3 +139,7 @@ of which the peaks here know nothing: so the tables give more than one size. An 
 {max(idle_ms, 1000 * LEAST_SEC):.0f} ms; a month of them is {RUNS_A_MONTH:,} executions, {of_free:.0%} of the free ones.
 With telemetry on, an idle tick too waits for its post, {EXPORT_SEC:g} s at most: what both take beyond 100 ms is
 counted on top. The storage account that timers need, and the network, are charged apart."""
+
+
+if __name__ == "__main__":
+    print(*lines(months()), sep="\n")

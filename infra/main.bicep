@@ -139,6 +139,7 @@ module storage 'storage.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    withQueue: fanOut || contains(settings, 'FAN_OUT')
     allowKeys: plan == 'classic'
   }
 }

@@ -5,6 +5,9 @@ param location string
 param tags object
 param principalId string
 
+@description('Whether the app uses the queue (FAN_OUT).')
+param withQueue bool
+
 @description('The classic plan builds the app on the server, which works only with a connection string.')
 param allowKeys bool
 
@@ -46,7 +49,7 @@ resource owner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource queueUser 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource queueUser 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (withQueue) {
   name: guid(account.id, principalId, queueDataContributor)
   scope: account
   properties: {

@@ -152,6 +152,12 @@ def test_a_mistake_is_found_by_the_type_data(mistake: str, tmp_path: Path) -> No
     assert found(TYPED[mistake], tmp_path, DATA)
 
 
+def test_the_page_says_how_many_mistakes_are_seeded() -> None:
+    page = (INFRA.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+    assert f"each of {len(PLAIN) + len(TYPED)} seeded mistakes" in page
+
+
 def found(seeded: Seeded, folder: Path, data: Path | None) -> list[str]:
     """What the check says of a mistake in a copy of infra/, in the file where it was made or where it is used."""
     shutil.copytree(INFRA, folder / "infra")

@@ -11,6 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from bench.billing import lines, months
+
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docs" / "deploy"
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -147,3 +149,27 @@ def test_the_page_links_to_sections_that_are_there() -> None:
         text = (ROOT / "docs" / name).read_text(encoding="utf-8") if name else PAGE
         titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_page_has_the_costs_that_are_reckoned() -> None:
+    """Else: `python -m bench.billing` prints the table."""
+    assert [line for line in lines(months()) if line not in PAGE] == []
+
+
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+ROLES = {
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+}
+
+
+def test_the_page_names_every_right_that_the_identity_gets() -> None:
+    """Those, and no others."""
+    made = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "infra").glob("*.bicep"))
+    given = re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", made)
+    table = PAGE.partition("| right | on | why |")[2].partition("\n\n")[0]
+    named = [row.split("|")[1].partition(",")[0].strip() for row in table.strip().splitlines()[1:]]
+
+    assert sorted(name for name in named if not name.startswith("access policy")) == sorted(ROLES[one] for one in given)

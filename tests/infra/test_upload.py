@@ -1,5 +1,6 @@
 """What publishing uploads: exactly the app, by the rules of both programs, whatever else lies in the folder."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -83,3 +84,13 @@ def test_files_of_your_own_are_uploaded(uploaded: Rule, clone: Path) -> None:
         put(clone / name)
 
     assert set(uploaded(clone)) - set(before) == set(YOURS)
+
+
+def test_the_page_says_how_much_is_uploaded(clone: Path) -> None:
+    """To a tenth of a megabyte, more or less."""
+    said = re.search(
+        r"its files alone, (\d\.\d) MB together", (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    )
+
+    assert said
+    assert abs(float(said[1]) - size(clone, app_of(clone)) / 1_000_000) < 0.1
