@@ -10,6 +10,7 @@ from reclaim.errors import said
 from reclaim.observe.alerts import Alert, Kind, marker_of
 from reclaim.observe.webhook import NotTaken, Post, Webhook, cloud_event
 from reclaim.settings import Settings, Target
+from reclaim.shards import Shard
 from reclaim.state.connection import Server
 from reclaim.state.told import ToldAlerts
 from reclaim.times import Deadline
@@ -42,7 +43,7 @@ class Alerter:
         self._repeat_ms = round(1000 * settings.alert_repeat_sec)
         self._dashboard_url = settings.dashboard_url
         self._clock = clock
-        self._recheck_at: dict[bytes, float] = {}
+        self._recheck_at: dict[tuple[bytes, int], float] = {}  # by marker and shard
 
     async def send(self, alerts: Sequence[Alert], within_sec: float = SEND_BUDGET_SEC) -> None:
         """Tell the alerts that were not told yet."""
@@ -61,18 +62,19 @@ class Alerter:
     async def _is_due(self, alert: Alert) -> bool:
         """Whether the alert is ours to tell, now."""
         ended = alert.kind.ends
-        if ended is not None and not await self._was_told(marker_of(ended, alert.target)):
+        if ended is not None and not await self._was_told(marker_of(ended, alert.target), alert.target.shard):
             return False
-        self._recheck_at.pop(alert.marker, None)
+        self._recheck_at.pop((alert.marker, alert.target.shard.index), None)
         return await self._told.claim(alert.marker)
 
-    async def _was_told(self, marker: bytes) -> bool:
-        """Whether somebody has told what this marker is of: Redis is asked once per RECHECK_SEC at most."""
-        if self._clock() < self._recheck_at.get(marker, 0.0):
+    async def _was_told(self, marker: bytes, shard: Shard) -> bool:
+        """Whether what this marker is of was told of the shard: Redis is asked once per RECHECK_SEC at most."""
+        place = marker, shard.index
+        if self._clock() < self._recheck_at.get(place, 0.0):
             return False
-        was_told = await self._told.is_told(marker)
+        was_told = await self._told.is_told(marker, shard)
         if not was_told:
-            self._recheck_at[marker] = self._clock() + RECHECK_SEC
+            self._recheck_at[place] = self._clock() + RECHECK_SEC
         return was_told
 
     async def end(self, kinds: Iterable[Kind], target: Target) -> None:
@@ -106,4 +108,5 @@ class Alerter:
         if (ended := alert.kind.ends) is not None:
             await self._told.forget(marker_of(ended, alert.target), alert.marker)
         else:
-            await self._told.remember(alert.marker, self._repeat_ms if alert.kind.repeats else REMEMBER_CHANGE_MS)
+            for_ms = self._repeat_ms if alert.kind.repeats else REMEMBER_CHANGE_MS
+            await self._told.remember(alert.marker, for_ms, alert.target.shard)

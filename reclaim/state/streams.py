@@ -33,6 +33,7 @@ SCAN_COUNT = 1_000  # keys that one SCAN looks at: 1 ms
 GROUPS_AT_ONCE = 500  # streams whose groups one round trip asks for
 WRITE_AT_ONCE = 500
 MAX_PAIRS = 100_000
+MAX_DIGITS = 18  # of a number that is ours
 DONE = "done"
 
 logger = logging.getLogger("reclaim")
@@ -109,7 +110,7 @@ class FoundStreams:
         return Progress.read(facts, unix_ms(time))
 
     async def pairs(self) -> dict[Pair, int]:
-        """All that were found, and in which pass each was seen last."""
+        """All that were found, and in which pass each was seen last: in none, where somebody else has written there."""
         found: dict[Pair, int] = {}
         cursor: Reply = 0
         while True:
@@ -117,7 +118,7 @@ class FoundStreams:
             for name, number in by_name(flat).items():
                 pair = _pair(name)
                 if pair is not None:
-                    found[pair] = int(number)
+                    found[pair] = int(number) if number.isdigit() and len(number) <= MAX_DIGITS else 0
             if int(cursor) == 0:
                 return found
 
@@ -210,6 +211,6 @@ def _name(pair: Pair) -> bytes:
 def _pair(name: bytes) -> Pair | None:
     kind, _, rest = name.partition(b":")
     length, colon, names = rest.partition(b":")
-    if kind != b"p" or not colon or not length.isdigit():
+    if kind != b"p" or not colon or not length.isdigit() or len(length) > MAX_DIGITS:
         return None
     return names[: int(length)], names[int(length) :]

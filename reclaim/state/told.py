@@ -1,6 +1,7 @@
 """Owns the memory of which alerts were told: in Redis for all instances, and in this process what Redis did not take.
 
-An alert's marker is a Redis key with a TTL. It holds ``telling`` while an instance sends the alert, then ``told``.
+An alert's marker is a Redis key with a TTL. It holds ``telling`` while an instance sends the alert, then ``told``; of a
+shard's run ``told:`` and the shard's number, because another shard's run does not end what went wrong with this one.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from reclaim.shards import WHOLE, Shard
 from reclaim.state.ask import Reply
 from reclaim.state.connection import Server
 
@@ -27,26 +29,29 @@ class ToldAlerts:
         """Make it; without a server this process alone remembers."""
         self._server = server
         self._clock = clock
-        self._only_here: dict[bytes, float] = {}  # markers that Redis does not have, and when each runs out
+        self._only_here: dict[bytes, tuple[float, bytes]] = {}  # markers that Redis does not have: until when, and what
 
     async def claim(self, marker: bytes) -> bool:
         """Whether the alert is ours to tell, for TELLING_MS: nobody has told it, and nobody is telling it."""
         left_ms = self._left_ms(marker)
         if left_ms > 0:
-            await self.remember(marker, left_ms)  # Redis may answer again
+            await self._remember(marker, left_ms, self._only_here[marker][1])  # Redis may answer again
             return False
         try:
             return await self._call("SET", marker, _TELLING, "NX", "PX", TELLING_MS) is not None
         except Exception:  # noqa: BLE001  # whatever keeps Redis from answering, the alert is to be told
             return True
 
-    async def remember(self, marker: bytes, for_ms: int) -> None:
-        """The alert was told, and is not to be told again for so long."""
+    async def remember(self, marker: bytes, for_ms: int, shard: Shard = WHOLE) -> None:
+        """The alert was told of this shard's run, and is not to be told again for so long."""
+        await self._remember(marker, for_ms, _TOLD if shard.is_whole else b"%b:%d" % (_TOLD, shard.index))
+
+    async def _remember(self, marker: bytes, for_ms: int, word: bytes) -> None:
         now = self._clock()
-        self._only_here = {known: until for known, until in self._only_here.items() if until > now}
-        self._only_here[marker] = now + for_ms / 1000
+        self._only_here = {known: one for known, one in self._only_here.items() if one[0] > now}
+        self._only_here[marker] = now + for_ms / 1000, word
         with suppress(Exception):  # then it stays here
-            await self._call("SET", marker, _TOLD, "PX", for_ms)
+            await self._call("SET", marker, word, "PX", for_ms)
             self._only_here.pop(marker, None)
 
     async def forget(self, *markers: bytes) -> None:
@@ -56,20 +61,35 @@ class ToldAlerts:
         with suppress(Exception):  # the marker runs out by itself
             await self._call("DEL", *markers)
 
-    async def is_told(self, marker: bytes) -> bool:
-        """Whether the alert was told; False where Redis does not answer and this process has not told it."""
+    async def is_told(self, marker: bytes, shard: Shard = WHOLE) -> bool:
+        """Whether the alert was told, of a run that this shard's run may end the streak of.
+
+        False where Redis does not answer and this process has not told it.
+        """
         if self._left_ms(marker) > 0:
-            return True
+            return _is_of(self._only_here[marker][1], shard)
         with suppress(Exception):  # the next run asks again
-            return bool(await self._call("GET", marker) == _TOLD)
+            return _is_of(await self._call("GET", marker), shard)
         return False
 
     def _left_ms(self, marker: bytes) -> int:
         """For how long this process alone still remembers an alert."""
-        return round(1000 * (self._only_here.get(marker, 0.0) - self._clock()))
+        until, _ = self._only_here.get(marker, (0.0, b""))
+        return round(1000 * (until - self._clock()))
 
     async def _call(self, *command: bytes | str | int) -> Reply:
         if self._server is None:
             raise ConnectionError("there is no server to ask")
         async with asyncio.timeout(ANSWER_SEC):
             return await self._server.call(*command)
+
+
+def _is_of(word: bytes | None, shard: Shard) -> bool:
+    """Whether a marker that holds this says that an alert was told of the shard's own runs.
+
+    The first shard answers for those that there are no more.
+    """
+    told, _, index = (word or b"").partition(b":")
+    if told != _TOLD or shard.is_whole or not index.isdigit():
+        return told == _TOLD
+    return int(index) == shard.index or (shard.is_first and int(index) >= shard.of)

@@ -15,7 +15,7 @@
 -- Returns {the token of who has the lease, ms until it ends}: our own if we have it now.
 
 local count, index = tonumber(ARGV[4]), tonumber(ARGV[3])
-local ran = tonumber(redis.call('GET', KEYS[2]) or 1) or 1
+local ran = math.min(tonumber(redis.call('GET', KEYS[2]) or 1) or 1, 1000) -- more is not ours, and would take long
 local mine = index < 0 and KEYS[1] or KEYS[1] .. ':' .. index
 local function held(key)
   local token = redis.call('GET', key)

@@ -219,6 +219,39 @@ async def test_a_recovery_that_could_not_be_told_is_told_later(
     assert markers(client) == {}
 
 
+async def test_a_shard_that_does_well_does_not_end_what_goes_wrong_with_another(
+    server: Endpoint, client: Client, webhook: Webhook
+) -> None:
+    """Else each tick would tell of a failure, and of a recovery. All may fail at once, which is told once."""
+    first, second = a_target(stream="s p", shards=2).parts
+    async with an_alerter(server, webhook.url) as one, an_alerter(server, webhook.url) as two:
+        for _ in range(3):
+            await tell(one, *alerts_of(a_report(Outcome.FAILED), second))
+            await tell(two, *alerts_of(a_report(), first))
+        assert (webhook.types, markers(client)) == (["run.failed"], {":reclaim.run.failed": b"told:1"})
+        await tell(two, *alerts_of(a_report(Outcome.FAILED), first))
+        await tell(one, *alerts_of(a_report(), second))
+
+    assert webhook.types == ["run.failed", "run.recovered"]
+    assert markers(client) == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "part", "ended"),
+    [(b"told:3", 0, True), (b"told:3", 1, False), (b"told:1", 0, False), (b"told", 1, True), (b"told:x", 1, True)],
+)
+async def test_the_first_shard_ends_what_went_wrong_with_one_that_is_no_more(
+    embedded: Endpoint, client: Client, webhook: Webhook, told: bytes, part: int, *, ended: bool
+) -> None:
+    """There are fewer shards now. What a release without shards' marks has told, any of them ends."""
+    client.execute_command("SET", MARK + b":reclaim.run.failed", told)
+    async with an_alerter(embedded, webhook.url) as alerter:
+        await tell(alerter, *alerts_of(a_report(), a_target(stream="s p", shards=2).parts[part]))
+
+    assert webhook.types == ["run.recovered"] * ended
+    assert bool(markers(client)) is not ended
+
+
 async def test_a_failure_that_is_still_being_told_has_no_recovery_yet(
     embedded: Endpoint, client: Client, webhook: Webhook
 ) -> None:

@@ -315,6 +315,19 @@ async def test_what_a_newer_release_has_found_is_left_as_it_is(embedded: Endpoin
     assert client.execute_command("HGETALL", streams.KEY) == [b"format", b"2", b"version", b"x"]
 
 
+async def test_what_somebody_else_has_put_there_stops_no_target(embedded: Endpoint, client: Client) -> None:
+    """Nor does it stop those that the settings name: they are run in the same tick."""
+    given(client, a_target(), Held(tweet(1)))
+    given(client, a_target(stream="found"), Held(tweet(2)))
+    for name in ("p:5:foundg", "p:1:xg", "pass", "p:nonsense"):
+        client.execute_command("HSET", streams.KEY, name, "nonsense")
+
+    async with an_app(embedded, pattern("f*"), {"stream": "s", "group": "g"}, DISCOVER_SEC="1") as app:
+        reports = await app.reports()
+
+    assert {report.target: report.acknowledged for report in reports} == {"s/g": 1, "found/g": 1}
+
+
 async def test_a_cluster_is_searched_on_every_node(cluster: Cluster) -> None:
     """Streams in different slots are on different nodes."""
     targets: list[Target] = [a_target(stream=f"s:{number}") for number in range(12)]

@@ -209,6 +209,20 @@ async def test_one_shard_again_is_no_shard(server: Endpoint, client: Client) -> 
     assert sorted(client.execute_command("KEYS", "*")) == [target.keys.lease]
 
 
+@pytest.mark.parametrize("said", ["inf", "1e9", "-5", "nan", "nonsense"])
+async def test_what_somebody_else_has_written_as_their_number_stops_nobody(
+    embedded: Endpoint, client: Client, said: str
+) -> None:
+    """The script that takes the lease looks at so many leases, and blocks the server meanwhile."""
+    target = a_target(shards=2)
+    client.execute_command("SET", target.keys.shards, said)
+    async with a_server(embedded) as link:
+        taken = [await link.ask(Lease(link, part, "x").take()) for part in target.parts]
+
+    assert taken == [(None,), (None,)]
+    assert client.execute_command("GET", target.keys.shards) == b"2"
+
+
 async def test_a_shard_waits_for_a_run_of_the_whole_target(server: Endpoint, client: Client) -> None:
     """That of a release without shards, which knows only the lease of the whole."""
     target = a_target(shards=2)
