@@ -13,7 +13,10 @@ import { whyNotReplay } from "./circuit.js";
 const PASS_SEC = 5; // what is said of the progress is as old as that at most
 const FIRST_PASS_SEC = 2; // so that the bar soon moves, and the rate is known
 const WAIT_MS = 3000; // while another run or replay is at work on the target
+const PASSING = new Set([0, 502, 503, 504]); // the app or Redis is away, or begins anew
 const KEPT = "reclaim-replay";
+
+const BUSY = "Another run or replay is at work on this target; this one waits for it.";
 
 /** What is to be replayed. @type {WhichLetters} */
 let selection = { ids: "all" };
@@ -113,6 +116,7 @@ async function goOn(wanted, tally) {
     await replayAll(wanted, tally, mine);
   } catch (error) {
     showOptions();
+    say("replay-count", tally.done ? `${tally.words}.` : "");
     await poll();
     throw error;
   } finally {
@@ -138,7 +142,7 @@ async function replayAll(wanted, tally, mine) {
   const pace = new Pace(tally.done);
   for (let still = wanted; !mine.isStopped;) {
     sessionStorage.setItem(KEPT, JSON.stringify({ still, tally: tally.kept }));
-    const pass = await onePass(still, tally.done ? PASS_SEC : FIRST_PASS_SEC, mine);
+    const pass = await onePass(still, tally, mine);
     if (!pass) return;
     tally.add(pass);
     showPass(tally, pass.left, pace);
@@ -157,22 +161,24 @@ function isInVain({ replayed, failed, retried, held }) {
 }
 
 /**
- * One pass; where another run or replay is at work on the target, after it. Null: it was stopped meanwhile.
+ * One pass; where another run or replay is at work on the target, or the app is away, after that. Null: it was stopped
+ * meanwhile.
  * @param {ReplayAsked} still
- * @param {number} seconds nothing is begun after so many
+ * @param {Tally} tally
  * @param {{isStopped: boolean}} mine
  * @returns {Promise<Replayed | null>}
  */
-async function onePass(still, seconds, mine) {
+async function onePass(still, tally, mine) {
+  const seconds = tally.done ? PASS_SEC : FIRST_PASS_SEC;
   while (!mine.isStopped) {
     try {
       return await api.replay({ ...still, budget_sec: seconds });
     } catch (error) {
-      if (refusal(error).code !== "lease_held") throw error;
-      say(
-        "replay-count",
-        "Another run or replay is at work on this target; this one waits for it.",
-      );
+      const { code, message, status } = refusal(error);
+      const isHeld = code === "lease_held";
+      if (!isHeld && !PASSING.has(status)) throw error;
+      if (!isHeld) tally.takeUp();
+      say("replay-count", isHeld ? BUSY : `${message}; the replay goes on when that is over.`);
       await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
     }
   }

@@ -8,7 +8,7 @@ const NOT_REPLAYED = [
   ["retried", "could not be tried"],
   ["held", "wait for an earlier one"],
   ["missing", "were gone"],
-  ["unseen", "were handled while the page was loaded anew"],
+  ["unseen", "were handled while the page could not see it"],
 ];
 
 export class Tally {
@@ -39,7 +39,7 @@ export class Tally {
     const known = this.isListed ? this.replayed + this.failed : 0;
     let gone = pass.missing - known;
     if (this.#isTakenUp) {
-      // What the pass did that was under way when the page was loaded anew, nobody was told.
+      // What the pass did that was under way when the page was loaded anew, or lost the app, nobody was told.
       const there = this.isListed ? this.chosen - known - gone : pass.chosen - pass.missing;
       this.unseen += Math.max(0, this.chosen - this.done - there);
       gone = 0;
@@ -53,6 +53,11 @@ export class Tally {
     this.missing = Math.max(0, gone - (this.isListed ? this.unseen : 0));
     for (const [reason, n] of Object.entries(pass.reasons))
       this.#reasons.set(reason, n + (this.#reasons.get(reason) ?? 0));
+  }
+
+  /** What a pass did is not known: the next one tells it by what is left. */
+  takeUp() {
+    this.#isTakenUp = this.chosen > 0;
   }
 
   /** How many were tried and had an outcome. */
@@ -74,7 +79,7 @@ export class Tally {
     const tally = new Tally(isListed);
     Object.assign(tally, { chosen, replayed, failed, unseen });
     tally.#reasons = new Map(reasons);
-    tally.#isTakenUp = chosen > 0;
+    tally.takeUp();
     return tally;
   }
 

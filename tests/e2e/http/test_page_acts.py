@@ -236,6 +236,40 @@ def test_a_pass_that_had_no_time_does_not_end_the_replay(
     assert app.get("status")["targets"][0]["dead_letters"] == 0
 
 
+def test_a_replay_goes_on_when_the_app_is_back(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
+    """What the app did while it could not answer is told as such: it is neither replayed nor gone."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(30)))
+    dashboard = visit(app)
+    page = dashboard.page
+    passes: list[int] = []
+
+    def dies_in_the_second(route: Route) -> None:
+        if "budget_sec" not in route.request.post_data_json:
+            route.continue_()
+            return
+        passes.append(1)
+        if len(passes) == 2:
+            route.fetch()
+        if len(passes) in {2, 3}:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/api/dead-letters/replay", dies_in_the_second)
+    dashboard.enter()
+    dashboard.letters(20)
+    dashboard.press("Replay all…")
+    page.get_by_label("Each second").fill("3")
+    dashboard.press("Replay")
+
+    dashboard.sees("There is no connection to the app; the replay goes on when that is over.")
+    told = page.locator("#said-text")
+    expect(told).to_contain_text(re.compile(r"\d+ of 30 replayed, \d+ were handled while"), timeout=40_000)
+    known, unseen = map(int, re.findall(r"(\d+) (?:of 30|were)", told.inner_text()))
+    assert (known + unseen, app.get("status")["targets"][0]["dead_letters"]) == (30, 0)
+
+
 def test_two_browsers_replay_at_once(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
     """One waits for the other, and what is stored is stored once; neither is told that it failed."""
     given(client, TARGET)

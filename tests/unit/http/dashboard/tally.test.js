@@ -52,13 +52,16 @@ test("what a pass did of which nobody was told is neither replayed nor gone", ()
   later.add(aPass({ chosen: 5, replayed: 5 }));
   assert.equal(
     later.sentence,
-    "20 of 30 replayed, 10 were handled while the page was loaded anew.",
+    "20 of 30 replayed, 10 were handled while the page could not see it.",
   );
   const listed = new Tally(true);
   listed.add(aPass({ chosen: 8, replayed: 3, left: 5 }));
   const resumed = Tally.from(listed.kept);
   resumed.add(aPass({ chosen: 3, missing: 5, replayed: 3 }));
-  assert.equal(resumed.sentence, "6 of 8 replayed, 2 were handled while the page was loaded anew.");
+  assert.equal(
+    resumed.sentence,
+    "6 of 8 replayed, 2 were handled while the page could not see it.",
+  );
 });
 
 test("the pace is that of what was done here, and tells how long the rest takes", () => {
