@@ -28,7 +28,7 @@ from reclaim.ops.checks import Check, fail, ok, warn
 from reclaim.ops.cluster_checks import examine_cluster
 from reclaim.ops.health import Health
 from reclaim.ops.pattern_checks import examine_patterns
-from reclaim.ops.permissions import OF_CLUSTER, whole_rule
+from reclaim.ops.permissions import OF_CLUSTER, allowing, whole_rule
 from reclaim.ops.server_info import info, kind_and_version
 from reclaim.ops.service_checks import examine_service
 from reclaim.ops.target_checks import examine
@@ -135,9 +135,9 @@ def _todo_for_access(exc: AccessDenied, settings: Settings) -> str:
     """What to ask an administrator for, at once: where a connection cannot even begin, nothing else can be asked."""
     if exc.command is None:
         return f"check {'the identity, and its access policy' if settings.auth == 'entra' else _NAMES_OF_USER}"
-    rules = [f"+{command.partition(' ')[0].lower()}" for command in OF_CLUSTER] if settings.cluster else []
+    rules = [allowing(command) for command in OF_CLUSTER] if settings.cluster else []
     rules += [rule for target in settings.targets for rule in whole_rule(target, b"").split()]
-    return f"add to the user's rules: {' '.join(dict.fromkeys([f'+{exc.command.lower()}', *rules]))}"
+    return f"add to the user's rules: {' '.join(dict.fromkeys([allowing(exc.command), *rules]))}"
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

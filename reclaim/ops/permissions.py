@@ -145,8 +145,12 @@ def whole_rule(target: Target, hash_key: bytes) -> str:
 
 
 def _rule(commands: Sequence[str], patterns: Sequence[str]) -> str:
-    words = [f"+{command.partition(' ')[0].lower()}" for command in commands]
-    return " ".join(dict.fromkeys([*words, *(f"~{pattern}" for pattern in patterns)]))
+    return " ".join(dict.fromkeys([*map(allowing, commands), *(f"~{pattern}" for pattern in patterns)]))
+
+
+def allowing(command: str) -> str:
+    """The word of a rule that allows a command; of a subcommand it alone (``XGROUP DELCONSUMER``, and no DESTROY)."""
+    return f"+{command.lower().replace(' ', '|')}"
 
 
 def _uses(target: Target, hash_key: bytes) -> list[tuple[bytes, str, Sequence[Command]]]:

@@ -68,7 +68,7 @@ class Door:
     def lets_in(self, token: str, expires_at: float) -> None:
         """Let who has this token in, until it expires."""
         self._until[token.encode()] = expires_at
-        self._client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "&*", "+@all")
+        self._client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "+@all")
 
 
 @pytest.fixture
@@ -444,7 +444,7 @@ async def signed_in_on_each_node(cluster: Cluster, *targets: Target) -> AsyncIte
     def ask() -> Token:
         now, token = time.time(), made_token(next(numbers))
         for client in clients:
-            client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "&*", "+@all")
+            client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "+@all")
         return Token(token, now, now + 0.5)
 
     def count() -> int:
