@@ -37,14 +37,13 @@ Five variants:
 
 - *once*: every hundredth entry throws when it is first tried.
 - *always*: every hundredth throws always. At the end the handler is mended, and the dead letters are replayed.
-- *minute*: what the handler needs is away, until a person closes the circuit over HTTP.
-- *database*: the handler's own database is killed, and started again.
+- *minute*: what the handler needs is away for a minute; then a person closes the circuit over HTTP.
+- *database*: the handler's own database is killed, and started again after a minute.
 - *hash*: no handler, but hashes with `HASH_VERSION_FIELD`.
 
 Waits are shortened by settings: `RECLAIM_SCHEDULE=* * * * * *`, `MIN_IDLE_TIME_SEC=1`, `DELIVERY_BACKOFF_SEC=0`,
 `MAX_DELIVERIES=4`, `RETRY_ATTEMPTS=1`. Where entries throw, the circuit is to stay closed (`CIRCUIT_FAILURES=2000`). In
-the
-outages 100 failures open it, and in *minute* only a person closes it (`CIRCUIT_COOLDOWN_SEC=0`)."""
+the outages 100 failures open it, and in *minute* only a person closes it (`CIRCUIT_COOLDOWN_SEC=0`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Sizes:
     begins_away: bool
 
 
-SIZES = {Size.QUICK: Sizes(10, 100, 1, 2.0, begins_away=True), Size.FULL: Sizes(100, 1_000, 3, 15.0, begins_away=False)}
+SIZES = {Size.QUICK: Sizes(10, 100, 1, 2.0, begins_away=True), Size.FULL: Sizes(100, 1_000, 3, 60.0, begins_away=False)}
 
 
 @dataclass(slots=True)
