@@ -73,7 +73,7 @@ def entra(sizes: Sizes, say: Say) -> Section:
 def _let_in(port: int, token: str, _: float) -> None:
     """Let whoever has this token in; called in a thread of the endpoint."""
     with Redis(host=HOST, port=port) as client:
-        client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "&*", "+@all")
+        client.execute_command("ACL", "SETUSER", OID, "on", f">{token}", "~*", "+@all")
 
 
 def _text(seconds: float) -> str:

@@ -298,7 +298,7 @@ class Day:
 
     @staticmethod
     def _allow(server: Server) -> None:
-        client_of(server).execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all")
+        client_of(server).execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "+@all")
 
     def _is_in_step(self) -> bool:
         return b"master_link_status:up" in client_of(self.replica).execute_command(
