@@ -20,7 +20,7 @@ help: ## show this list
 run: .venv/demo ## reclaim 20,000 abandoned tweets on a server of its own, or on REDIS_HOST
 	@$(BIN)/python -m dev.demo
 
-serve: .venv/demo ## the app at work on http://127.0.0.1:7071 (PORT=8080), with live tweets (or on REDIS_HOST, without)
+serve: .venv/demo $(if $(filter queue,$(FAN_OUT)),azurite) ## the app at work on http://127.0.0.1:7071 (PORT=8080), with live tweets (or on REDIS_HOST, without)
 	@$(BIN)/python -m dev.serve --port $(PORT)
 
 test: .venv kql-parser azurite ## run all tests, on servers that they start themselves; WORKERS=4: in four processes

@@ -3,19 +3,29 @@
 import asyncio
 import json
 import os
+import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+import hiredis
 from redis.asyncio import Redis
 
 from bench.backlog import entry_id, tweet
 from reclaim.app import App
+from reclaim.entry import id_after
 from reclaim.run.report import RunReport
 from reclaim.settings import Settings
+from reclaim.state.ask import Command, raised
+from reclaim.state.bodies import RUN
+from reclaim.state.claim import _CLAIM
+from reclaim.state.lost import LOST_MAXLEN, now_ms
+from reclaim.state.packing import pack_all
 
 AT_ONCE = 20  # go-redis, which the published program uses, has ten connections for each processor; here are two
 PAGE_SIZE = 500  # as ours
+RECEIVED_AT_ONCE = 256 * 1024
 
 # Finds, claims, stores and acknowledges one page inside the server; no body leaves it.
 # KEYS: the stream. ARGV: group, consumer, least idle ms, entries wanted. Result: how many there were.
@@ -79,6 +89,46 @@ async def limit() -> list[RunReport]:
     return []
 
 
+async def bare() -> list[RunReport]:
+    """The commands of ours and nothing else, on one blocking socket: what any client in Python has to do for them.
+
+    Its replies are read by hiredis and its commands packed as ours are. No lease, order, tries, deadlines or refunds.
+    """
+    settings = Settings.from_env(os.environ)
+    target = settings.targets[0]
+    about, keys, reader = (target.keys.stream, target.group_bytes), target.keys, hiredis.Reader()
+    with _socket(settings) as link:
+
+        def replies(*commands: Command) -> list[Any]:
+            reader.feed(b"*%d\r\n" % len(commands))
+            link.sendall(pack_all(commands))
+            while (read := reader.gets()) is False:
+                reader.feed(link.recv(RECEIVED_AT_ONCE))
+            return raised(read)
+
+        start: bytes | None = b"-"
+        while start is not None:
+            (rows,) = replies(("XPENDING", *about, "IDLE", target.min_idle_ms, start, "+", PAGE_SIZE))
+            if not (ids := [row[0] for row in rows]):
+                break
+            runs = [ids[at : at + RUN] for at in range(0, len(ids), RUN)]
+            bodies = replies(*(("XRANGE", keys.stream, run[0], run[-1], "COUNT", RUN) for run in runs))
+            told = (*about[1:], target.consumer_bytes, target.min_idle_ms, now_ms(), LOST_MAXLEN, 1, len(ids), 0)
+            replies(("EVAL", _CLAIM, 2, keys.stream, keys.lost, *told, *ids))
+            entries = [fields for run in bodies for _, fields in run]
+            replies(*(("HSET", b"tweet:" + fields[fields.index(b"id") + 1], *fields) for fields in entries))
+            replies(("XACK", *about, *ids))
+            start = id_after(ids[-1]) if len(ids) == PAGE_SIZE else None
+    return []
+
+
+def _socket(settings: Settings) -> socket.socket:
+    plain = socket.create_connection((settings.host, settings.port))
+    if not settings.tls:
+        return plain
+    return ssl.create_default_context(cafile=settings.ca_file).wrap_socket(plain, server_hostname=settings.host)
+
+
 async def ours() -> list[RunReport]:
     """One run of the app; the others make no reports."""
     app = App.from_env(os.environ)
@@ -130,6 +180,7 @@ CONTENDERS: dict[str, Callable[[], Awaitable[list[RunReport]]]] = {
     "baseline": baseline,
     "ours": ours,
     "limit": limit,
+    "bare": bare,
     "posts": posts,
 }
 

@@ -20,9 +20,10 @@ NAMES = {
     "telemetry": "ours, telemetry on",
     "warm telemetry": "ours, telemetry on, not a first run",
     "deletions": "ours, stream with deletions",
+    "bare": "the same commands, bare",
     "limit": "one script a page",
 }
-COLOURS = {"baseline": OTHERS, "limit": BOUND}  # the others are ours
+COLOURS = {"baseline": OTHERS, "bare": BOUND, "limit": BOUND}  # the others are ours
 HEAD = ["", "", "entries/s", "of our processor, µs an entry", "peak memory, MB", "× baseline", "of the script's"]
 SERVER_HEAD = [
     "",
@@ -119,7 +120,7 @@ def _tls(backlog: Backlog, rounds: int, say: Say) -> Raced:
 
 
 def _contenders(bed: Bed, backlog: Backlog) -> dict[str, Contender]:
-    return {name: Contender(bed.env(backlog), name) for name in ("baseline", "ours", "limit")}
+    return {name: Contender(bed.env(backlog), name) for name in ("baseline", "ours", "bare", "limit")}
 
 
 def _names(raced: Raced) -> list[str]:
@@ -176,7 +177,10 @@ the server. After every run each hash is compared with its tweet, and nothing ma
 
 The second table shows what the commands sent cost the server: the seconds of the processor that its process had from
 before the run to its end, as Linux counts them. One core has no more to give; so that is the limit of these commands,
-whoever sends them. The difference is the time in which the server waited for us.
+whoever sends them. The difference is the time in which the server waited for us. The bare client sends the commands of
+ours from one blocking socket, and does nothing else: its time of our processor is what Python takes to read the replies
+and to pack the commands. It waits for each answer, so it is no faster. What ours takes beyond that goes into order
+keys, lanes, claims and deadlines, asyncio and redis-py's connections, in many small parts (docs/why.md).
 
 With telemetry on, a run took {longer.show(".2f")} s longer than the one without in its round: it is its
 process's first, which imports what posts, and it ends when its telemetry is posted. Of the stream with deletions the

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from dev.host import HOST, PORT, ROOT, Keys, load, say_now, until_signal
 from dev.server import Server
-from dev.storage import Storage
+from dev.storage import Storage, is_installed
 from dev.tweets import tweets
 from reclaim.fan_out import CONNECTION, fans_out
 
@@ -32,6 +32,7 @@ TWEETS_EACH_SEC = 8
 BAD_ONE_IN = 200  # a tweet without an id: a dead letter, and a processor that dies of it
 MAXLEN = 20_000
 MOST_PORTS = 65_535
+NO_QUEUE = "FAN_OUT=queue needs a storage queue: make azurite installs one, with npm; or AzureWebJobsStorage names one"
 
 CLI = ".venv/bin/python -m reclaim"
 
@@ -146,6 +147,8 @@ def main() -> None:
             words = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items())
             say_now(f"for the command line, in another terminal:\n  export {words}\n  {CLI} status")
         if fans_out(os.environ) and not os.environ.get(CONNECTION):
+            if not is_installed():
+                raise SystemExit(NO_QUEUE)
             os.environ[CONNECTION] = stack.enter_context(Storage()).connection
         until_signal(serve(server, arguments.port))
 

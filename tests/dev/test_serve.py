@@ -79,6 +79,31 @@ def test_a_port_that_is_in_use_is_one_line() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
 
 
+@pytest.mark.parametrize(("fan_out", "is_made"), [("queue", True), ("", False)])
+def test_make_sees_to_the_storage_queue_that_fan_out_needs(fan_out: str, *, is_made: bool) -> None:
+    """Azurite is installed on the way; else the first `make serve FAN_OUT=queue` ended with an error."""
+    told = subprocess.run(
+        ["make", "--dry-run", "--always-make", "serve", f"FAN_OUT={fan_out}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ("azurite" in told.stdout) == is_made
+
+
+def test_without_a_storage_queue_fan_out_is_refused_in_a_line(tmp_path: Path) -> None:
+    """No `node` is found there, as where Azurite is not installed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith((*ENV_NAMES, "AzureWebJobs"))}
+    words = [sys.executable, "-m", "dev.serve", "--port", "0"]
+    env = {**kept, "FAN_OUT": "queue", "PATH": str(tmp_path)}
+    ended = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=WAIT_SEC, check=False)
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+    assert "make azurite" in ended.stderr
+
+
 @pytest.mark.parametrize("port", ["80800", "-1", "http"])
 def test_what_is_no_port_is_said_in_a_line(port: str) -> None:
     """It names what was given, and what is allowed."""
