@@ -27,6 +27,7 @@ async def examine_formats(server: Server, target: Target) -> list[Check]:
         "what the last run saw": Ask.one(("HGETALL", keys.seen), lambda flat: _said(by_name(flat).get(FIELD))),
         "the latest dead letter": Ask.one(_latest(keys.dead), _of_record),
         "the latest lost entry": Ask.one(_latest(keys.lost), _of_record),
+        "the latest record of the audit": Ask.one(_latest(keys.audit), _of_record),
         "the latest report of a run": Ask.one(_latest(keys.runs), _of_report),
     }
     found = await patiently(server, lambda: server.ask(*(ask.or_error() for ask in asks.values())))
