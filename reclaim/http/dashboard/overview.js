@@ -79,9 +79,24 @@ function fill(row, one) {
     shown.set(row, what);
     const button = row.querySelector("button") ?? choice(one.target);
     button.replaceChildren(sign(one.health), el("span", {}, one.target));
-    row.replaceChildren(el("th", { scope: "row" }, button), ...cells(one, isLive, tick));
+    row.replaceChildren(
+      el("th", { scope: "row" }, button, worry(one)),
+      ...cells(one, isLive, tick),
+    );
   }
   row.querySelector("button")?.setAttribute("aria-current", String(one.target === store.name));
+}
+
+/**
+ * What else is wrong with a target, for a screen that has no room for its columns.
+ * @param {TargetInBrief} one
+ */
+function worry({ lost, circuit }) {
+  const some = [
+    lost ? `${count(lost)} lost` : "",
+    circuit && circuit !== "closed" ? `circuit ${CIRCUIT[circuit].word.toLowerCase()}` : "",
+  ].filter(Boolean);
+  return some.length ? el("div", { class: "narrow soft" }, some.join(", ")) : null;
 }
 
 /**

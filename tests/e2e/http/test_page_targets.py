@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.http.apps import KEY, OTHER, TARGET, App
 from tests.e2e.http.browser import Dashboard, violations, wants_a_browser
-from tests.e2e.http.letters import dead
+from tests.e2e.http.letters import dead, lose
 from tests.support import Client, a_target, given, held, tweet
 
 pytestmark = wants_a_browser
@@ -53,6 +53,24 @@ def test_two_targets_are_shown_side_by_side(two: App, client: Client, visit: Cal
     dashboard.chooses(TARGET.name)
     dashboard.word("Needs a look")
     expect(page).to_have_title("Failing \N{EN DASH} reclaim")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_phone_says_below_its_name_what_else_is_wrong_with_a_target(
+    two: App, client: Client, visit: Callable[..., Dashboard], width: int
+) -> None:
+    """There is no room for the columns that would say it."""
+    given(client, TARGET)
+    given(client, OTHER)
+    lose(client, 1, 2, 3, target=OTHER)
+    two.post("circuit", target=OTHER.name, action="open", reason="a test", who="Ada")
+    dashboard = visit(two, viewport={"width": width, "height": 844})
+    dashboard.enter()
+
+    said = dashboard.page.locator("#targets").get_by_text("3 lost, circuit open", exact=True)
+    expect(said).to_have_count(1)
+    expect(said).to_be_visible(visible=width == 390)
+    assert dashboard.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_link_to_a_target_survives_a_reload(two: App, client: Client, visit: Callable[..., Dashboard]) -> None:
