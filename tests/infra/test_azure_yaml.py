@@ -16,6 +16,7 @@ FILE = yaml.safe_load((ROOT / "azure.yaml").read_text(encoding="utf-8"))
 OURS = {
     "name": "reclaim",
     "metadata": {"template": "reclaim"},
+    "requiredVersions": {"azd": ">= 1.23.4"},
     "infra": {"provider": "bicep", "path": "infra", "module": "main"},
     "services": {"reclaim": {"project": ".", "language": "python", "host": "function"}},
 }
@@ -26,6 +27,7 @@ MISTAKES = {
     "a provider in capitals": {"infra": {"provider": "Bicep"}},
     "a service without a host": {"services": {"reclaim": {"project": "."}}},
     "no service at all": {"services": {}},
+    "a version of something else": {"requiredVersions": {"az": ">= 1"}},
 }
 
 
@@ -64,3 +66,9 @@ def test_its_paths_and_names_are_those_of_the_project() -> None:
     assert (ROOT / FILE["infra"]["path"] / f"{FILE['infra']['module']}.bicep").is_file()
     for app in ("app-flex.bicep", "app-classic.bicep"):
         assert f"{{ 'azd-service-name': '{service}' }}" in (ROOT / "infra" / app).read_text(encoding="utf-8")
+
+
+def test_the_page_names_the_azd_that_is_needed() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+    assert f"(`azd`), {FILE['requiredVersions']['azd'].removeprefix('>= ')} or newer" in page
