@@ -19,7 +19,7 @@ from reclaim.state.circuit import PROBE_ENTRIES, Admission, Change, Circuit, Eff
 from reclaim.state.connection import Server
 from reclaim.state.lease import Lease
 from reclaim.state.refunds import Refunds, Reset
-from reclaim.state.tries import Tries
+from reclaim.state.tries import Tries, Try
 from reclaim.verdicts import Verdict, retry_after_sec
 
 logger = logging.getLogger("reclaim")
@@ -56,6 +56,7 @@ class CircuitGate:
         limits: Limits,
     ) -> None:
         self._circuit = circuit
+        self._shard = circuit.shard
         self._server = server
         self._lease = lease
         self._refunds = refunds
@@ -183,14 +184,17 @@ class CircuitGate:
     async def _refund_charges(self, since_ms: int) -> None:
         """Refund what this run has charged, and the run before it, which began at `since_ms`.
 
-        With shards the run before may have been another shard's, beside this one: its records are read first.
+        With shards that one may have been another shard's, beside this one: its records are read first.
         """
+        first = None
         if self._circuit.is_shared:
+            first = await self._told(self._circuit.first_unsettled())
             await self._retries.call(self._limits.close, self._tries.read)
-        resets, records = refunds(self.nothing_settled.charges, since_ms, self._rules)
+        is_for_us = partial(self._is_for_us, first or (-1, 0))
+        resets, records = refunds(self.nothing_settled.charges, since_ms, self._rules, is_for_us)
         of_consumers: dict[bytes, list[Reset]] = defaultdict(list)
         for reset in resets:
-            of_consumers[self._refunds.consumer_of(records[reset.id].digest)].append(reset)
+            of_consumers[self._refunds.consumer_of(self._shard.that_has(records[reset.id].digest))].append(reset)
         left = set(records)
         for consumer, some in of_consumers.items():
             kept = await self._retries.call(self._limits.close, partial(self._refunds.reset, some, consumer))
@@ -200,6 +204,11 @@ class CircuitGate:
         await self._tries.send(asks)
         charged = len(self.nothing_settled.charges)
         self._tally.add(failed=-charged, retried=charged)
+
+    def _is_for_us(self, first: tuple[int, int], record: Try) -> bool:
+        """Whether this run refunds what the record tells of: its own shard's, and what the first run had charged."""
+        shard, until_ms = self._shard.that_has(record.digest), first[1]
+        return shard == self._shard or (shard.index == first[0] and record.last_ms <= until_ms)
 
     async def _change(self, ask: Ask[Change]) -> None:
         change = await self._told(ask)

@@ -4,7 +4,7 @@ An outage that no table of errors knows looks like entries that fail. But then n
 entries meet one class of error. Two such runs in a row open the circuit, and the tries that they charged are refunded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from reclaim.run.decisions import Decision, Judged, failures
@@ -95,8 +95,15 @@ def _class_of(decision: Decision) -> str:
     return f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
 
 
-def refunds(charges: Sequence[Charge], since_ms: int, rules: Rules) -> tuple[list[Reset], dict[bytes, Try]]:
+def refunds(
+    charges: Sequence[Charge],
+    since_ms: int,
+    rules: Rules,
+    is_for_us: Callable[[Try], bool] = lambda _: True,
+) -> tuple[list[Reset], dict[bytes, Try]]:
     """What undoes these charges of a run, and those of the run before it that began at `since_ms` by its own clock.
+
+    `is_for_us` says of a record whether this run is to undo it: another shard's run may undo its own.
 
     Returns:
         How each entry is to be set back in the pending list, and its record then.
@@ -114,7 +121,7 @@ def refunds(charges: Sequence[Charge], since_ms: int, rules: Rules) -> tuple[lis
         left = charge.after
         undo(charge.row.id, left, left.charged - 1 - more, left.deliveries - 1 - more, charge.row.idle_ms)
     for entry_id, left in rules.tries.items():
-        if entry_id not in records and _is_charged_since(left, since_ms):
+        if entry_id not in records and _is_charged_since(left, since_ms) and is_for_us(left):
             undo(entry_id, left, left.charged - 1, left.deliveries - 1, rules.min_idle_ms)
     return resets, records
 

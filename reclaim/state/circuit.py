@@ -73,7 +73,7 @@ _WAIT = script("circuit_wait", prelude="circuit_prelude")
 _SETTLED = script("circuit_settled", prelude="circuit_prelude")
 _STREAK = (
     *("unsettled_error", "unsettled_runs", "unsettled_run"),
-    *("unsettled_since_ms", "unsettled_before_ms", "unsettled_from_ms"),
+    *("unsettled_since_ms", "unsettled_before_ms", "unsettled_from_ms", "unsettled_first", "unsettled_first_ms"),
 )
 
 
@@ -230,6 +230,9 @@ def _why(by: str, who: str, reason: str) -> str:
 class Circuit:
     """The circuit of one target.
 
+    Attributes:
+        shard: that of the runs that ask it; the whole where the target has none.
+
     Each question may be asked again, as one and the same `Ask`, when its reply was lost: no change is made twice.
     """
 
@@ -243,6 +246,7 @@ class Circuit:
         self._window_ms = round(1000 * target.circuit_window_sec)
         self._cooldown_ms = round(1000 * target.circuit_cooldown_sec)
         self._share = target.circuit_share
+        self.shard = target.shard
         self._shard = "" if target.shard.is_whole else str(target.shard.index)
         self._other_shards = target.shard.of - 1
         of_all = f", at least {100 * self._share:g} % of the entries" if self._share else ""
@@ -287,7 +291,7 @@ class Circuit:
         """
         error = error[:MAX_CLASS]
         why = (f"run {run_id}", f"two runs in a row settled nothing: {error}")
-        which = (self._shard, round(1000 * seconds))
+        which = (self._shard, round(1000 * seconds), began_ms + round(1000 * seconds))
         about = (_new_id(), run_id, began_ms, error, failures, self._cooldown_ms, *why, *which)
 
         def read(reply: Reply) -> tuple[Change, int | None]:
@@ -295,6 +299,15 @@ class Circuit:
             return _change(Effect(effect.decode()), facts), None if before_ms < 0 else before_ms
 
         return Ask.one(("EVAL", _UNSETTLED, 1, self._circuit, *about), read)
+
+    def first_unsettled(self) -> Ask[tuple[int, int]]:
+        """Of the runs in a row that settled nothing: the shard of the first, and when that was over, by its clock."""
+
+        def read(found: list[bytes | None]) -> tuple[int, int]:
+            shard, at_ms = map(readable, found)
+            return _number(shard), _number(at_ms)
+
+        return Ask.one(("HMGET", self._circuit, "unsettled_first", "unsettled_first_ms"), read)
 
     @property
     def is_shared(self) -> bool:

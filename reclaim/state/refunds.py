@@ -40,6 +40,7 @@ from redis.exceptions import ResponseError
 from reclaim.entry import Entry
 from reclaim.names import name_bytes
 from reclaim.settings import Target
+from reclaim.shards import Shard
 from reclaim.state.connection import Server
 from reclaim.state.lost import LOST_MAXLEN, now_ms
 from reclaim.state.pending import Row
@@ -178,9 +179,9 @@ class Refunds:
         self._lost += len(kept.lost)
         return kept.gone | kept.lost.keys()
 
-    def consumer_of(self, key_digest: bytes) -> bytes:
-        """What our consumer is called that has the entries of this order key: with shards, that of the key's shard."""
-        return name_bytes(self._target.shard.that_has(key_digest).consumer(self._target.consumer))
+    def consumer_of(self, shard: Shard) -> bytes:
+        """What our consumer is called that has the entries of this shard."""
+        return name_bytes(shard.consumer(self._target.consumer))
 
     async def reset(self, changes: Sequence[Reset], consumer: bytes | None = None) -> Kept:
         """Set idle times and delivery counts of entries of ours, or of that consumer of ours."""

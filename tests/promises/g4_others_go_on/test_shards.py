@@ -1,8 +1,11 @@
 """Shards share one circuit: none keeps the others' entries from being stored (G4), or costs them a delivery (G5)."""
 
 import asyncio
+import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -147,6 +150,37 @@ async def test_an_outage_that_no_table_knows_costs_no_shard_a_delivery(
 
 
 @pytest.mark.G5
+async def test_a_run_that_is_not_over_refunds_what_it_has_charged_itself(embedded: Endpoint, client: Client) -> None:
+    """When another shard's run opens the circuit, it has charged entries twice, and that run knows of one charge."""
+    target = a_target(shards=2, lanes=1, page_size=2, delivery_backoff_sec=0)
+    own = users_of(Shard(1, 2), 6)
+    given_for(client, target, *users_of(Shard(0, 2), 6), *own)
+    ended, waits = asyncio.Event(), asyncio.Event()
+    ended.set()
+
+    async def handle(entry: Entry) -> None:
+        if entry.get("user") == own[-1].encode():
+            waits.set()
+            await ended.wait()
+        raise Unknown("the store is away")
+
+    async with shards_of(embedded, target, handle) as runners:
+        await runners[1].run(30)
+        age_all(client, target)
+        ended.clear()
+        waits.clear()
+        second = asyncio.create_task(runners[1].run(30))
+        await waits.wait()
+        assert 2 in {charged for charged, _, _ in records(client, target).values()}
+        await runners[0].run(30)
+        ended.set()
+        await second
+
+    assert {charged for charged, _, _ in records(client, target).values()} == {0}
+    assert {(deliveries, age) for _, deliveries, age in state(client, target).pending.values()} == {(1, "idle")}
+
+
+@pytest.mark.G5
 async def test_a_shard_that_stores_nothing_is_no_outage_while_another_one_stores(
     embedded: Endpoint, client: Client
 ) -> None:
@@ -175,3 +209,81 @@ async def test_a_shard_that_stores_nothing_is_no_outage_while_another_one_stores
             assert (await runners[0].circuit.show()).state is Circuit.CLOSED
 
     assert {charged for charged, _, _ in records(client, target).values()} == {4}
+
+
+@dataclass
+class World:
+    """A handler whose store is away for a while, and some of whose entries can never be stored.
+
+    Attributes:
+        poison: the numbers of these entries.
+        outage: what the store says; None: it is there.
+        stored: the numbers stored, by user, in their order.
+    """
+
+    rng: random.Random
+    poison: set[int]
+    outage: Exception | None = None
+    stored: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    async def __call__(self, entry: Entry) -> None:
+        """Store the entry, or not."""
+        number = int(entry.get("id") or b"")
+        await asyncio.sleep(self.rng.random() / 1000)
+        if self.outage is not None:
+            raise self.outage
+        if number in self.poison:
+            raise ValueError("no entry at all")
+        self.stored[entry.get("user") or b""].append(number)
+
+
+@pytest.mark.G3
+@pytest.mark.G5
+@pytest.mark.parametrize("seed", range(8))
+async def test_after_an_outage_the_shards_store_what_can_be_stored_in_order(
+    seed: int, embedded: Endpoint, client: Client
+) -> None:
+    """Nothing is charged by the outage, whether or not its error is known, and only poison dies.
+
+    Shards run one after another or all at once, and sometimes one does not. Each tick brings something healthy.
+    """
+    rng = random.Random(seed)
+    target = a_target(
+        shards=[1, 2, 3, 5][seed % 4],
+        lanes=8,
+        page_size=rng.choice([5, 50]),
+        circuit_failures=rng.choice([5, 20, 100]),
+        delivery_backoff_sec=0,
+    )
+    is_known = seed >= 4
+    users = [f"u{number}" for number in range(rng.choice([1, 4, 12]) if is_known else 80)]
+    given_for(client, target, *(rng.choice(users) for _ in range(160)))
+    world = World(rng, {number for number in range(1, 161) if rng.random() < 0.05})
+    world.outage = ConnectionRefusedError(111, "Connection refused") if is_known else Unknown("the store is away")
+
+    async with shards_of(embedded, target, world) as runners:
+        for tick in range(10):
+            age_all(client, target)
+            if tick % 2:
+                end_cooldown(client, target)
+            some = rng.sample(runners, max(1, len(runners) - (tick % 3 == 0)))
+            at_once = len(some) if rng.random() < 0.5 else 1
+            for at in range(0, len(some), at_once):
+                await asyncio.gather(*(runner.run(30) for runner in some[at : at + at_once]))
+        charged = {charged for charged, _, _ in records(client, target).values()}
+        world.outage = None
+        for tick in range(60):
+            given_for(client, target, *(f"new{number}" for number in range(10)), first=1000 + 10 * tick)
+            age_all(client, target)
+            end_cooldown(client, target)
+            await asyncio.gather(*(runner.run(30) for runner in runners))
+            if not pending_count(client, target):
+                break
+
+    assert charged == {0}
+    after = state(client, target)
+    assert (after.pending, {letter[b"id"] for letter in after.dead}) == ({}, {b"%d-0" % one for one in world.poison})
+    assert all(numbers == sorted(set(numbers)) for numbers in world.stored.values())
+    assert {one for numbers in world.stored.values() for one in numbers if one < 1000} == set(
+        range(1, 161)
+    ) - world.poison
