@@ -3,12 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from redis.exceptions import RedisError
 
+from reclaim.entry import id_number
 from reclaim.errors import ServerError
 from reclaim.names import name_bytes
 from reclaim.retry import Retries
@@ -239,15 +240,17 @@ class PageSource:
         keys: set[bytes] = set()
         looked_at = read = 0
         place: bytes | None = START
-        while place is not None and looked_at < PROBE_LOOKS_AT and read < PROBE_READS and self._halt.ending() is None:
+        while place is not None and looked_at < PROBE_LOOKS_AT and self._halt.ending() is None:
             found = await self._find(place, PROBE_FINDS, total)
             place = found.after
             looked_at += len(found.rows)
             await self._look_up(found.rows)
             rows = self._waiting.due(self._part.may_be_own(found.rows))
-            digests, size = await self._digests(rows)
+            digests, size, known = await self._digests(rows, PROBE_READS - read)
             read += size
-            for row in rows:
+            if len(known) < len(rows):
+                place = None
+            for row in known:
                 key = digests.get(row.id)
                 if key is None or key in keys or self._held.holds_digest(key, row.id):
                     continue
@@ -255,8 +258,8 @@ class PageSource:
                     continue
                 keys.add(key)
                 if not self._rules.is_suspect(row):
-                    known = self._rules.tries.get(row.id)
-                    candidates.append(Candidate(row, 0 if known is None else known.last_ms))
+                    record = self._rules.tries.get(row.id)
+                    candidates.append(Candidate(row, 0 if record is None else record.last_ms))
         chosen = choose(candidates, self._gate.opened_ms, self._gate.at_most(self._most))
         if not chosen:
             return None
@@ -265,18 +268,24 @@ class PageSource:
         found = Found(chosen[: len(bodies)], START)
         return _Read(found, bodies, is_suspect=False, weight=reader.mean, at=self._clock(), reader=reader)
 
-    async def _digests(self, rows: Sequence[Row]) -> tuple[dict[bytes, bytes], int]:
-        """The digests of these entries' order keys, by ID, and how many bytes were read to learn them.
+    async def _digests(self, rows: Sequence[Row], most: int) -> tuple[dict[bytes, bytes], int, Sequence[Row]]:
+        """The digests of these entries' order keys, by ID; how many bytes were read to learn them; and which entries.
 
-        An entry that left the stream has none. One that has no order key waits for no other, and none waits for it.
+        Those are the first ones, where `most` bytes were read or half of the run's time has gone: what comes after an
+        entry whose order key is not known must not be tried before it (G3).
+
+        An entry that left the stream has no digest. One that has no order key waits for no other, and none for it.
         """
         known = self._rules.tries
         digests = {row.id: known[row.id].digest for row in rows if row.id in known and known[row.id].digest}
         size = 0
-        async for entry in self._finder.read([row for row in rows if row.id not in digests]):
-            size += sum(map(len, entry.fields))
-            digests[entry.id] = self._part.digest(entry.id, entry.fields)
-        return digests, size
+        async with aclosing(self._finder.read([row for row in rows if row.id not in digests])) as entries:
+            async for entry in entries:
+                size += sum(map(len, entry.fields))
+                digests[entry.id] = self._part.digest(entry.id, entry.fields)
+                if size >= most or self._limits.begin.remaining_sec() < self._limits.budget_sec / 2:
+                    return digests, size, [row for row in rows if id_number(row.id) <= id_number(entry.id)]
+        return digests, size, rows
 
     async def _found(self, start: bytes, total: int) -> _Read:
         """The next idle entries: those of a look ahead, if it was over a moment ago."""

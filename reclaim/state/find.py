@@ -8,7 +8,7 @@ There are three ways, and `Finder` learns which one works here:
 - In a long list where most entries are fresh: a script reads a bounded window and returns the idle ones.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import NamedTuple, Self
@@ -217,7 +217,7 @@ class Finder:
                 rows, start = _scanned(await self._server.call(*scan))
                 yield rows
 
-    async def read(self, rows: Sequence[Row]) -> AsyncIterator[Entry]:
+    async def read(self, rows: Sequence[Row]) -> AsyncGenerator[Entry]:
         """The entries, as many at once as their weight allows; an entry that left the stream is left out."""
         left = [row.id for row in rows]
         try:
