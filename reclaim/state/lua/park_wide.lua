@@ -14,6 +14,10 @@
 -- Returns as park.lua does.
 
 if redis.replicate_commands then redis.replicate_commands() end
+local greatest = '18446744073709551615-18446744073709551615'
+if #redis.call('XRANGE', KEYS[2], greatest, greatest) > 0 then -- XADD has added nothing
+  return redis.error_reply('ERR the stream has come to its last ID')
+end
 local problem = look_at_groups()
 local stays = not problem and needed_elsewhere(ARGV[2]) and 1 or 0
 local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]

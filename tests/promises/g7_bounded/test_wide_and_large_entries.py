@@ -27,6 +27,7 @@ from tests.support import (
 
 pytestmark = pytest.mark.G7
 
+GREATEST = b"18446744073709551615-18446744073709551615"
 OURS = "monitoring_app"
 FIELDS = 5_000  # more than a Lua script can unpack at once
 MIB = 2**20
@@ -157,6 +158,23 @@ async def test_dead_letters_that_cannot_be_made_do_not_open_the_circuit(
     assert state(client, target) == State(
         pending=pending(*range(1, 11), consumer=OURS), hashes=stored(*good), length=20
     )
+
+
+@pytest.mark.G2
+@pytest.mark.parametrize("shape", ["narrow", "wide"])
+async def test_dead_letters_that_have_come_to_the_greatest_id_lose_no_entry(
+    server: Endpoint, client: Client, shape: str
+) -> None:
+    """Somebody has added a letter with the greatest ID that there is; no other can follow it."""
+    target = a_target()
+    given(client, target, Held(wide(1)[2:] if shape == "wide" else tweet(1)[2:]), Held(tweet(2)))
+    client.execute_command("XADD", target.keys.dead, GREATEST, "somebody", "else's")
+
+    report = await run(server, target)
+
+    assert (report.acknowledged, report.parked, report.retried) == (1, 0, 1)
+    assert state(client, target).pending == pending(1, consumer=OURS)
+    assert client.execute_command("XRANGE", target.keys.dead, "-", "+") == [[GREATEST, [b"somebody", b"else's"]]]
 
 
 @pytest.mark.parametrize("error", ["ERR something odd", LOADING], ids=["odd", "loading"])
