@@ -185,7 +185,13 @@ class Day:
         is_settled = wait(lambda: self._pending_count() == 0, 150.0)
         say(f"  {'all is settled' if is_settled else 'NOT all is settled'}; {len(self.found.added):,} entries")
         time.sleep(4.0)  # the runs after it tell that all is well again
+        wait(self._is_all_told, 70.0)  # a process asks once a minute whether another one has told of a failure
         self._note()
+
+    def _is_all_told(self) -> bool:
+        """Whether each failed run and each open circuit that was told has had its end told too."""
+        counts = self.webhook.counts()
+        return all(counts[begin] == counts[end] for begin, end in (RUNS, CIRCUIT))
 
     # --- what comes and goes ---
 
@@ -396,10 +402,7 @@ def _of_alerts(found: Found, sizes: Sizes) -> list[Claim]:
             f"{', '.join(f'{counts[kind]} {kind}' for kind in once)}.",
         )
     ]
-    for begin, end in (
-        ("reclaim.run.failed", "reclaim.run.recovered"),
-        ("reclaim.circuit.opened", "reclaim.circuit.closed"),
-    ):
+    for begin, end in (RUNS, CIRCUIT):
         told = [kind for kind in kinds if kind in {begin, end}]
         is_well = bool(told) and told == [begin, end] * (len(told) // 2)
         made.append(

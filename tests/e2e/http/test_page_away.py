@@ -105,6 +105,7 @@ def test_an_answer_that_is_late_turns_the_verdict(app: App, client: Client, visi
     page = dashboard.page
     dashboard.enter()
     dashboard.word("Healthy")
+    page.wait_for_load_state("networkidle")  # what is asked for already must not be given up when the clock goes on
 
     page.evaluate("void (window.fetch = () => new Promise(() => {}))")
     page.clock.run_for(20_000)
