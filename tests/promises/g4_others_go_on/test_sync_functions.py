@@ -96,7 +96,9 @@ async def test_a_call_that_hangs_is_charged_and_waited_for_in_this_process(embed
     assert (second.acknowledged, second.failed, second.parked) == (0, 0, 0)
     assert waiting == pending(1, consumer=OURS, deliveries=2) | pending(2, consumer=OURS)
     assert replayed.chosen == 0
-    assert (third.acknowledged, seen) == (2, [b"1-0", b"3-0", b"4-0", b"1-0", b"2-0"])
+    assert third.acknowledged == 2
+    assert [one for one in seen if one in {b"1-0", b"2-0"}] == [b"1-0", b"1-0", b"2-0"]
+    assert sorted(seen) == [b"1-0", b"1-0", b"2-0", b"3-0", b"4-0"], "the others in any order, each in a thread"
     assert state(client, target) == State(length=4)
 
 
