@@ -22,7 +22,7 @@ class Verdict(Enum):
     RETRY = "retry"
     FAIL = "fail"
     HELD = "held"
-    STOP = "stop"  # wrong credentials or missing permission: the entry is refunded, and the run ends with an error
+    STOP = "stop"  # wrong credentials or missing permission: refunded, and a run that has finished nothing fails
 
     @property
     def settles(self) -> bool:

@@ -5,8 +5,9 @@ The service's answer decides:
 - 2xx: the entry is done.
 - 408, 425, 429, 502, 503 and 504, no answer, or half of one: an outage. ``Retry-After`` is heeded.
 - another 5xx: the service failed on the entry, which is charged.
-- 401, 403, 405 and redirects, which are not followed: HTTP_URL or HTTP_HEADERS is wrong, so the run ends. With
-  HTTP_AUDIENCE, a 401 is first answered with another token, once.
+- 401, 403, 405 and redirects, which are not followed: HTTP_URL or HTTP_HEADERS is wrong, so a run fails that has had no
+  entry taken. Where others are taken, the entry is refunded, and a dead letter after RETRY_FOR_SEC. With HTTP_AUDIENCE,
+  a 401 is first answered with another token, once.
 - another 4xx: the entry is bad. Until the service has taken one entry, the address may be what is bad: the entry is
   charged, and if nothing is taken in two runs, the circuit opens and refunds.
 """

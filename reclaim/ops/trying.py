@@ -224,7 +224,7 @@ def _left(decision: Decision, rules: Rules) -> str:
     """What a run does with an entry that is not done."""
     match decision.verdict:
         case Verdict.STOP:
-            return "the run would fail: no entry can be handled like this, and all would stay pending"
+            return "the run would fail, unless it finishes other entries; this one would stay pending, uncharged"
         case Verdict.PARK:
             return f"it would become a dead letter ({parking(decision, rules).reason.value})"
         case Verdict.FAIL:
@@ -240,7 +240,7 @@ def _kept(decision: Decision) -> str:
     """What a replay does with a dead letter that is not done."""
     match decision.verdict:
         case Verdict.STOP:
-            return "the replay would fail: no entry can be handled like this"
+            return "the replay would fail, unless it replays other ones; this one would stay as it is"
         case Verdict.HELD:
             return "it would stay a dead letter as it is"
         case Verdict.RETRY:

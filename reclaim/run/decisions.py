@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from reclaim.counted import how_often
 from reclaim.entry import Entry
-from reclaim.errors import DeadLettersFull, MissingField, NotReplicated, OutOfTime, describe, said
+from reclaim.errors import DeadLettersFull, MissingField, NotAccepted, NotReplicated, OutOfTime, describe, said
 from reclaim.handlers.outcomes import MOVED, STORED, Failed, Handled, Keyed, Moved, Stored, Superseded
 from reclaim.run.order import HeldKeys, digest
 from reclaim.run.rules import Rules
@@ -249,7 +249,8 @@ def failures(decisions: Iterable[Decision], rules: Rules) -> list[Decision]:
 def _is_failure(error: Exception | None, rules: Rules) -> bool:
     if error is None or isinstance(error, OutOfTime | NotReplicated):
         return False
-    return rules.verdict(error) in {Verdict.RETRY, Verdict.FAIL}
+    verdict = rules.verdict(error)
+    return verdict in {Verdict.RETRY, Verdict.FAIL} or (verdict is Verdict.STOP and isinstance(error, NotAccepted))
 
 
 # --- while a page is settled -----------------------------------------------------------------------------------------
@@ -305,8 +306,7 @@ def with_outlasted(judged: Judged, rules: Rules, now_ms: int) -> Judged:
 
 
 def _parked_if_outlasted(decision: Decision, rules: Rules, now_ms: int) -> Decision:
-    is_retry = decision.verdict is Verdict.RETRY and _is_failure(decision.error, rules)
-    if not is_retry or not rules.is_retried_too_long(decision.entry, now_ms):
+    if not _is_refunded_try(decision, rules) or not rules.is_retried_too_long(decision.entry, now_ms):
         return decision
     reason = f"retried for longer than RETRY_FOR_SEC ({rules.retry_for_ms / 1000:g}): {decision.reason}"
     return replace(decision, verdict=Verdict.PARK, reason=reason)
@@ -319,13 +319,21 @@ def records(decisions: Iterable[Decision], rules: Rules, now_ms: int) -> dict[by
         entry = decision.entry
         if decision.verdict is Verdict.FAIL:
             charged, deliveries = rules.charged_before(entry) + 1, entry.deliveries
-        elif decision.verdict is Verdict.RETRY and not decision.is_unparked and _is_failure(decision.error, rules):
-            charged, deliveries = rules.charged_before(entry), entry.deliveries - 1  # it is refunded
+        elif _is_refunded_try(decision, rules):
+            charged, deliveries = rules.charged_before(entry), entry.deliveries - 1
         else:
             continue
         known = rules.tries.get(entry.id)
         first_ms = now_ms if known is None or not known.first_ms else known.first_ms
+        verdict = Verdict.FAIL if decision.verdict is Verdict.FAIL else Verdict.RETRY
         made[entry.id] = Try(
-            charged, first_ms, now_ms, deliveries, decision.verdict.value, digest(decision.key), decision.reason
+            charged, first_ms, now_ms, deliveries, verdict.value, digest(decision.key), decision.reason
         )
     return made
+
+
+def _is_refunded_try(decision: Decision, rules: Rules) -> bool:
+    """Whether the entry was tried, and is to be tried again without a charge."""
+    if decision.verdict is Verdict.STOP:
+        return True
+    return decision.verdict is Verdict.RETRY and not decision.is_unparked and _is_failure(decision.error, rules)

@@ -275,6 +275,7 @@ class _Pages:
         self._held = held
         self._lanes = Lanes(target.lanes, at_once=handler.at_once, most=handler.most)
         self._duplicates = Duplicates(target.name)
+        self._has_replayed = False
 
     async def handle(self, letters: Sequence[DeadLetter]) -> ReplayReport:
         """Replay these dead letters, at most one of each order key at a time; each round is settled before the next."""
@@ -311,6 +312,7 @@ class _Pages:
         self._duplicates.tell(judged.duplicates)
         report = ReplayReport(replayed=len(judged.moved), missing=len(judged.gone))
         report += ReplayReport(replayed=await self._letters.discard([self._letter_id(one) for _, one in judged.done]))
+        self._has_replayed = self._has_replayed or report.replayed > 0
         for decision in judged.decisions:
             self._held.hold(decision.key, decision.entry)
         for decision in judged.decisions:
@@ -318,16 +320,20 @@ class _Pages:
         return report
 
     async def _keep(self, letter: DeadLetter, decision: Decision) -> ReplayReport:
-        """Keep a dead letter that was not stored; with its new error, if it is to blame itself."""
+        """Keep a dead letter that was not stored; with its new error, if it is to blame itself.
+
+        Raises:
+            Exception: what the entry failed with, if it shows that no entry can be handled, and none was replayed yet.
+        """
         error = decision.error
         if error is None or decision.verdict is Verdict.HELD:
             return ReplayReport(held=1)
         if isinstance(error, OutOfTime):
             return ReplayReport(left=1)
-        if decision.verdict is Verdict.STOP:
+        if decision.verdict is Verdict.STOP and not self._has_replayed:
             raise error
         reasons = {decision.reason: 1}
-        if decision.verdict is Verdict.RETRY:
+        if decision.verdict in {Verdict.RETRY, Verdict.STOP}:
             return ReplayReport(retried=1, reasons=reasons)
         await self._letters.amend(letter, describe(error), last_frames(error))
         return ReplayReport(failed=1, reasons=reasons)

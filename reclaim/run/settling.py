@@ -79,7 +79,8 @@ class Settler:
         """Settle a page. Each step may fail, and then the run ends; the order is what the promises need then.
 
         Raises:
-            Exception: what Redis answered last, or what an entry failed with whose verdict is STOP.
+            Exception: what Redis answered last, or what an entry failed with whose verdict is STOP, if the run has
+                finished nothing. Else others can be finished, and that entry stops none of them (G4).
         """
         page.is_settling = True
         now_ms = time.time_ns() // 1_000_000
@@ -93,7 +94,8 @@ class Settler:
         await self._account_for_lost(page, judged.finished)
         await self._refund(page, judged.decisions)
         await self._gate.tell(judged)
-        _stop_if_told(judged.decisions)
+        if not (judged.finished or self._tally.counts.acknowledged):
+            _stop_if_told(judged.decisions)
 
     async def _park(self, page: Page, judged: Judged) -> Judged:
         """Make dead letters. First, because an entry that cannot become one holds back others that are done (G2, G3).
@@ -242,7 +244,11 @@ def parking(decision: Decision, rules: Rules) -> Parking:
 
 
 _PARKED_FOR_ERROR = {IdsBeganAgain: Reason.IDS_BEGAN_AGAIN, TooManyRequeues: Reason.MAX_REQUEUES}
-_PARKED_FOR = {Verdict.FAIL: Reason.FAILED, Verdict.RETRY: Reason.RETRIED_TOO_LONG}
+_PARKED_FOR = {
+    Verdict.FAIL: Reason.FAILED,
+    Verdict.RETRY: Reason.RETRIED_TOO_LONG,
+    Verdict.STOP: Reason.RETRIED_TOO_LONG,
+}
 
 
 def _stop_if_told(decisions: Sequence[Decision]) -> None:

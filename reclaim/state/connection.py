@@ -127,7 +127,8 @@ class Server:
 
         If the batch `stores` what an acknowledgement will rely on, each reply waits for the replicas (STORE_REPLICAS).
         Where they have it too late, `NotReplicated` stands in its place. Of a cluster some nodes may fail and others
-        answer: then what a node failed with stands in the places of the commands that went to it.
+        answer: then what a node failed with stands in the places of the commands that went to it. And where this user
+        may store under some keys only, an AccessDenied stands in the places of the others.
 
         Raises:
             Unreachable: no connection could be made.
@@ -139,6 +140,8 @@ class Server:
         """
         replies = await self._link.send(commands, stores=stores)
         if denial_raises and any_errors(replies):
+            if stores and any(not isinstance(reply, Exception) for reply in replies):
+                return [await self._meaning(*pair) or pair[1] for pair in zip(commands, replies, strict=True)]
             await self._check_usable(commands, replies)
         return replies
 
@@ -231,17 +234,24 @@ class Server:
     async def _check_usable(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
         """Raise what an error means for everything that we do on this server, if it means that."""
         for command, reply in zip(commands, replies, strict=True):
-            if not isinstance(reply, Exception):
-                continue
-            if _is_denied(reply):
-                what = f"{self.address} does not let this user run {_shown(command)}: {said(reply)}"
-                raise AccessDenied(f"{what}; the doctor lists all that the user needs", str(command[0])) from reply
-            if self.cluster is not None and is_redirection(reply):  # it lasted too long; it will pass
-                continue
+            meaning = await self._meaning(command, reply)
+            if meaning is not None:
+                raise meaning
+
+    async def _meaning(self, command: Command, reply: Reply) -> Exception | None:
+        """What the reply to a command means for everything that we do on this server; None if it is no such error."""
+        if not isinstance(reply, Exception):
+            return None
+        meaning: Exception | None = None
+        if _is_denied(reply):
+            what = f"{self.address} does not let this user run {_shown(command)}: {said(reply)}"
+            meaning = AccessDenied(f"{what}; the doctor lists all that the user needs", str(command[0]))
+        elif self.cluster is None or not is_redirection(reply):  # a redirection that lasted too long will pass
             of_server = await self._of_server() if is_unknown_command(reply) else b""
-            unsuitable = why_unsuitable(command, reply, of_server, self.address)
-            if unsuitable is not None:
-                raise unsuitable from reply
+            meaning = why_unsuitable(command, reply, of_server, self.address)
+        if meaning is not None:
+            meaning.__cause__ = reply
+        return meaning
 
     async def _of_server(self) -> bytes:
         """What INFO says of the server itself; nothing where it says nothing."""

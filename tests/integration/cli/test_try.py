@@ -223,7 +223,7 @@ BAD = [
     (arrange_a_newer_one_that_is_not_there, "park", "it would become a dead letter (ids_began_again)"),
     (arrange_no_json, "park", "it would become a dead letter (bad_entry)"),
     (arrange_no_such_field, "park", "it would become a dead letter (bad_entry)"),
-    (arrange_a_stream_that_is_none, "stop", "the run would fail: "),
+    (arrange_a_stream_that_is_none, "stop", "the run would fail, unless it finishes other entries"),
 ]
 
 

@@ -61,6 +61,23 @@ async def test_without_hset_everything_is_given_back(own: Server, direct: Client
     assert (len(after.pending), after.hashes, after.dead, after.lost, after.other_keys) == (4, {}, [], [], [])
 
 
+@pytest.mark.G4
+async def test_hashes_that_may_not_be_written_stop_no_other_entry(own: Server, direct: Client) -> None:
+    """The user may write to some keys, and an entry's field makes the key: pages of entries that go elsewhere."""
+    target = a_target(hash_key="{user}:{id}", page_size=5, min_idle_ms=1)
+    elsewhere = [Held(tweet(number, user=b"elsewhere")) for number in range(1, 13)]
+    here = [Held(tweet(number, user=b"here")) for number in range(13, 20)]
+    given(direct, target, *elsewhere, *here)
+    limit(direct, "resetkeys", "~here:*", "~s", "~{s}:*")
+
+    reports = [await run_as(own, target) for _ in range(4)]
+
+    assert sum(report.acknowledged for report in reports) == len(here)
+    after = state(direct, target)
+    assert [row[1] for row in after.pending.values()] == [1] * len(elsewhere)
+    assert after.dead == []
+
+
 async def test_without_xack_everything_is_stored_and_given_back(own: Server, direct: Client) -> None:
     """Stored, but not acknowledged: it stays pending, uncharged."""
     target = a_target(max_deliveries=2)
