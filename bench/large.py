@@ -21,6 +21,7 @@ from reclaim.run.runner import Runner
 from reclaim.settings import Settings, Target
 from reclaim.state.connection import Server, connect
 from reclaim.state.dead_letters import DeadLetters
+from reclaim.state.server_time import TIME, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,6 +143,7 @@ async def _keep(bed: Bed, megabytes: int) -> tuple[float, str]:
     _fill(bed, COUNT, megabytes * MB)
     async with _connected(bed.server.port) as server:
         runner = Runner(TARGET, server, _handler(server))
+        runner.finder.begin(unix_ms(await server.call(*TIME)))
         found = await runner.finder.find(b"-", COUNT, COUNT)
         left = [row.id for row in found.rows]
         bodies = [body for one in left for body in await runner.readers[0].first([one])]

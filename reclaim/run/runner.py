@@ -161,6 +161,7 @@ class _Run:
         self._holding = Holding(runner.finder, self._tries, self._part, self._held, runner.handler.order_key)
         self._rules = Rules.of(target, runner.own, self._tries.known)
         self._has_tries = False
+        self._server_ms = 0  # when the run began, by the server's clock
         self._told = ""  # why the run failed: what fails it is told once
         self._not_due: set[bytes] = set()
         self._page_size = PageSize(target.page_size, FIRST_PAGE, target.min_idle_ms, GROWTH)
@@ -231,6 +232,7 @@ class _Run:
             return Ending(Outcome.LEASE_HELD, holder)
         self._gate.entered(admission)
         self._has_tries = tries > 0
+        self._server_ms = look.now_ms
         self._tally.before = before
         self._tally.longest_idle_ms = first_idle_ms
         await self._watch.begin(look, before)
@@ -259,7 +261,7 @@ class _Run:
     async def _reclaim(self) -> Ending:
         """Handle page after page while the lease and the claims are renewed."""
         before = self._tally.before or Summary()
-        self._runner.finder.begin()
+        self._runner.finder.begin(self._server_ms)
         keeper = asyncio.gather(self._lease.keep(), self._claims.keep())
         try:
             await self._retries.call(self._limits.settle, self._runner.refunds.settle)

@@ -216,8 +216,21 @@ class PageSource:
         await self._note_counts(read.found.rows)
         asked_at = self._clock()
         claimed = await self._claimer.claim(read.found, read.bodies)
+        self._hold_missed(read, claimed)
         read.reader.forget([row.id for row in read.found.rows])
         return _Claimed(claimed, read.weight, asked_at)
+
+    def _hold_missed(self, read: _Read, claimed: Claimed) -> None:
+        """Let entries that were found and could not be claimed hold back the later ones of their order keys (G3).
+
+        Somebody else has claimed them; or the server's clock was set back meanwhile, and they seem fresh.
+        """
+        if len(claimed.entries) == len(read.found.rows):
+            return
+        had = {entry.id for entry in claimed.entries} | {row.id for row in claimed.lost}
+        for row, body in zip(read.found.rows, read.bodies, strict=True):
+            if row.id not in had and body is not None:
+                self._held.hold_digest(self._part.digest(row.id, body), row.id)
 
     async def _note_counts(self, rows: Sequence[Row]) -> None:
         """Write down the delivery counts that others have raised, before they are taken for tries of ours (G5).

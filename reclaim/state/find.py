@@ -31,9 +31,12 @@ READ_AT_ONCE = 500
 MOST_DELIVERIES = 2 * 10**9  # above that we count on from the half: nothing can be added to the greatest number
 NATIVE_UP_TO = 50_000  # entries that XPENDING … IDLE may have to walk
 SPREAD_ROUNDS = 24
+SLACK_MS = 10_000  # that a look at held entries may take; one that takes longer is repeated
 WINDOW = 2_000  # entries that one script looks at: 2 ms on Valkey 9, 4 ms on Redis 6.2
 
 _SCAN = script("scan")
+
+_Seen = tuple[bytes, bytes, int, int]  # a line of XPENDING as the server says it: `Row` with the idle time at the look
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,10 @@ class Found:
     """Idle entries, not claimed yet.
 
     Attributes:
-        rows: the entries, in ID order.
+        rows: the entries, in ID order. Their idle times are those at the run's beginning; at least, where the server's
+            clock leaves it in doubt.
         after: where the next look starts; None at the end of the list.
-        doubtful: entries that became idle for long enough at about the run's first look; nobody can tell if before it.
+        doubtful: entries of which the clock does not tell whether they were idle for long enough when the run began.
     """
 
     rows: Sequence[Row]
@@ -71,6 +75,11 @@ class _Look(NamedTuple):
         before, reply, after = raised(replies)
         return cls(unix_ms(before), reply, unix_ms(after))
 
+    @property
+    def unsure_ms(self) -> int:
+        """How long the look may have taken: the server looked at some moment between its two times."""
+        return self.after_ms - self.before_ms
+
 
 class Finder:
     """Finds entries of one group."""
@@ -81,26 +90,31 @@ class Finder:
         self._stream = target.keys.stream
         self._group = target.group_bytes
         self._min_idle_ms = target.min_idle_ms
-        self._first_ms: int | None = None  # when this run looked first, by the server's clock
-        self._bodies = Bodies(server, target.keys.stream)
+        self._began_ms = 0  # when this run began, by the server's clock
+        self._latest_ms = 0  # what that clock said last
         self._has_idle_option = True  # until the server says otherwise
         self._is_dense = True  # whether most of the entries that were read last were idle
 
-    def begin(self) -> None:
-        """Note that a run begins. Its looks find what was idle for long enough at its first one, and no more.
+    def begin(self, server_ms: int) -> None:
+        """Note that a run begins. Its looks find what was idle for long enough at this moment, and no more.
 
         Else an entry could be passed over because it lacks a millisecond, and a later one of its order key, which was
-        read at the same moment, be found by the next look (G3). So the server's clock is read with each look: it tells
-        when an entry became idle for long enough. An entry for which it does not tell whether that was before the first
-        look is `Found.doubtful`: the run leaves it alone, and lets it hold back the later entries of its key.
+        read at the same moment, be found by the next look (G3). So the server's clock is read with each look, and tells
+        how long an entry had been idle when the run began. Where it does not tell whether that was long enough, the
+        entry is `Found.doubtful`: the run leaves it alone, and lets it hold back the later entries of its key.
+
+        Args:
+            server_ms: the time of the run's opening round trip, Unix ms by the server's clock.
         """
-        self._first_ms = None
+        self._began_ms = self._latest_ms = server_ms
+        self._refunds.begin(server_ms)
 
     async def find(self, start: bytes, count: int, total: int) -> Found:
         """Find idle entries from `start` on, `count` at most.
 
         Refunds are settled first: an entry that a claim took without our knowledge is not idle. The look would pass it
-        over and find later entries of its order key (G3).
+        over and find later entries of its order key (G3). Where such a claim took effect only after that, the look is
+        repeated.
 
         Args:
             start: the smallest ID to look at, or START.
@@ -108,9 +122,15 @@ class Finder:
             total: about how many entries are pending; it decides the way of looking.
 
         Raises:
-            redis.exceptions.ConnectionError: the server's clock says that it is before the run's first look.
+            redis.exceptions.ConnectionError: the server's clock was set back since the run began.
         """
         await self._refunds.settle()
+        found = await self._find(start, count, total)
+        while await self._refunds.had_taken_effect():
+            found = await self._find(start, count, total)
+        return found
+
+    async def _find(self, start: bytes, count: int, total: int) -> Found:
         if self._has_idle_option and total <= NATIVE_UP_TO:
             try:
                 return await self._by_idle_option(start, count)
@@ -136,42 +156,60 @@ class Finder:
             found, looked_at = await self._without_script(start, count)
             self._is_dense = 2 * len(found.rows) > looked_at
         else:
-            look = await self._look(self._scan(start, window, count, self._min_idle_ms))
-            rows, after = _scanned(look.reply)
-            self._is_dense = len(rows) == count
-            found = self._found(rows, after, look)
+            look = await self._look(self._scan(start, window, count, self._least_ms))
+            seen, after = _scanned(look.reply)
+            self._is_dense = len(seen) == count
+            found = self._found(seen, after, look)
         return found
 
+    @property
+    def _least_ms(self) -> int:
+        """How long an entry is idle now, at least, that was idle for long enough when the run began."""
+        return self._min_idle_ms + self._latest_ms - self._began_ms
+
     async def _look(self, command: Command) -> _Look:
-        """Look at the pending list, and at the server's clock before and after that."""
-        (look,) = await self._server.ask(Ask((TIME, command, TIME), _Look.of))
+        """Look at the pending list, and at the server's clock before and after that.
+
+        A cluster may answer each command of a batch from another node, and with another clock, but no transaction.
+
+        Raises:
+            redis.exceptions.ConnectionError: the clock was set back. What had just become idle for long enough would
+                not be found any more, and later entries of its order key would.
+        """
+        commands, earlier_ms = (TIME, command, TIME), self._latest_ms  # another look may end before this one
+        if self._server.cluster is None:
+            (look,) = await self._server.ask(Ask(commands, _Look.of))
+        else:
+            look = _Look.of(await self._server.transaction(commands))
+        if not earlier_ms <= look.before_ms <= look.after_ms:
+            raise RedisConnectionError("the server's clock was set back while the run was under way")
+        self._latest_ms = max(self._latest_ms, look.after_ms)
         return look
 
-    def _found(self, seen: Sequence[Row], after: bytes | None, look: _Look) -> Found:
-        """Of the entries that a look saw, those that were idle for long enough when the run looked first.
+    def _found(self, seen: Sequence[_Seen], after: bytes | None, look: _Look) -> Found:
+        """Of the entries that a look saw, those that were idle for long enough when the run began."""
+        least_ms, unsure_ms = self._min_idle_ms, look.unsure_ms
+        rows = self._at_beginning(seen, look)
+        return Found(
+            [row for row in rows if row.idle_ms >= least_ms or row.idle_ms < 0],  # below 0: given back (XNACK)
+            after,
+            [row for row in rows if least_ms - unsure_ms <= row.idle_ms < least_ms] if unsure_ms else (),
+        )
 
-        The server may have looked at any moment between its two times.
-        """
-        if self._first_ms is None:
-            self._first_ms = look.before_ms
-            return Found(_idle(seen, self._min_idle_ms), after)
-        if look.before_ms < self._first_ms:
-            raise RedisConnectionError("the server's clock was set back while the run was under way")
-        perhaps_ms = self._min_idle_ms + look.before_ms - self._first_ms
-        surely_ms = self._min_idle_ms + look.after_ms - self._first_ms
-        return Found(_idle(seen, surely_ms), after, [row for row in seen if perhaps_ms <= row.idle_ms < surely_ms])
+    def _at_beginning(self, seen: Sequence[_Seen], look: _Look) -> list[Row]:
+        """What a look saw, with the idle times at the run's beginning."""
+        late_ms = look.after_ms - self._began_ms
+        rows = [(one, consumer, max(idle - late_ms, 0) if idle >= 0 else idle, n) for one, consumer, idle, n in seen]
+        return _rows(rows)
 
     async def _by_idle_option(self, start: bytes, count: int) -> Found:
-        find = ("XPENDING", self._stream, self._group, "IDLE", self._min_idle_ms, start, "+", count)
-        look = await self._look(find)
-        rows = _rows(look.reply)
-        return self._found(rows, id_after(rows[-1].id) if len(rows) == count else None, look)
+        look = await self._look(("XPENDING", self._stream, self._group, "IDLE", self._least_ms, start, "+", count))
+        return self._found(look.reply, _behind(look.reply, count), look)
 
     async def _without_script(self, start: bytes, count: int) -> tuple[Found, int]:
         """The idle entries among the next `count` entries, and how many entries it looked at."""
         look = await self._look(("XPENDING", self._stream, self._group, start, "+", count))
-        rows = _rows(look.reply)
-        return self._found(rows, id_after(rows[-1].id) if len(rows) == count else None, look), len(rows)
+        return self._found(look.reply, _behind(look.reply, count), look), len(look.reply)
 
     def _scan(
         self, start: bytes, window: int, count: int, least_ms: int, below_ms: int = -1, consumer: bytes | None = None
@@ -209,45 +247,51 @@ class Finder:
         return [rows[at] for at in sorted(rows)]
 
     async def held_by(self, consumers: Iterable[bytes], below_ms: int) -> AsyncIterator[Sequence[Row]]:
-        """The entries that these consumers hold and that have been idle for less, some at a time."""
+        """The entries that these consumers hold and that had been idle for less as the run began, some at a time.
+
+        Those that became theirs since are among them.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server's clock was set back since the run began.
+        """
         for consumer in consumers:
             start: bytes | None = START
             while start is not None:
-                scan = self._scan(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms, consumer=consumer)
-                rows, start = _scanned(await self._server.call(*scan))
-                yield rows
+                late_ms = SLACK_MS + self._latest_ms - self._began_ms
+                scan = self._scan(start, WINDOW, WINDOW, least_ms=0, below_ms=below_ms + late_ms, consumer=consumer)
+                look = await self._look(scan)
+                if look.after_ms - self._began_ms <= late_ms:
+                    seen, start = _scanned(look.reply)
+                    yield [row for row in self._at_beginning(seen, look) if 0 <= row.idle_ms < below_ms]
 
     async def read(self, rows: Sequence[Row]) -> AsyncGenerator[Entry]:
         """The entries, as many at once as their weight allows; an entry that left the stream is left out."""
-        left = [row.id for row in rows]
-        try:
-            while left:
-                bodies = await self._bodies.first(left[:READ_AT_ONCE])
-                for one, body in zip(left, bodies, strict=False):
-                    if body is not None:
-                        yield Entry(one, body)
-                self._bodies.forget(left[: len(bodies)])
-                left = left[len(bodies) :]
-        finally:
-            self._bodies.forget_all()
+        left, reader = [row.id for row in rows], Bodies(self._server, self._stream)
+        while left:
+            bodies = await reader.first(left[:READ_AT_ONCE])
+            for one, body in zip(left, bodies, strict=False):
+                if body is not None:
+                    yield Entry(one, body)
+            reader.forget(left[: len(bodies)])
+            left = left[len(bodies) :]
 
 
-def _rows(reply: Reply) -> list[Row]:
-    rows = made(Row, reply)
+def _rows(seen: Iterable[_Seen]) -> list[Row]:
+    rows = made(Row, seen)
     if max(map(_DELIVERIES, rows), default=0) > MOST_DELIVERIES:
         rows = [row._replace(deliveries=_counted(row.deliveries)) for row in rows]
     return rows
 
 
-def _scanned(reply: Reply) -> tuple[Sequence[Row], bytes | None]:
+def _behind(seen: Sequence[_Seen], count: int) -> bytes | None:
+    """Where the look after one for so many entries starts; None at the end of the list."""
+    return id_after(seen[-1][0]) if len(seen) == count else None
+
+
+def _scanned(reply: Reply) -> tuple[Sequence[_Seen], bytes | None]:
     """What a scan found, and where the next one starts; None at the end of the list."""
     found, last, ended = reply
-    return _rows(found), None if ended or last is None else id_after(last)
-
-
-def _idle(rows: Sequence[Row], least_ms: int) -> Sequence[Row]:
-    """Those that are idle for so long, and those that somebody has given back (XNACK)."""
-    return [row for row in rows if row.idle_ms >= least_ms or row.idle_ms < 0]
+    return found, None if ended or last is None else id_after(last)
 
 
 _DELIVERIES = attrgetter("deliveries")

@@ -1,9 +1,11 @@
 """Owns the refunds: what keeps claimed entries ours, and what gives them back as they were before the claim.
 
 A claim raises an entry's delivery count by one and sets its idle time to zero. Where the entry is not to blame (the
-store was down, the run has ended), both are set back: that is a refund. A script makes it, and only where the entry is
-still our consumer's with the delivery count that our claim left. So no refund takes an entry from somebody else, and
-none is made twice. An entry that was deleted meanwhile is recorded as lost by the same script.
+store was down, the run has ended), both are set back: that is a refund. It gives back the moment since when the entry
+was idle, not how long: else a later entry of its order key, idle since the same moment, would seem idle for longer
+(G3). A script makes it, and only where the entry is still our consumer's with the delivery count that our claim left.
+So no refund takes an entry from somebody else, and none is made twice. An entry that was deleted meanwhile is recorded
+as lost by the same script.
 
 Two kinds of entries wait for a refund:
 
@@ -16,7 +18,8 @@ delivery counted, and the run does not know. So:
 
 - Before each look for idle entries, `settle` tries to refund owed entries and entries in doubt. An entry in doubt that
   is ours is refunded, and with that the doubt is over. An entry that is not ours stays in doubt for DOUBT_SEC, and the
-  next `settle` tries again: the claim may arrive in between.
+  next `settle` tries again: the claim may arrive in between. Where it arrives between a `settle` and the look, the look
+  has missed its entries. So a look asks after it whether one `had_taken_effect`, and is repeated then.
 - A new claim may name an entry in doubt, because the entry was found idle again. If the new claim gets it, the doubt is
   over: the entry is in work, and a refund would set its count and idle time back while the run handles it.
   `end_doubts` forgets the doubt before any `settle` can refund the entry: the lock is held from the new claim on.
@@ -28,6 +31,7 @@ delivery counted, and the run does not know. So:
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -75,12 +79,34 @@ class Reset(NamedTuple):
         left: the delivery count that it was left with. An entry with another count is left as it is.
         idle_ms: its new idle time.
         deliveries: its new delivery count.
+        since_ms: the moment since when it is to have been idle, Unix ms by the server's clock, in place of `idle_ms`.
     """
 
     id: bytes
     left: int
     idle_ms: int
     deliveries: int
+    since_ms: int | None = None
+
+
+class _Claimed(NamedTuple):
+    """An entry that a claim has taken, or may have taken.
+
+    Attributes:
+        row: the entry as it was as the run began, with the delivery count that the claim leaves.
+        began_ms: when that was, Unix ms by the server's clock.
+        until: in doubt until then, by the monotonic clock; infinite where the claim is known.
+    """
+
+    row: Row
+    began_ms: int
+    until: float = math.inf
+
+    def refund(self, min_idle_ms: int) -> Reset:
+        """What gives it back. One that somebody else had given back (XNACK) was idle for as long as it takes."""
+        row = self.row
+        since_ms = self.began_ms - (row.idle_ms if row.idle_ms >= 0 else min_idle_ms)
+        return Reset(row.id, row.deliveries, 0, row.deliveries - 1, since_ms)
 
 
 class Refunds:
@@ -98,9 +124,15 @@ class Refunds:
         self._consumer = target.consumer_bytes
         self._target = target
         self._lock = asyncio.Lock()
-        self._owed: list[Row] = []
-        self._in_doubt: list[tuple[Row, float]] = []  # each as the claim would leave it, and until when it is in doubt
+        self._min_idle_ms = target.min_idle_ms
+        self._began_ms = 0
+        self._owed: list[_Claimed] = []
+        self._in_doubt: list[_Claimed] = []
         self._lost = 0  # entries that were lost when they were to be refunded, and are in no report yet
+
+    def begin(self, server_ms: int) -> None:
+        """Note when the run began whose entries are claimed from now on, Unix ms by the server's clock."""
+        self._began_ms = server_ms
 
     async def keep(self, entries: Iterable[Entry]) -> Kept:
         """Make claimed entries fresh again, so that nobody claims them."""
@@ -113,11 +145,12 @@ class Refunds:
 
     def owe(self, entries: Iterable[Entry]) -> None:
         """Note claimed entries that `settle` is to refund. They stay our consumer's until somebody claims them."""
-        self._owed += (Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in entries)
+        rows = (Row(entry.id, entry.consumer, entry.idle_ms, entry.deliveries) for entry in entries)
+        self._owed += (_Claimed(row, self._began_ms) for row in rows)
 
     def waiting(self) -> list[Row]:
         """The entries that the next `settle` tries to refund, each as the claim has left it or would leave it."""
-        return [*self._owed, *(row for row, _ in self._in_doubt)]
+        return [one.row for one in (*self._owed, *self._in_doubt)]
 
     async def settle(self) -> set[bytes]:
         """Refund what is owed, from this run or an earlier one, and what is in doubt.
@@ -132,13 +165,18 @@ class Refunds:
         async with self._lock:
             owed, self._owed = self._owed, []
             try:
-                gone = await self._refund([*owed, *(row for row, _ in self._in_doubt)])
+                gone = await self._refund([*owed, *self._in_doubt])
             except BaseException:
                 self._owed += owed
                 raise
             now = time.monotonic()
-            self._in_doubt = [(row, until) for row, until in self._in_doubt if row.id in gone and now < until]
+            self._in_doubt = [one for one in self._in_doubt if one.row.id in gone and now < one.until]
         return gone
+
+    async def had_taken_effect(self) -> bool:
+        """Whether a claim in doubt has taken effect since the last `settle`; it is refunded then."""
+        in_doubt = {one.row.id for one in self._in_doubt}
+        return bool(in_doubt) and not in_doubt <= await self.settle()
 
     @asynccontextmanager
     async def claiming(self, found: Sequence[Row]) -> AsyncIterator[None]:
@@ -151,7 +189,8 @@ class Refunds:
                 yield
             except BaseException:
                 until = time.monotonic() + DOUBT_SEC
-                self._in_doubt += ((row._replace(deliveries=row.deliveries + 1), until) for row in found)
+                rows = (row._replace(deliveries=row.deliveries + 1) for row in found)
+                self._in_doubt += (_Claimed(row, self._began_ms, until) for row in rows)
                 raise
 
     async def end_doubts(self, found: Sequence[Row], claimed: Sequence[Entry]) -> None:
@@ -168,14 +207,14 @@ class Refunds:
             return
         ours = {entry.id for entry in claimed}
         missed = {row.id for row in found} - ours
-        late = [row for row, _ in self._in_doubt if row.id in missed]
-        if late and {row.id for row in late} - await self._refund(late):
+        late = [one for one in self._in_doubt if one.row.id in missed]
+        if late and {one.row.id for one in late} - await self._refund(late):
             raise RedisConnectionError("a claim that was given up has taken effect only now")
-        self._in_doubt = [(row, until) for row, until in self._in_doubt if row.id not in ours]
+        self._in_doubt = [one for one in self._in_doubt if one.row.id not in ours]
 
-    async def _refund(self, rows: Sequence[Row]) -> set[bytes]:
+    async def _refund(self, claimed: Sequence[_Claimed]) -> set[bytes]:
         """Refund entries; return the IDs that were not ours, or were lost."""
-        kept = await self.reset([Reset(row.id, row.deliveries, row.idle_ms, row.deliveries - 1) for row in rows])
+        kept = await self.reset([one.refund(self._min_idle_ms) for one in claimed])
         self._lost += len(kept.lost)
         return kept.gone | kept.lost.keys()
 
@@ -189,13 +228,19 @@ class Refunds:
         keys, about = (self._stream, self._ledger), (self._group, consumer or self._consumer, now_ms(), LOST_MAXLEN)
         for at in range(0, len(changes), KEEP_AT_ONCE):
             some = changes[at : at + KEEP_AT_ONCE]
-            flat = [value for change in some for value in change]
+            flat = [word for change in some for word in _words(change)]
             try:
                 gone, lost = await self._server.call("EVAL", _KEEP, 2, *keys, *about, *flat)
             except ResponseError as exc:
                 if error_code(exc) != "NOGROUP":
                     raise
-                gone, lost = [change[0] for change in some], []  # the group is gone, and its pending entries with it
+                gone, lost = [change.id for change in some], []  # the group is gone, and its pending entries with it
             kept.gone.update(gone)
             kept.lost.update((row[0], row[4]) for row in lost)
         return kept
+
+
+def _words(change: Reset) -> tuple[bytes | int | str, ...]:
+    """A change as the script takes it."""
+    since = ("IDLE", change.idle_ms) if change.since_ms is None else ("TIME", change.since_ms)
+    return (change.id, change.left, *since, change.deliveries)

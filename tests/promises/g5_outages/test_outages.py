@@ -7,13 +7,14 @@ import pytest
 
 from dev.proxy import ErrorReply, Fault, Proxy
 from reclaim import handlers
+from reclaim.entry import Entry
 from reclaim.errors import RetryEntry
 from reclaim.run.report import Outcome
 from reclaim.run.runner import Runner
 from reclaim.state.claim import _CLAIM
 from reclaim.state.connection import connect
-from reclaim.state.pending import Row
 from reclaim.state.refunds import Refunds
+from reclaim.state.server_time import unix_ms
 from tests.faults import LOADING, OOM, Recorder, by_function, of_user, pending, script, step
 from tests.integration.state.circuits import end_cooldown
 from tests.support import (
@@ -184,13 +185,14 @@ async def test_debts_noted_while_others_are_paid_are_paid_too(client: Client, em
     given(client, target, *held(range(1, 3), consumer="monitoring_app", idle_ms=0, deliveries=2))
     server = connect(settings_for(embedded_proxy, target))
     owed = Refunds(server, target)
-    first, second = (Row(b"%d-0" % number, b"worker", 3_600_000, 2) for number in (1, 2))
+    owed.begin(unix_ms(client.execute_command("TIME")))
+    first, second = (Entry(b"%d-0" % number, (), b"worker", 3_600_000, 2) for number in (1, 2))
     embedded_proxy.reply_delay_sec = 0.1
     try:
-        owed._owed.append(first)
+        owed.owe([first])
         paying = asyncio.create_task(owed.settle())
         await asyncio.sleep(0.03)
-        owed._owed.append(second)
+        owed.owe([second])
         await paying
         await owed.settle()
     finally:
