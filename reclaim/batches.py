@@ -24,9 +24,9 @@ def batch(*, most: int = 100) -> Callable[[F], F]:
         most: how many entries one call may get.
 
     Raises:
-        ValueError: `most` is not from 1 to 1000.
+        ValueError: `most` is no whole number from 1 to 1000.
     """
-    if not 1 <= most <= MOST:
+    if type(most) is not int or not 1 <= most <= MOST:
         raise ValueError(f"most is {most!r}; allowed: a whole number from 1 to {MOST}")
 
     def mark(function: F) -> F:

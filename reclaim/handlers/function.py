@@ -1,7 +1,6 @@
 """Owns the function handler, which gives entries to a function of the user's, one by one or in batches."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from reclaim.bounded import shortened
 from reclaim.entry import Entry
 from reclaim.errors import BadAnswer, HandlerCancelled, HandlerExited, MissingField, NotEntered, describe
+from reclaim.handlers.answers import ended, error_in
 from reclaim.handlers.given_up import GivenUp
 from reclaim.handlers.loading import Function, Manager
 from reclaim.handlers.outcomes import STORED, Failed, Handled, Handler, Keyed, Preview
@@ -104,13 +104,9 @@ class FunctionHandler(Handler):
         function, some = self._function, [entry for _, entry in entries]
         argument = some[0] if function.most is None else some
         answer = await (function.call(argument) if function.is_async else self._in_thread(function, argument, entries))
-        if inspect.isawaitable(answer):  # of a wrapper that is not async, around a function that is
-            answer = await answer
-        if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
-            raise BadAnswer("the handler returned a generator, so that none of its code was run")
-        if isinstance(answer, BaseException):  # not raised: one that is returned each time would keep all our frames
-            exited = HandlerExited(f"the handler returned {describe(answer)}")
-            error = answer if isinstance(answer, Exception) else exited
+        answer = await ended(answer)
+        error = error_in(answer)
+        if error is not None:  # not raised: one that is returned each time would keep all our frames
             return [Failed(error, is_shared=len(entries) > 1)] * len(entries)
         if function.most is None:
             return [STORED]

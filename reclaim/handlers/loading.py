@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reclaim.batches import most_of
@@ -61,7 +62,7 @@ def examined(function: Any) -> Function:
     Raises:
         Unfit: it is not.
     """
-    name = getattr(function, "__name__", type(function).__name__)
+    name = _name(function)
     if not callable(function):
         raise Unfit(f"{name} is not a function")
     if isinstance(function, type):
@@ -76,18 +77,30 @@ def examined(function: Any) -> Function:
     return Function(function, _is_async(function), most_of(function))
 
 
+def _name(function: Any) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def _makes_a_manager(found: Any) -> bool:
     """Whether it is to be called without arguments, and gives an async context manager then."""
+    while isinstance(found, partial):  # with some of its arguments
+        found = found.func
     if isinstance(found, type):
         return hasattr(found, "__aenter__") and hasattr(found, "__aexit__")
-    made_by = inspect.unwrap(found)  # what asynccontextmanager was given
-    return inspect.isasyncgenfunction(made_by) and made_by is not found
+    return _is_made_so(found) or _is_made_so(type(found).__call__)
+
+
+def _is_made_so(function: Any) -> bool:
+    made_of = inspect.unwrap(function)  # what asynccontextmanager was given
+    return inspect.isasyncgenfunction(made_of) and made_of is not function
 
 
 def _manager(make: Any) -> Manager:
     signature = inspect.signature(make)
     if not _binds(signature):
-        raise Unfit(f"{make.__name__}{_without_types(signature)} cannot be called without arguments")
+        raise Unfit(f"{_name(make)}{_without_types(signature)} cannot be called without arguments")
 
     @asynccontextmanager
     async def examining() -> "AsyncIterator[Function]":

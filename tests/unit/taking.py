@@ -77,6 +77,19 @@ async def resource_of(name: str) -> AsyncIterator[Callable[[Entry], None]]:  # n
     yield sync
 
 
+partly_resource = functools.partial(resource_of, "name")
+too_partly = functools.partial(resource_of, other="name")
+
+
+class _Resource:
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Callable[[Entry], None]]:
+        yield sync
+
+
+called_resource = _Resource()
+
+
 class Resource:
     async def __aenter__(self) -> Callable[[Entry], None]:
         return sync

@@ -9,7 +9,9 @@ import pytest
 
 from reclaim.app import App
 from reclaim.errors import SettingsError
+from reclaim.handlers.loading import Function, load
 from reclaim.settings import Settings, Target
+from tests.unit import taking
 
 LEAST = {"REDIS_HOST": "cache.example.net", "STREAM_NAME": "s", "STREAM_CONSUMER_GROUP_NAME": "g"}
 
@@ -368,6 +370,7 @@ async def _app(handler: str) -> Any:
         ("tests.unit.taking:Entry", "Entry is a class"),
         ("tests.unit.taking:number", "int is not a function"),
         ("tests.unit.taking:resource_of", "resource_of(name) cannot be called without arguments"),
+        ("tests.unit.taking:too_partly", "has incorrect arguments"),
         ("tests.unit.taking:two", "two(entry, context) cannot be called with one Entry"),
         ("tests.unit.taking:none", "none() cannot be called with one Entry"),
         ("tests.unit.taking:by_name", "by_name(*, entry) cannot be called with one Entry"),
@@ -392,3 +395,13 @@ async def test_whatever_can_be_called_with_one_entry_is_a_handler(name: str) -> 
     app = await _app(f"tests.unit.taking:{name}")
 
     assert list(app.units) == ["s/g"]
+
+
+@pytest.mark.parametrize("name", ["resource", "Resource", "partly_resource", "called_resource"])
+async def test_an_async_context_manager_is_entered_whatever_makes_it(name: str) -> None:
+    """Called with an entry instead, it would do nothing, and each entry would count as done."""
+    make = load(f"tests.unit.taking:{name}")
+
+    assert not isinstance(make, Function)
+    async with make() as function:
+        assert function.call is taking.sync

@@ -201,7 +201,7 @@ async def test_dead_letters_are_replayed_in_batches(embedded: Endpoint, client: 
     assert (report.replayed, sizes) == (3, [3])
 
 
-@pytest.mark.parametrize("most", [0, 1001])
-def test_a_batch_has_bounds(most: int) -> None:
-    with pytest.raises(ValueError, match=f"most is {most}; allowed: a whole number from 1 to 1000"):
+@pytest.mark.parametrize("most", [0, 1001, 2.5, "5", True, None])
+def test_a_batch_has_bounds(most: Any) -> None:
+    with pytest.raises(ValueError, match=f"most is {most!r}; allowed: a whole number from 1 to 1000"):
         batch(most=most)

@@ -1,6 +1,9 @@
 """User handlers that hang, are slow, lose entries to other consumers, or raise unexpected errors (G4, G6)."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -241,15 +244,19 @@ async def test_a_handler_waiting_for_something_that_was_cancelled_fails_alone(
 async def test_an_exception_that_is_returned_is_one_that_is_raised(
     embedded: Endpoint, client: Client, *, is_async: bool
 ) -> None:
-    """What failed is not acknowledged (G1). asyncio.gather(…, return_exceptions=True) returns errors; so do people."""
+    """What failed is not acknowledged (G1). asyncio.gather(…, return_exceptions=True) returns a list; so do people."""
     target = a_target(retry_attempts=1)
-    given(client, target, *by_users(1, 2, 3, 4, 5))
+    given(client, target, *by_users(*range(1, 10)))
     answers = {
         b"1-0": ValueError("no"),
         b"2-0": RejectEntry("bad"),
         b"3-0": ConnectionError("away"),
         b"4-0": asyncio.CancelledError("gone"),
         b"5-0": False,
+        b"6-0": [None, RejectEntry("bad")],
+        b"7-0": [ConnectionError("away"), None, ConnectionError("away")],
+        b"8-0": (ConnectionError("away"), ValueError("no")),
+        b"9-0": [None, 1, []],
     }
 
     def handle(entry: Entry) -> Any:
@@ -260,8 +267,65 @@ async def test_an_exception_that_is_returned_is_one_that_is_raised(
 
     report = await run(embedded, target, by_function(handle_async if is_async else handle))
 
-    assert (report.acknowledged, report.failed, report.parked, report.retried) == (1, 2, 1, 1)
-    assert state(client, target).pending.keys() == {b"1-0", b"3-0", b"4-0"}
+    assert (report.acknowledged, report.failed, report.parked, report.retried) == (2, 3, 2, 2)
+    assert state(client, target).pending.keys() == {b"1-0", b"3-0", b"4-0", b"7-0", b"8-0"}
+
+
+@contextmanager
+def opened() -> Iterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def opened_later() -> AsyncIterator[None]:
+    yield
+
+
+async def fails() -> None:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda pool: pool.submit(by_itself), "ValueError: no"),
+        (lambda _: fails(), "ValueError: no"),
+        (lambda pool: [pool.submit(by_itself)], "returned a list with a Future, for which nobody has waited"),
+        (lambda _: (fails(), None), "returned a tuple with a coroutine, for which nobody has waited"),
+        (lambda _: map(print, "ab"), "returned a map, so that none of its code was run"),
+        (lambda _: (one for one in "ab"), "returned a generator, so that none of its code was run"),
+        (lambda _: opened(), "returned a context manager, so that none of its code was run"),
+        (lambda _: opened_later(), "returned a context manager, so that none of its code was run"),
+    ],
+    ids=["a future", "a coroutine", "futures", "coroutines", "a map", "a generator", "a manager", "an async manager"],
+)
+@pytest.mark.filterwarnings("ignore:coroutine 'fails' was never awaited")
+@pytest.mark.G1
+async def test_work_that_a_function_has_only_begun_is_not_done(
+    embedded: Endpoint, client: Client, answer: Any, says: str, *, is_async: bool
+) -> None:
+    """It is waited for if it can be; else the entry fails, and the error says why."""
+    target = a_target()
+    given(client, target, *by_users(1, 2))
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def handle(entry: Entry) -> Any:
+            return answer(pool) if entry.id == b"1-0" else pool.submit(int)
+
+        async def handle_async(entry: Entry) -> Any:
+            return handle(entry)
+
+        report = await run(embedded, target, by_function(handle_async if is_async else handle))
+
+    assert (report.acknowledged, report.failed) == (1, 1)
+    assert says in str(report.reasons)
+    assert state(client, target).pending.keys() == {b"1-0"}
+
+
+def by_itself() -> None:
+    raise ValueError("no")
 
 
 class NotToBeAsked(Exception):
