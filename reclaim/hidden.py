@@ -38,8 +38,15 @@ class Secrets:
 
     @classmethod
     def of_query(cls, url: str, keys: Iterable[str]) -> Self:
-        """An address's query and each value in it, and these keys: for an address whose path may be shown."""
-        return cls([*_of_query(url), *keys])
+        """What is secret of an address whose path may be shown, and of headers with these values.
+
+        That is its password, its query and each value in it; the values, and what follows their first word: of
+        ``Bearer abc`` a service may repeat the token alone.
+        """
+        values = list(keys)
+        words = [word for value in values for word in value.split()[1:]]
+        password = urlsplit(url).password or ""
+        return cls([*_of_query(url), password, unquote(password), *values, *words])
 
     @classmethod
     def of_address(cls, url: str, keys: Iterable[str]) -> Self:

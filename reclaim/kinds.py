@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -190,12 +191,22 @@ def _object(text: str) -> dict[str, str]:
 def _web_address(text: str) -> str:
     try:
         parts = urlsplit(text)
-        is_good = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0 and text.isprintable()
+        is_good = parts.scheme in {"https", "http"} and parts.port != 0 and text.isprintable()
+        is_good = is_good and _is_host(parts.hostname or "")
     except ValueError:  # its message quotes the address
         is_good = False
     if not is_good:
         raise ValueError
     return text
+
+
+def _is_host(host: str) -> bool:
+    """Whether a client can ask for the host at all: what it refuses, it would refuse for each entry and each alert."""
+    if ":" in host:  # urlsplit has looked at it
+        return True
+    if re.fullmatch(r"[\d.]+", host):
+        return bool(IPv4Address(host))
+    return bool(host) and not re.search(r"[\s%*]", host) and bool(host.encode("idna"))
 
 
 def _header(text: str) -> str:

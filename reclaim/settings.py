@@ -630,7 +630,7 @@ def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[tuple[Target, ...]
     """The one target of STREAM_NAME, or those that RECLAIM_TARGETS lists, and its patterns."""
     if not reader.is_set(_TARGETS):
         one = (_target(reader),)
-        _warn_of_forwarding(reader, one)
+        _warn_of_places(reader, one)
         return one, ()
     shared = _shared(env)
     both = [
@@ -648,7 +648,7 @@ def _targets(reader: Reader, env: Mapping[str, str]) -> tuple[tuple[Target, ...]
         reader.problem(_TARGETS.name, repr(name), "each stream and group once")
     if len({target.keys.lease for target in complete}) < len(set(names)):
         reader.problem(_TARGETS.name, repr(", ".join(names)), "streams that differ by more than braces")
-    _warn_of_forwarding(reader, (*targets, *(one.template for one in patterns)))
+    _warn_of_places(reader, (*targets, *(one.template for one in patterns)))
     return targets, patterns
 
 
@@ -689,13 +689,17 @@ def _own(reader: Reader, at: int, listed: Mapping[str, Any]) -> dict[str, Any]:
     return {names[key]: value for key, value in listed.items() if key in names}
 
 
-def _warn_of_forwarding(reader: Reader, targets: Sequence[Target]) -> None:
-    """Warn of a stream that nothing is forwarded to, and of rings."""
+def _warn_of_places(reader: Reader, targets: Sequence[Target]) -> None:
+    """Warn of a place that nothing is sent to, and of rings."""
     forwarding = {one.stream: one.forward_stream for one in targets if one.handler == "forward" and one.forward_stream}
     row = rows(Target)["forward_stream"]
     if reader.is_set(row) and not any(one.handler == "forward" for one in targets):
         what = f"{row.name} is set, and no target has HANDLER=forward"
         reader.warnings.append(Warned(what, f"set HANDLER=forward, or remove {row.name}"))
+    row = rows(Target)["http_url"]
+    if reader.is_set(row) and not any(one.handler == "http" for one in targets):
+        what = f"{row.name} is set, and no target has HANDLER=http"
+        reader.warnings.append(Warned(what, f"set HANDLER=http, or remove {row.name}"))
     todo = "be sure that entries leave it: what nobody finishes there goes round for ever"
     reader.warnings += (Warned(f"entries are forwarded in a ring: {one}", todo) for one in rings(forwarding))
 
@@ -706,16 +710,24 @@ def _target(reader: Reader) -> Target:
         _check_destination(reader, given)
     if given["handler"] == "http" and not reader.is_set(rows(Target)["http_url"]):
         reader.problem(reader.name(rows(Target)["http_url"]), "missing, and HANDLER is http", "a web address")
-    if given["http_audience"] and any(name.lower() == "authorization" for name, _ in given["http_headers"] or ()):
+    if given["http_audience"] and _says_who(given):
         name = reader.name(rows(Target)["http_headers"])
         reader.problem(name, "with Authorization, and HTTP_AUDIENCE is set", "one of the two: both say who is calling")
     parts = urlsplit(given["http_url"] or "")
+    if parts.username is not None and (given["http_audience"] or _says_who(given)):
+        other = "HTTP_AUDIENCE" if given["http_audience"] else "HTTP_HEADERS"
+        name = reader.name(rows(Target)["http_url"])
+        reader.problem(name, f"with a user, and {other} says who is calling", "one of the two")
     if given["http_audience"] and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         name = reader.name(rows(Target)["http_url"])
         reader.problem(name, "without TLS, and HTTP_AUDIENCE is set", "an https:// address: a token is a password")
     if given["handler"] not in IN_REDIS and not reader.is_set(rows(Target)["lanes"]):
         given["lanes"] = WAITING_LANES
     return Target(**given)
+
+
+def _says_who(given: Mapping[str, Any]) -> bool:
+    return any(name.lower() == "authorization" for name, _ in given["http_headers"] or ())
 
 
 def _check_destination(reader: Reader, given: Mapping[str, Any]) -> None:

@@ -195,6 +195,9 @@ class HttpHandler(Handler):
         if isinstance(error, SSLCertVerificationError):
             what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(error)}"
             said: Exception = NotAccepted(f"{what}; see HTTP_URL, and SSL_CERT_FILE for an authority of your own")
+        elif isinstance(error, ValueError):  # the client's, of an address or headers that it does not send
+            what = f"no request to {self._service.shown} can be made: {self._secrets.hidden_in(describe(error))}"
+            said = NotAccepted(f"{what}; see HTTP_URL and HTTP_HEADERS")
         elif isinstance(error, TimeoutError):
             what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
             said = TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC")

@@ -73,3 +73,10 @@ def test_what_a_service_repeats_of_its_secrets_is_hidden() -> None:
         Secrets.of_address(url, ["k3yk3y"]).hidden_in(answer),
     ]
     assert shown == ["no hooks/T0000 for …, key …", "no …/… for …, key …"]
+
+
+def test_a_service_may_repeat_a_token_or_a_password_alone() -> None:
+    """Of a header's value what follows the first word is secret by itself, and of an address its password."""
+    hidden = Secrets.of_query("https://shop:c%2B4n4ry@h/orders", ["Bearer t0kent0ken"])
+
+    assert hidden.hidden_in("Bearer what? no t0kent0ken, no c+4n4ry") == "Bearer what? no …, no …"

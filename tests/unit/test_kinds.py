@@ -47,6 +47,18 @@ def read(kind: Kind[Any], value: object) -> Any:
         (kinds.OBJECT, '{"x-key": "s3cret"}', {"x-key": "s3cret"}),
         (kinds.OBJECT, {"x-key": "s3cret"}, {"x-key": "s3cret"}),
         (kinds.WEB_ADDRESS, "https://host/path?a=b", "https://host/path?a=b"),
+        *(
+            (kinds.WEB_ADDRESS, f"https://{host}/", f"https://{host}/")
+            for host in (
+                "user:p4ss@host:1",
+                "10.0.0.1",
+                "[fe80::1]:80",
+                "my_service",
+                "ü.example",
+                "host.",
+                "1.2.3.com",
+            )
+        ),
         (kinds.CLIENT_ID, " 0F8FAD5B-D9CB-469F-A165-70867728950E\n", "0f8fad5b-d9cb-469f-a165-70867728950e"),
         (kinds.AUDIENCE, "api://orders", "api://orders"),
         (kinds.AUDIENCE, "https://orders.example.com/", "https://orders.example.com/"),
@@ -56,6 +68,13 @@ def read(kind: Kind[Any], value: object) -> Any:
 )
 def test_a_good_value_is_read(kind: Kind[Any], given: object, value: object) -> None:
     assert read(kind, given) == value
+
+
+# Each of these a client refuses to ask, for every entry and every alert.
+NO_HOSTS = [
+    f"https://{host}/"
+    for host in ("", "a b", "x..y", ".example", "a" * 64, "999.1.1.1", "1.2.3", "*", "a%20b", "[::1", "ü" * 64)
+]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +98,7 @@ def test_a_good_value_is_read(kind: Kind[Any], given: object, value: object) -> 
         (kinds.secret(kinds.WEB_ADDRESS), "https://[s3cret/", "'***'; allowed: a web address, as in https://host/path"),
         (kinds.secret(kinds.WEB_ADDRESS), ["s3cret"], "***; allowed: a string"),
         (kinds.WEB_ADDRESS, "https://host:port/", "'https://host:port/'; allowed: a web address, as in https://host/path"),
+        *((kinds.WEB_ADDRESS, url, f"{url!r}; allowed: a web address, as in https://host/path") for url in NO_HOSTS),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_refused_with_what_is_allowed(kind: Kind[Any], value: object, told: str) -> None:

@@ -310,6 +310,21 @@ def test_http_needs_an_address() -> None:
 
 
 @pytest.mark.G9
+@pytest.mark.parametrize(
+    ("more", "other"),
+    [
+        ({"HTTP_HEADERS": '{"authorization": "Bearer s3cret"}'}, "HTTP_HEADERS"),
+        ({"HTTP_AUDIENCE": "api://orders"}, "HTTP_AUDIENCE"),
+    ],
+)
+def test_a_request_says_once_who_is_calling(more: dict[str, str], other: str) -> None:
+    """The client would refuse to send it, or one of the two would not be sent."""
+    assert problems(HANDLER="http", HTTP_URL="https://user:s3cret@host/", **more) == [
+        f"HTTP_URL is with a user, and {other} says who is calling; allowed: one of the two"
+    ]
+
+
+@pytest.mark.G9
 def test_forwarding_needs_another_stream() -> None:
     """Not its own, nor one of the keys that are kept beside it."""
     forward = {"HANDLER": "forward"}
@@ -352,6 +367,14 @@ def test_a_stream_that_nothing_is_forwarded_to_is_told() -> None:
     (warned,) = Settings.from_env(LEAST | {"FORWARD_STREAM": "f"}).warnings
 
     assert warned.what == "FORWARD_STREAM is set, and no target has HANDLER=forward"
+
+
+@pytest.mark.G9
+def test_a_service_that_nothing_is_sent_to_is_told() -> None:
+    """HANDLER=http may be forgotten too."""
+    (warned,) = Settings.from_env(LEAST | {"HTTP_URL": "https://host/?code=s3cret"}).warnings
+
+    assert warned.what == "HTTP_URL is set, and no target has HANDLER=http"
 
 
 async def _app(handler: str) -> Any:

@@ -135,6 +135,20 @@ async def test_a_service_that_takes_nothing_from_us_fails_the_run(
     assert state(client, a_target()).dead == []
 
 
+@pytest.mark.G9
+async def test_an_address_that_the_client_refuses_fails_the_run(embedded: Endpoint, client: Client) -> None:
+    """Nothing can be sent at all: no entry is charged, and the error shows no secret."""
+    given(client, a_target(), *held(range(1, 3)))
+    service = Service()
+    service.url = "http://1.2.3/orders?code=secret"
+    reports = await runs(embedded, service, times=3, min_idle_ms=1, max_deliveries=2)
+
+    assert {report.outcome.value for report in reports} == {"failed"}
+    assert "no request to http://1.2.3/orders can be made" in reports[-1].reason
+    assert "secret" not in str([(report.reason, report.reasons) for report in reports])
+    assert [row[3] for row in pending_rows(client, a_target())] == [1, 1]
+
+
 @pytest.mark.parametrize("status", [403, 405, 302])
 @pytest.mark.G4
 async def test_what_a_service_does_not_take_from_us_stops_no_other_entry(
