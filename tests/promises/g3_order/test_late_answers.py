@@ -16,7 +16,7 @@ from reclaim.settings import Target
 from reclaim.state import find
 from reclaim.state.server_time import unix_ms
 from tests.faults import Recorder, by_function, of_user
-from tests.support import Client, Endpoint, a_target, age_all, given, held, pending_rows, run
+from tests.support import Client, Endpoint, State, a_target, age_all, given, held, pending_rows, run, state, stored
 
 pytestmark = pytest.mark.G3
 
@@ -100,6 +100,22 @@ async def test_a_clock_that_is_set_back_during_a_run_ends_it(
     left = {holder: 10 - acknowledged}
     assert (report.outcome, report.acknowledged, report.pending_after) == (Outcome.FAILED, acknowledged, left)
     assert report.reason == "ConnectionError: the server's clock was set back while the run was under way"
+
+
+async def test_a_run_goes_on_once_the_clock_has_caught_up(
+    server: Endpoint, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks again, as after any transient error."""
+    target = a_target(page_size=2)
+    entries = held(range(1, 11))
+    given(client, target, *entries)
+    readings = count()
+    monkeypatch.setattr(find, "unix_ms", lambda reply: unix_ms(reply) - (60_000 if next(readings) in {2, 3} else 0))
+
+    report = await run(server, target)
+
+    assert (report.outcome, report.acknowledged) == (Outcome.COMPLETED, 10)
+    assert state(client, target) == State(hashes=stored(*entries), length=10)
 
 
 def is_look(args: list[bytes]) -> bool:
