@@ -13,6 +13,13 @@ from tests.support import Client, given, held, state, stored, tweet
 pytestmark = wants_a_browser
 
 
+def with_letters(count: int, app: App, client: Client, visit: Callable[..., Dashboard]) -> Dashboard:
+    """A page of an app that has so many dead letters, each of which can be replayed."""
+    given(client, TARGET)
+    dead(client, *(tweet(number) for number in range(count)))
+    return visit(app)
+
+
 def test_run_now_runs_and_says_what_came_of_it(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
     """And that another run was at work, where it was."""
     entries = held(range(5))
@@ -132,9 +139,7 @@ def test_a_replay_shows_its_progress_and_can_be_stopped(
     app: App, client: Client, visit: Callable[..., Dashboard]
 ) -> None:
     """What was replayed until then is counted."""
-    given(client, TARGET)
-    dead(client, *(tweet(number) for number in range(60)))
-    dashboard = visit(app)
+    dashboard = with_letters(60, app, client, visit)
     page = dashboard.page
     dashboard.enter()
 
@@ -158,9 +163,7 @@ def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
     app: App, client: Client, visit: Callable[..., Dashboard]
 ) -> None:
     """The next one waits for what is in work; then it is of what was chosen, and of nothing else."""
-    given(client, TARGET)
-    dead(client, *(tweet(number) for number in range(40)))
-    dashboard = visit(app)
+    dashboard = with_letters(40, app, client, visit)
     page = dashboard.page
     dashboard.enter()
     dashboard.press("Replay all…")
@@ -185,9 +188,7 @@ def test_a_replay_that_was_stopped_is_not_taken_up_by_the_next(
 
 def test_a_replay_goes_on_after_a_reload(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
     """With what was meant when it was asked for: what became a dead letter since then is left alone."""
-    given(client, TARGET)
-    dead(client, *(tweet(number) for number in range(30)))
-    dashboard = visit(app)
+    dashboard = with_letters(30, app, client, visit)
     page = dashboard.page
     dashboard.enter()
     dashboard.letters(20)
@@ -209,9 +210,7 @@ def test_a_pass_that_had_no_time_does_not_end_the_replay(
     app: App, client: Client, visit: Callable[..., Dashboard]
 ) -> None:
     """It has waited for the run before it, and its time was over when it could begin."""
-    given(client, TARGET)
-    dead(client, *(tweet(number) for number in range(3)))
-    dashboard = visit(app)
+    dashboard = with_letters(3, app, client, visit)
     page = dashboard.page
     none = {"replayed": 0, "failed": 0, "retried": 0, "held": 0, "missing": 0, "reasons": {}}
     passes: list[str] = []
@@ -238,9 +237,7 @@ def test_a_pass_that_had_no_time_does_not_end_the_replay(
 
 def test_a_replay_goes_on_when_the_app_is_back(app: App, client: Client, visit: Callable[..., Dashboard]) -> None:
     """What the app did while it could not answer is told as such: it is neither replayed nor gone."""
-    given(client, TARGET)
-    dead(client, *(tweet(number) for number in range(30)))
-    dashboard = visit(app)
+    dashboard = with_letters(30, app, client, visit)
     page = dashboard.page
     passes: list[int] = []
 
