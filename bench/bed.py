@@ -9,13 +9,13 @@ from secrets import randbelow
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-import hiredis
 import trustme
 from redis import Connection, SSLConnection
 
 from bench.backlog import Backlog, as_dict, entry_id, expected, key, number_of, tweet
 from dev.server import HOST, Server
 from reclaim.keys import Keys
+from reclaim.state.packing import pack
 
 PLAIN, TLS = "valkey-9", "redis-7.0"  # the embedded server, and the one that is built with TLS
 GROUP = "redisearch_app_group"
@@ -94,7 +94,7 @@ class Bed:
         replies: list[Any] = []
         left = iter(commands)
         while some := list(islice(left, AT_ONCE)):
-            packed = map(hiredis.pack_command, some)  # type: ignore[arg-type]  # its type says that a command is one word
+            packed = map(pack, some)
             self._connection.send_packed_command([b"".join(packed)])
             replies += [self._connection.read_response() for _ in some]
         return replies

@@ -28,7 +28,6 @@ STEP_SEC = 0.02
 TICK_SEC = 20.0
 POLL_SEC, AT_ONCE, MORE_WHEN = 2.0, 4, 2  # host.json
 LANES = 32
-SMALLEST_CACHE = 256  # connections
 TARGETS, EACH = 1_000, 1_000  # targets, and entries of each
 SHARDS = (1, 2, 4, 8, 16, 32, 64)
 IN_A_SHARD = 1_000_000  # entries of the target that is divided

@@ -24,7 +24,6 @@ RARE = "number 77,"  # one dead letter's text; of the newest first, almost the l
 WHO = Actor("the benchmark")
 # Each command that takes so long. With 0, what scripts call would be noted too, and that makes the scripts slow.
 NOTED_US = 500
-NOTE = ("slowlog-log-slower-than", NOTED_US, "slowlog-max-len", 10_000)
 OWN = {b"CONFIG", b"SLOWLOG"}  # of the benchmark itself: to empty a long SLOWLOG takes long
 
 

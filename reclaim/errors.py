@@ -133,7 +133,7 @@ class UnknownTarget(BadRequest):
 def _choices(name: str | None, configured: list[str]) -> str:
     if len(configured) <= CHOICES:
         return ", ".join(configured)
-    from difflib import get_close_matches  # noqa: PLC0415  # for a slip only
+    from difflib import get_close_matches  # noqa: PLC0415  # every cold start would pay for it
 
     some = get_close_matches(name or "", configured, n=3) or configured[:CHOICES]
     return f"{', '.join(some)} and {len(configured) - len(some):,} more"

@@ -48,7 +48,8 @@ def said_moment(text: str, now_ms: int) -> int:
         return now_ms - int(text[:-1]) * _UNITS[text[-1]]
     day, _, time = text.partition("T")
     year, month, of_month = map(int, day.split("-"))
-    clock, zone = re.fullmatch(r"([0-9:.]*)(.*)", time).groups()  # type: ignore[union-attr]  # it matches any text
+    clock = re.sub(r"[Z+-].*", "", time)
+    zone = time.removeprefix(clock)
     hours, minutes, seconds = (*map(float, clock.split(":")), 0.0, 0.0)[:3] if clock else (0.0, 0.0, 0.0)
     whole = datetime(year, month, 1, tzinfo=UTC) + timedelta(of_month - 1, seconds, hours=hours, minutes=minutes)
     if zone not in {"", "Z"}:

@@ -68,8 +68,9 @@ class _Json(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         about = {"time": at, "level": record.levelname, "logger": record.name}
         kind = getattr(record, "reclaim_kind", None)
-        if kind == trace.RUN:  # its report is bounded, and JSON already
-            return f'{json.dumps(about | {"message": "reclaim run"})[:-1]}, "run": {record.args[0]}}}'  # type: ignore[index]  # a run's record has its report as the only argument
+        if kind == trace.RUN and isinstance(record.args, tuple):  # its report is bounded, and JSON already
+            (report,) = record.args
+            return f'{json.dumps(about | {"message": "reclaim run"})[:-1]}, "run": {report}}}'
         if kind is not None:
             value = json.dumps(record.__dict__["reclaim_value"])
             return f'{json.dumps(about | {"message": f"reclaim {kind}"})[:-1]}, "{kind}": {value}}}'

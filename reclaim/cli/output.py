@@ -9,6 +9,7 @@ command with exit code 1 and prints no error. If a standard stream is closed, Ty
 import json
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 import typer
@@ -20,8 +21,8 @@ from reclaim.visible import for_a_terminal
 def use_any_encoding() -> None:
     """Let the standard streams print an escape for a character that their encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # it is None if it is closed
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # typeshed has it as TextIO
+        if isinstance(stream, TextIOWrapper):  # it is None if it is closed
+            stream.reconfigure(errors="backslashreplace")
 
 
 def is_terminal(stream: TextIO | None) -> bool:

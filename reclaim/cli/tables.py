@@ -113,6 +113,5 @@ def cell(value: Any) -> Text:
     """A value as a person reads it. The words ok, warn and fail have their colours."""
     if isinstance(value, int | float):
         return Text(f"{value:,}" if isinstance(value, int) else f"{value:,.2f}")
-    text = for_a_terminal(str(value))
-    text = moment(text)
+    text = moment(for_a_terminal(str(value)))
     return Text(text.upper() if text in STYLES else text, style=STYLES.get(text, ""))

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import hiredis
 from redis import exceptions as redis_errors
 from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import DefaultParser, RedisSSLContext
@@ -19,6 +18,7 @@ from redis.backoff import NoBackoff
 from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unsuitable, said
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply
+from reclaim.state.packing import pack
 from reclaim.verdicts import error_code
 
 SILENT_SEC = 1.0  # after so long without an answer to our TLS handshake, we ask whether the server speaks without TLS
@@ -168,7 +168,7 @@ class _Greeting:
             named.insert(0, ("login", login.command))
         if db:
             named.append(("database", ("SELECT", db)))
-        request = b"".join(hiredis.pack_command(command) for _, command in named)  # type: ignore[arg-type] # as in connection
+        request = b"".join(pack(command) for _, command in named)
         replies = await self._exchange(connection, request, len(named))
         _check_words(replies)
         for (name, _), reply in zip(named, replies, strict=True):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
+from typing import cast
 
 import hiredis
 
@@ -35,10 +36,10 @@ def _joined(commands: Sequence[Command]) -> bytes:
         TypeError: a word is a number or text.
         IndexError: a word is long; or there is no command.
     """
-    words = list(chain.from_iterable(commands))
-    parts: list[bytes] = [b""] * (2 * len(words))
-    parts[::2] = map(_LENGTHS.__getitem__, map(len, words))  # type: ignore[arg-type]  # a number raises TypeError
-    parts[1::2] = words  # type: ignore[assignment]  # text does so when it is joined
+    words = cast("list[bytes]", list(chain.from_iterable(commands)))  # any other word raises below
+    parts = [b""] * (2 * len(words))
+    parts[::2] = map(_LENGTHS.__getitem__, map(len, words))
+    parts[1::2] = words
     at = 0
     for command in commands:
         parts[at], parts[at + 1] = _head(len(command), command[0]), b""

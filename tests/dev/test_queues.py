@@ -46,7 +46,7 @@ async def test_the_message_of_a_function_that_fails_is_given_back_at_once(error:
 
     said: list[str] = []
     queue = Queue()
-    await a_trigger(fail, said)._invoke(queue, MESSAGE)  # type: ignore[arg-type]  # a queue of the test's own
+    await a_trigger(fail, said)._invoke(queue, MESSAGE)
 
     assert said == [f"work failed: {type(error).__name__}"]
     assert queue.done == ["visible in 0"]
@@ -61,7 +61,7 @@ async def test_a_function_that_the_host_ends_has_not_failed() -> None:
 
     said: list[str] = []
     queue = Queue()
-    task = asyncio.create_task(a_trigger(hang, said)._invoke(queue, MESSAGE))  # type: ignore[arg-type]  # a queue of the test's own
+    task = asyncio.create_task(a_trigger(hang, said)._invoke(queue, MESSAGE))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -76,7 +76,7 @@ async def test_a_queue_that_cannot_be_written_is_said() -> None:
     async def work(_: Any) -> None: ...
 
     said: list[str] = []
-    await a_trigger(work, said)._invoke(Queue(ServiceRequestError("no route")), MESSAGE)  # type: ignore[arg-type]  # a queue of the test's own
+    await a_trigger(work, said)._invoke(Queue(ServiceRequestError("no route")), MESSAGE)
 
     assert said == ["work succeeded", "work: the queue cannot be written: ServiceRequestError"]
 

@@ -16,10 +16,7 @@ def test_all_hold_where_all_is_well() -> None:
 @pytest.mark.parametrize("handler", HANDLERS)
 @pytest.mark.parametrize("change", [{"right": 2}, {"pending": 1}, {"outcome": "failed"}], ids=str)
 def test_a_claim_fails_where_one_framework_does(handler: str, change: dict[str, object]) -> None:
-    some = [
-        replace(one, **change) if (one.framework, one.handler) == ("Dapr", handler) else one  # type: ignore[arg-type]  # `change` has names of its fields
-        for one in GOOD
-    ]
+    some = [replace(one, **change) if (one.framework, one.handler) == ("Dapr", handler) else one for one in GOOD]
     assert [(claim.text.split("`")[1], claim.found) for claim in claims(some) if not claim.holds] == [
         (handler, "7 of 8 frameworks; not Dapr.")
     ]

@@ -115,7 +115,7 @@ async def test_two_runs_at_once_are_one_run(server: Endpoint, client: Client) ->
             inner.append(await second.run(30))
             return await store(entries)
 
-        first.handler.store = store_while_another_runs  # type: ignore[method-assign]  # for this test
+        first.handler.store = store_while_another_runs
         report = await first.run(30)
 
     assert (report.outcome, report.acknowledged) == (Outcome.COMPLETED, 3)

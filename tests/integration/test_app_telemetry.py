@@ -111,7 +111,7 @@ async def test_runs_get_the_budget_without_telemetrys_share(
 
     async def recording(runner: Runner, budget_sec: float, *more: object) -> RunReport:
         budgets.append(budget_sec)
-        return await run(runner, budget_sec, *more)  # type: ignore[arg-type]  # as it was called
+        return await run(runner, budget_sec, *more)
 
     monkeypatch.setattr(Runner, "run", recording)
     with a_collector() as collector:

@@ -19,6 +19,7 @@ from reclaim.ops.doctor import doctor
 from reclaim.ops.health import Health
 from reclaim.ops.permissions import _uses, _whole
 from reclaim.run.report import Outcome
+from reclaim.state import cluster as module
 from reclaim.state.connection import connect
 from reclaim.state.slots import key_of, keys_of, slot_of
 from reclaim.state.topology import Place
@@ -117,8 +118,6 @@ async def test_every_path_keeps_to_the_slots(
 
 def note_what_is_sent(monkeypatch: pytest.MonkeyPatch, sent: list[Any], refused: list[Exception]) -> None:
     """Note every command that goes to a cluster, and every answer that it is about several slots."""
-    from reclaim.state import cluster as module  # noqa: PLC0415  # it is patched
-
     send, transaction = module.Cluster.send, module.Cluster.transaction
 
     async def noted(self: module.Cluster, commands: Any, **more: Any) -> Any:
@@ -239,7 +238,7 @@ async def test_a_node_that_cannot_be_reached_is_named_with_what_announces_it(clu
     server = connect(settings_of(cluster))
     here, away = name_on(0).encode(), name_on(1).encode()
     await server.call("GET", here)
-    topology = server.cluster._topology  # type: ignore[union-attr]  # it is a cluster
+    topology = server.cluster._topology
     topology.places[slot_of(away)] = Place(HOST, 1)
 
     answer, error = await server.batch([("GET", here), ("GET", away)])

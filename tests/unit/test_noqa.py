@@ -1,4 +1,4 @@
-"""Whoever turns a check off for a line says why, on that line."""
+"""Whoever turns a check off for a line says why, on that line; a check that is not run is not turned off."""
 
 import re
 import subprocess
@@ -24,6 +24,12 @@ def test_each_check_that_is_off_has_a_reason_beside_it() -> None:
         if without_reason(line)
     ]
     assert bare == []
+
+
+def test_types_are_ignored_only_where_mypy_looks() -> None:
+    """It does not look at the tests, so nothing is to be ignored there."""
+    ignoring = [path for path in (ROOT / "tests").rglob("*.py") if "# type: ignore" in path.read_text(encoding="utf-8")]
+    assert ignoring == [Path(__file__)]
 
 
 def test_a_line_without_a_reason_is_found() -> None:

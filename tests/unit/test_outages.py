@@ -99,7 +99,7 @@ def by_urllib(status: int, **headers: str) -> Exception:
 
 def raised_by(call: object) -> Exception:
     try:
-        call()  # type: ignore[operator]  # a call of a client
+        call()
     except Exception as exc:  # noqa: BLE001  # whatever it raises is what is wanted
         return exc
     raise AssertionError("nothing was raised")
@@ -109,7 +109,7 @@ BY_STATUS = [by_httpx, by_httpx2, by_requests, by_aiohttp, by_azure, by_cosmos, 
 
 
 def by_postgres(module: object, name: str) -> Exception:
-    return getattr(module, name)("told by the server")  # type: ignore[no-any-return]  # of a driver
+    return getattr(module, name)("told by the server")
 
 
 def by_psycopg2(code: str) -> Exception:
@@ -329,7 +329,7 @@ def test_a_locked_sqlite_database_is_an_outage() -> None:
 @pytest.mark.parametrize("by", BY_STATUS)
 def test_the_status_of_an_http_answer_decides(by: object) -> None:
     """429 and 503 are an outage; 500 is the handler's failure, as 4xx is."""
-    verdicts = {status: classify(by(status)) for status in OUTAGES + FAILURES}  # type: ignore[operator]  # one of BY_STATUS
+    verdicts = {status: classify(by(status)) for status in OUTAGES + FAILURES}
 
     assert verdicts == dict.fromkeys(OUTAGES, Verdict.RETRY) | dict.fromkeys(FAILURES, Verdict.FAIL)
 
@@ -455,7 +455,7 @@ def test_retry_after_is_read_from_the_answer(by: object) -> None:
     date = format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True)
 
     def asked(**headers: str) -> float | None:
-        return retry_after_sec(because_of(by(503, **headers)), NOW)  # type: ignore[operator]  # one of BY_STATUS
+        return retry_after_sec(because_of(by(503, **headers)), NOW)
 
     assert asked(**{"Retry-After": "120"}) == 120
     assert asked(**{"Retry-After": date}) == 90

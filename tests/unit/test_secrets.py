@@ -61,7 +61,7 @@ def logged() -> Iterator[list[str]]:
     """What is logged meanwhile."""
     lines: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # a handler of the test's own
+    handler.emit = lambda record: lines.append(record.getMessage())
     logger = logging.getLogger("reclaim")
     logger.addHandler(handler)
     try:

@@ -20,4 +20,4 @@ async def never_open() -> AsyncIterator[Never]:
     """A resource that cannot be entered: it waits for something that never comes."""
     logging.getLogger("slow").info("handling")
     await asyncio.Event().wait()
-    yield  # type: ignore[misc]  # nobody gets here
+    yield

@@ -176,7 +176,7 @@ def formatters() -> tuple[logging.Formatter, logging.Formatter]:
     root.handlers[:] = before
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
-    return made[0], made[1]  # type: ignore[misc]  # a handler that was made has one
+    return made[0], made[1]
 
 
 def a_record(message: str, error: Exception | None = None) -> logging.LogRecord:

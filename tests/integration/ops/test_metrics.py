@@ -24,7 +24,7 @@ LINE = re.compile(r"^(\w+)\{([^}]*)\} (\S+)$", re.MULTILINE)
 
 async def measured(place: HasPort, *targets: object) -> dict[tuple[str, str], float]:
     """The metrics, by name and the last label's value."""
-    app = App(settings_for(place, *(targets or (TARGET,))))  # type: ignore[arg-type]  # they are targets
+    app = App(settings_for(place, *(targets or (TARGET,))))
     try:
         text = await metrics(app)
     finally:

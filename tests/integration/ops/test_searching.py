@@ -44,7 +44,7 @@ def numbers(found: Letters) -> list[int]:
 
 
 FILTERS = [
-    (LetterFilter(), lambda n: True),  # noqa: ARG005  # each takes the number
+    (LetterFilter(), lambda _: True),
     (LetterFilter(reason="bad_entry"), lambda n: n % 4 == 2),
     (LetterFilter(error="ORDER 12"), lambda n: n % 4 == 1 and str(n).startswith("12")),
     (LetterFilter(error_group="ValueError: no stock of '…' (order #)"), lambda n: n % 4 == 1),
@@ -56,7 +56,7 @@ FILTERS = [
         LetterFilter(reason="failed", consumer="worker-0", text="user-1"),
         lambda n: n % 7 == 0 and n % 4 < 2 and n % 1000 in {1, *range(10, 20), *range(100, 200)},
     ),
-    (LetterFilter(text="nobody has written this"), lambda n: False),  # noqa: ARG005  # as above
+    (LetterFilter(text="nobody has written this"), lambda _: False),
 ]
 
 
@@ -67,7 +67,8 @@ async def test_every_dead_letter_that_fits_is_found_and_no_other(
     many: range,
     wanted: LetterFilter,
     fits: Any,
-    newest_first: bool,  # noqa: FBT001  # a parameter of the test
+    *,
+    newest_first: bool,
 ) -> None:
     """In pages, in the order asked for; replay and discard mean the same ones."""
     expected = [n for n in many if fits(n)]
@@ -162,7 +163,8 @@ async def test_two_people_who_discard_at_once_remove_each_once(embedded: Endpoin
 async def test_a_walk_takes_few_large_ones_by_one_command(
     embedded: Endpoint,
     client: Client,
-    newest_first: bool,  # noqa: FBT001  # a parameter of the test
+    *,
+    newest_first: bool,
 ) -> None:
     """As many as come to 256 kB: no command keeps the server long."""
     given(client, TARGET)

@@ -108,14 +108,22 @@ async def signed_in(
     """A connected server; with tokens of the test's own where they are given."""
     server = connect(settings, timeout_sec)
     if tokens is not None:
-        server._link._tokens = tokens  # type: ignore[union-attr]  # it is no cluster
+        server._link._tokens = tokens
     try:
         yield server
     finally:
-        asking = server._link._tokens._asking  # type: ignore[union-attr]  # it is no cluster
+        asking = server._link._tokens._asking
         if asking is not None:  # else its thread would end in the middle of another test
             await asyncio.wait({asking}, timeout=10)
         await server.aclose()
+
+
+async def refusal(proxy: Proxy) -> str:
+    """What is said where a user-assigned identity gets no token."""
+    async with signed_in(entra(proxy, entra_client_id="client-7")) as server:
+        with pytest.raises(NoToken) as caught:
+            await server.call("PING")
+    return str(caught.value)
 
 
 async def when(is_so: Callable[[], object]) -> None:
@@ -171,7 +179,7 @@ async def test_a_machines_identity_signs_in_as_well(
     given(client, target, *entries)
     async with signed_in(entra(proxy, entra_client_id=client_id)) as server:
         report = await Runner(target, server, handlers.make(server, target)).run(30)
-        server._link._tokens.refuse()  # type: ignore[union-attr]  # it is no cluster
+        server._link._tokens.refuse()
         who = await server.call("ACL", "WHOAMI")
 
     assert (report.acknowledged, who) == (20, OID.encode())
@@ -188,11 +196,8 @@ async def test_a_machines_endpoint_that_gives_none_is_asked_once_and_named(
 ) -> None:
     """Left alone, azure-identity would ask five times again, for 25 s or 75 s, before anybody heard of it."""
     machine.status = status
-    async with signed_in(entra(proxy, entra_client_id="client-7")) as server:
-        with pytest.raises(NoToken) as caught:
-            await server.call("PING")
+    said = await refusal(proxy)
 
-    said = str(caught.value)
     assert "the identity client-7, https://redis.azure.com/.default, from DefaultAzureCredential: the machine" in said
     assert "no identity for you" in said
     assert "\n" not in said
@@ -308,11 +313,8 @@ async def test_without_a_token_the_error_says_whose_for_what_and_from_where(
 ) -> None:
     """And nothing of a token, nor of the endpoint's secret."""
     identity.status = 400
-    async with signed_in(entra(proxy, entra_client_id="client-7")) as server:
-        with pytest.raises(NoToken) as caught:
-            await server.call("PING")
+    said = await refusal(proxy)
 
-    said = str(caught.value)
     assert "the identity client-7, https://redis.azure.com/.default, from the identity endpoint of App Service" in said
     assert "no identity for you" in said
     assert "secret" not in said
@@ -452,7 +454,7 @@ async def signed_in_on_each_node(cluster: Cluster, *targets: Target) -> AsyncIte
         return sum(client.execute_command("INFO", "commandstats").count(b"cmdstat_auth") for client in clients)
 
     server = connect(settings_of(cluster, *targets, auth="entra"))
-    server.cluster._topology._tokens = Tokens(Identity(None), ask)  # type: ignore[union-attr]  # it is a cluster
+    server.cluster._topology._tokens = Tokens(Identity(None), ask)
     try:
         yield server, count
     finally:
@@ -545,7 +547,7 @@ async def test_a_token_is_not_sent_in_the_clear_to_a_node_elsewhere(embedded: En
 
     async with signed_in(there, Tokens(Identity(None), ask)) as server:
         with pytest.raises(Unsuitable, match="without TLS, and a token is a password"):
-            await server._link._login()  # type: ignore[union-attr]  # it is no cluster
+            await server._link._login()
 
 
 @pytest.mark.G5
@@ -558,7 +560,7 @@ async def test_an_endpoint_that_asks_for_a_long_wait_is_asked_again_all_the_same
         with pytest.raises(NoToken, match="no identity for you"):
             await server.call("PING")
         identity.status = 200
-        await when(lambda: server._link._tokens._clock() >= server._link._tokens._due_at)  # type: ignore[union-attr]  # it is no cluster
+        await when(lambda: server._link._tokens._clock() >= server._link._tokens._due_at)
         assert await server.call("PING") == b"PONG"
 
 

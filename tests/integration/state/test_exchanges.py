@@ -105,7 +105,7 @@ async def test_a_connection_that_was_cancelled_as_it_was_made_is_not_used_ungree
     connected = SSLConnection._connect
 
     async def connect_and_be_cancelled(connection: Any) -> None:
-        await connected(connection)  # type: ignore[no-untyped-call]  # it has no types
+        await connected(connection)
         monkeypatch.undo()
         asking.cancel()
 

@@ -16,7 +16,7 @@ async def test_redis_py_still_has_the_streams_that_are_asked_for(embedded: Endpo
     await connection.disconnect()
 
     assert isinstance(streams[0], asyncio.StreamReader)
-    assert isinstance(streams[0]._buffer, bytearray)  # type: ignore[attr-defined]  # asyncio's own
+    assert isinstance(streams[0]._buffer, bytearray)
     assert isinstance(streams[1], asyncio.StreamWriter)
 
 

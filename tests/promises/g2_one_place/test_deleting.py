@@ -278,7 +278,7 @@ def test_one_script_deletes_so_many_entries_and_so_many_bytes() -> None:
     large = [Entry(b"%d-0" % number, [b"id", b"x" * (BYTES_AT_ONCE // 2)]) for number in range(1, 6)]
 
     def sent(entries: list[Entry]) -> list[list[bytes]]:
-        return [[*command[7:]] for command in Acknowledger(deleting()).ask(entries).commands]  # type: ignore[list-item]  # its commands hold IDs alone there
+        return [[*command[7:]] for command in Acknowledger(deleting()).ask(entries).commands]
 
     assert list(map(len, sent(small))) == [DELETED_AT_ONCE, DELETED_AT_ONCE, 1]
     assert [one for part in sent(small) for one in part] == [entry.id for entry in reversed(small)]

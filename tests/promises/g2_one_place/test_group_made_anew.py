@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from dev.proxy import ErrorReply, Proxy
+from reclaim.app import App
 from reclaim.entry import Entry
 from reclaim.handlers.function import FunctionHandler
 from reclaim.handlers.loading import examined
 from reclaim.keys import Template
+from reclaim.ops.status import status
 from reclaim.run.report import Outcome, RunReport
 from reclaim.settings import Target
 from tests.faults import before_claim, lost_line
@@ -25,6 +27,7 @@ from tests.support import (
     held,
     pending_count,
     run,
+    settings_for,
     state,
     stored,
     tweet,
@@ -307,10 +310,6 @@ async def test_a_server_clock_that_went_back_is_told_once(
     embedded: Endpoint, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An hour: so much longer entries that were delivered before seem fresh. The status says it until it is over."""
-    from reclaim.app import App  # noqa: PLC0415  # this test alone needs it
-    from reclaim.ops.status import status  # noqa: PLC0415  # as above
-    from tests.support import settings_for  # noqa: PLC0415  # as above
-
     caplog.set_level(logging.WARNING)
     target = a_target()
     given(client, target, *held(range(1, 4), idle_ms=0))

@@ -35,7 +35,7 @@ class Watched(HashHandler):
     """A hash handler that waits for something before its first entries, and keeps the IDs of all that it stores."""
 
     def __init__(self, *args: object, before_first: Callable[[], Awaitable[object]]) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]  # HashHandler's own
+        super().__init__(*args)
         self._before_first = before_first
         self._has_begun = False
         self.ids: list[bytes] = []

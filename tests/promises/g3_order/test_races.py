@@ -107,7 +107,7 @@ async def test_what_was_taken_while_its_claim_was_on_the_way_is_not_handled(serv
                 client.execute_command("XACK", "s", "g", "2-0", "3-0")
             return replies
 
-        runner.server.batch = stalled  # type: ignore[method-assign]  # a stall cannot be had from outside
+        runner.server.batch = stalled
         await runner.run(30)
 
     assert handled == [1]

@@ -156,7 +156,7 @@ async def test_an_entry_that_hangs_in_a_batch_is_charged_alone(
         time.sleep(3 if hangs(entries) else 0)
 
     function = handle if is_async else sync
-    async with a_runner(embedded, target, by_function(function), hangs_sec=0.4) as runner:  # type: ignore[arg-type]  # the function is async or not
+    async with a_runner(embedded, target, by_function(function), hangs_sec=0.4) as runner:
         report = await runner.run(20)
 
     assert (report.acknowledged, report.failed) == (3, 1)

@@ -332,7 +332,7 @@ class NotToBeAsked(Exception):
     """An error whose own code fails whatever one asks it."""
 
     @property
-    def __cause__(self) -> BaseException | None:  # type: ignore[override]  # that is the fault
+    def __cause__(self) -> BaseException | None:
         raise RuntimeError("do not ask")
 
     @property

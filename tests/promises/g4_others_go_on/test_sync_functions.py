@@ -168,11 +168,7 @@ async def test_a_log_line_of_a_handler_names_its_run_and_entry(
     report = await run(embedded, target, by_function(handle))
     own.warning("outside")
 
-    named = [
-        (one.reclaim_target, one.reclaim_run, one.reclaim_entry)  # type: ignore[attr-defined]  # what is tested
-        for one in caplog.records
-        if one.name == "shop"
-    ]
+    named = [(one.reclaim_target, one.reclaim_run, one.reclaim_entry) for one in caplog.records if one.name == "shop"]
     assert named == [("s/g", report.run_id, "1-0"), ("", "", "")]
 
 
@@ -216,7 +212,7 @@ class Resource:
 def opened(resource: Resource, monkeypatch: pytest.MonkeyPatch) -> FunctionHandler:
     """The handler that the app would make of it."""
     module = type(sys)("a_module_of_a_user")
-    module.resource = resource.manager  # type: ignore[attr-defined]  # a module takes any name
+    module.resource = resource.manager
     monkeypatch.setitem(sys.modules, module.__name__, module)
     name = f"{module.__name__}:resource"
     return FunctionHandler(load(name), Template("{user}"), name)

@@ -426,9 +426,7 @@ async def test_a_wait_that_was_asked_for_at_the_last_attempt_is_kept_when_the_ru
 
 @pytest.mark.parametrize("others", [True, False])
 async def test_an_entry_retried_for_too_long_is_parked_only_if_others_are_stored(
-    others: bool,  # noqa: FBT001  # it is a case of the test
-    server: Endpoint,
-    client: Client,
+    server: Endpoint, client: Client, *, others: bool
 ) -> None:
     """If nothing else is stored either, it may be a long outage: the entry stays."""
     target = a_target(retry_for_sec=3600, retry_attempts=1)

@@ -53,7 +53,7 @@ class Slow(HashHandler):
     """Stores as ever, and each time lets so many seconds pass on the clock, or something happen."""
 
     def __init__(self, *args: object, clock: Clock, seconds: float) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]  # HashHandler's own
+        super().__init__(*args)
         self._clock = clock
         self._seconds = seconds
 

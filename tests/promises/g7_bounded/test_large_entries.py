@@ -99,7 +99,7 @@ async def test_a_page_that_could_not_be_read_is_asked_for_smaller(client: Client
             asked.append(sum(map(len, runs)))
             return await ranges(stream, runs)
 
-        runner.server.ranges = counted  # type: ignore[method-assign]  # how many at once cannot be seen from outside
+        runner.server.ranges = counted
         embedded_proxy.when("XRANGE", Fault.HANG, skip=8 + 4 + 8, times=2)
         report = await runner.run(30)
 

@@ -272,4 +272,4 @@ def test_what_is_no_outcome_at_all_is_never_done() -> None:
     """G1: a handler of ours that gives None, or the bare error, has not said that the entry is stored."""
     for wrong in (None, ValueError("not wrapped"), True):
         with pytest.raises(AttributeError):
-            decide([keyed(1)], [wrong], RULES)  # type: ignore[list-item]  # which is what is tested
+            decide([keyed(1)], [wrong], RULES)

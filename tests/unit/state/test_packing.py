@@ -13,7 +13,7 @@ A_COMMAND = some.tuples(some.sampled_from(["HSET", "XACK", b"GET"]), some.lists(
 
 
 def as_hiredis_packs(commands: list[Command]) -> bytes:
-    return b"".join(hiredis.pack_command(command) for command in commands)  # type: ignore[arg-type]  # its type is wrong
+    return b"".join(hiredis.pack_command(command) for command in commands)
 
 
 @given(some.lists(A_COMMAND, max_size=5))
