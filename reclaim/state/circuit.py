@@ -72,8 +72,14 @@ _UNSETTLED = script("circuit_unsettled", prelude="circuit_prelude")
 _WAIT = script("circuit_wait", prelude="circuit_prelude")
 _SETTLED = script("circuit_settled", prelude="circuit_prelude")
 _STREAK = (
-    *("unsettled_error", "unsettled_runs", "unsettled_run"),
-    *("unsettled_since_ms", "unsettled_before_ms", "unsettled_from_ms", "unsettled_first", "unsettled_first_ms"),
+    "unsettled_error",
+    "unsettled_runs",
+    "unsettled_run",
+    "unsettled_since_ms",
+    "unsettled_before_ms",
+    "unsettled_from_ms",
+    "unsettled_first",
+    "unsettled_first_ms",
 )
 
 
