@@ -27,13 +27,15 @@ from typing import Any
 from reclaim.bounded import cut, json_within
 from reclaim.entry import by_name, id_before, readable
 from reclaim.settings import Target
-from reclaim.state.ask import raised
 from reclaim.state.connection import Server
 from reclaim.state.formats import FIELD, FORMAT
+from reclaim.state.scripts import script
 from reclaim.times import moment
 
 MAXLEN = 2_000  # about: where there are so many records, the oldest goes for each that is added
 MAX_BYTES = 2_000  # of each text in a record
+
+_END = script("audit_end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,8 @@ class Audit:
             ServerError, redis.exceptions.RedisError: it cannot be written; the record stays as it was begun.
         """
         after = ("outcome", outcome, "error", cut(error, MAX_BYTES), "counts", json_within(counts, MAX_BYTES))
-        add = ("XADD", self._key, "MAXLEN", "~", MAXLEN, "*", *begun.fields, "ended_ms", _now_ms(), *after)
-        raised(await self._server.transaction([add, ("XDEL", self._key, begun.id)]))
+        add = ("MAXLEN", "~", MAXLEN, "*", *begun.fields, "ended_ms", _now_ms(), *after)
+        await self._server.call("EVAL", _END, 1, self._key, begun.id, *add)
 
     async def latest(self, count: int, before: bytes | None = None) -> tuple[list[AuditRecord], bytes | None]:
         """At most `count` records, the latest first, from the one before the ID given.

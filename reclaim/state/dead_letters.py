@@ -42,9 +42,11 @@ PATIENCE_SEC = 10.0  # for a person's request: it is sent again where a connecti
 
 _PARK = script("park", prelude="keep_prelude")
 _PARK_AND_DELETE = script("park", prelude="delete_prelude")
-_PARK_WIDE = script("park_wide", prelude="keep_prelude")
-_PARK_WIDE_AND_DELETE = script("park_wide", prelude="delete_prelude")
+_ADDED = script("added_prelude")
+_PARK_WIDE = _ADDED + script("park_wide", prelude="keep_prelude")
+_PARK_WIDE_AND_DELETE = _ADDED + script("park_wide", prelude="delete_prelude")
 _AMEND = script("amend")
+_AMEND_WIDE = script("amend_wide", prelude="added_prelude")
 _IDS = script("dead_letter_ids")
 _LETTERS = script("letters")
 _LAST = script("last_dead_letter")
@@ -230,7 +232,7 @@ class DeadLetters:
         if checked(there) >= self._maxlen:  # it is not sent only to be taken back
             return ResponseError("FULL")
         add: Command = ("XADD", dead, "*", *flat)
-        about = (group, entry.id, self._maxlen, self._consumer, entry.deliveries)
+        about = (group, entry.id, self._maxlen, self._consumer, entry.deliveries, len(flat))
         try:
             _, parked = await self._server.transaction(
                 [add, ("EVAL", self._park_the_wide, 2, self._keys.stream, dead, *about)]
@@ -417,7 +419,8 @@ class DeadLetters:
             await self._call("EVAL", _AMEND, 1, self._keys.dead, letter.id, *flat)
         elif (await self.show([letter.id]))[0] is not None:
             dead = self._keys.dead
-            raised(await self._server.transaction([("XADD", dead, "*", *flat), ("XDEL", dead, letter.id)]))
+            end: Command = ("EVAL", _AMEND_WIDE, 1, dead, letter.id, len(flat))
+            raised(await self._server.transaction([("XADD", dead, "*", *flat), end]))
 
     async def _call(self, *command: bytes | str | int) -> Reply:
         return await self._patiently(partial(self._server.call, *command))

@@ -75,7 +75,7 @@ class _Source:
 
 
 _MOVE = script("move")
-_MOVE_WIDE = script("move_wide")
+_MOVE_WIDE = script("move_wide", prelude="added_prelude")
 _PENDING = script("move_pending_prelude", prelude="keep_prelude")
 _PENDING_AND_DELETED = script("move_pending_prelude", prelude="delete_prelude")
 _LETTER = script("move_letter_prelude", prelude="keep_prelude")
@@ -180,7 +180,8 @@ class Moves:
         add: Command = ("XADD", self.to, *cap, "*", *move.fields)
         if self._at_one_stroke:
             keys = (self._source.key, self.to)
-            end: Command = ("EVAL", self._source.move_wide, 2, *keys, *self._about, move.id, move.deliveries)
+            about = (*self._about, move.id, move.deliveries, len(move.fields))
+            end: Command = ("EVAL", self._source.move_wide, 2, *keys, *about)
             try:
                 return (await self._server.transaction([add, end]))[1:]
             except ResponseError as exc:

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from redis.exceptions import ResponseError
 
 from dev.proxy import Action, ErrorReply, Fault, Proxy
 from reclaim.app import App
@@ -53,6 +54,23 @@ async def test_the_audit_is_capped_and_passes_over_what_is_not_its_own(embedded:
     ]
     assert before is not None
     assert client.execute_command("XLEN", TARGET.keys.audit) < 1.2 * MAXLEN
+
+
+async def test_a_record_that_no_other_can_follow_stays_as_it_was_begun(server: Endpoint, client: Client) -> None:
+    """Somebody has added a record with the greatest ID that there is, and deleted it."""
+    app = App(settings_for(server, TARGET))
+    try:
+        audit = Audit(app.server, TARGET)
+        begun = await audit.begin("replay", Actor("ann"), "", {"ids": "all"})
+        client.execute_command("XADD", TARGET.keys.audit, "18446744073709551615-18446744073709551615", "x", "y")
+        client.execute_command("XDEL", TARGET.keys.audit, "18446744073709551615-18446744073709551615")
+        with pytest.raises(ResponseError):
+            await audit.end(begun, "done", {"replayed": 1})
+        records, _ = await audit.latest(10)
+    finally:
+        await app.aclose()
+
+    assert [(one.what, one.who, one.outcome) for one in records] == [("replay", "ann", "begun")]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ from tests.support import (
 
 pytestmark = pytest.mark.G2
 
+GREATEST = b"18446744073709551615-18446744073709551615"
 WIDE = [part for at in range(4_000) for part in (b"f%d" % at, b"")]  # more than a Lua script can pass on to a command
 TWICE = [b"name", b"1", b"name", b"2", b"\xff", b"\x00"]
 SPENT = "TooManyRequeues: it was requeued 3 times; MAX_REQUEUES is 3"
@@ -436,14 +437,21 @@ async def test_a_key_that_is_no_stream_fails_the_run_and_makes_no_dead_letter(
 
 @pytest.mark.G9
 @BOTH
-async def test_a_stream_whose_ids_are_used_up_fails_the_run(embedded: Endpoint, client: Client, handler: str) -> None:
-    """XADD refuses every further entry; that is no entry's fault."""
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "deleted"])
+async def test_a_stream_whose_ids_are_used_up_fails_the_run(
+    server: Endpoint, client: Client, handler: str, *, is_there: bool
+) -> None:
+    """XADD refuses every further entry, also where the one with the last ID is deleted; that is no entry's fault."""
     target = moving(handler)
     given(client, target, Held(tweet(1)), Held(WIDE))
     to = "s" if handler == "requeue" else "f"
-    client.execute_command("XADD", to, "18446744073709551615-18446744073709551615", "the", "last")
+    if not is_there:
+        client.execute_command("XADD", to, "3-0", "somebody", "else's")
+    client.execute_command("XADD", to, GREATEST, "the", "last")
+    if not is_there:
+        client.execute_command("XDEL", to, GREATEST)
 
-    report = await run(embedded, target)
+    report = await run(server, target)
 
     assert (report.outcome, *counts(report)) == (Outcome.FAILED, 0, 0, 0, 0)
     assert f"entries cannot be moved from s to {to}" in report.reason

@@ -2,11 +2,14 @@
 
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from dev.proxy import ErrorReply, Proxy
+from reclaim.run.replay import Replay
 from reclaim.run.report import Outcome
 from tests.faults import LOADING, Recorder, by_function, of_user, pending, step
 from tests.support import (
@@ -14,6 +17,7 @@ from tests.support import (
     Endpoint,
     Held,
     State,
+    a_runner,
     a_target,
     age_all,
     as_dict,
@@ -162,19 +166,51 @@ async def test_dead_letters_that_cannot_be_made_do_not_open_the_circuit(
 
 @pytest.mark.G2
 @pytest.mark.parametrize("shape", ["narrow", "wide"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "deleted"])
 async def test_dead_letters_that_have_come_to_the_greatest_id_lose_no_entry(
-    server: Endpoint, client: Client, shape: str
+    server: Endpoint, client: Client, shape: str, *, is_there: bool
 ) -> None:
-    """Somebody has added a letter with the greatest ID that there is; no other can follow it."""
+    """Somebody has added a letter with the greatest ID that there is; no other can follow it, if it is deleted too."""
     target = a_target()
     given(client, target, Held(wide(1)[2:] if shape == "wide" else tweet(1)[2:]), Held(tweet(2)))
-    client.execute_command("XADD", target.keys.dead, GREATEST, "somebody", "else's")
+    letters = exhausted(client, target.keys.dead, is_there=is_there)
 
     report = await run(server, target)
 
     assert (report.acknowledged, report.parked, report.retried) == (1, 0, 1)
     assert state(client, target).pending == pending(1, consumer=OURS)
-    assert client.execute_command("XRANGE", target.keys.dead, "-", "+") == [[GREATEST, [b"somebody", b"else's"]]]
+    assert client.execute_command("XRANGE", target.keys.dead, "-", "+") == letters
+
+
+@pytest.mark.G2
+@pytest.mark.parametrize("shape", ["narrow", "wide"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "deleted"])
+async def test_a_replay_that_fails_loses_no_dead_letter_that_no_other_can_follow(
+    server: Endpoint, client: Client, shape: str, *, is_there: bool
+) -> None:
+    """Its new error cannot be written: the letter stays as it was."""
+    target = a_target()
+    given(client, target, Held(wide(1)[2:] if shape == "wide" else tweet(1)[2:]), Held(tweet(2)))
+    await run(server, target)
+    (letter,) = client.execute_command("XRANGE", target.keys.dead, "-", "+")
+    letters = [letter, *exhausted(client, target.keys.dead, is_there=is_there)]
+
+    async with a_runner(server, target) as runner:
+        with suppress(ResponseError):
+            await Replay(target, runner.server, runner.handler).run()
+
+    assert client.execute_command("XRANGE", target.keys.dead, "-", "+") == letters
+
+
+def exhausted(client: Client, key: str | bytes, *, is_there: bool) -> list[Any]:
+    """Add entries of somebody else's to a stream, up to the last ID; return those that stay."""
+    if not is_there:
+        last = client.execute_command("XADD", key, "*", "somebody", "else's")
+    client.execute_command("XADD", key, GREATEST, "somebody", "else's")
+    if is_there:
+        return [[GREATEST, [b"somebody", b"else's"]]]
+    client.execute_command("XDEL", key, GREATEST)
+    return [[last, [b"somebody", b"else's"]]]
 
 
 @pytest.mark.parametrize("error", ["ERR something odd", LOADING], ids=["odd", "loading"])
