@@ -16,11 +16,13 @@
 -- ARGV[10] the run's shard, by its number; empty: the target has none
 --
 -- With a share, entries are counted in the circuit's hash too: `failed:<n>` and `settled:<n>`, n being one of 30 equal
--- parts of the window.
+-- parts of the window. `counted` has the IDs of the last calls, since several shards may call.
 --
 -- Returns {'opened', 'is_open' or 'is_closed', facts}.
 -- facts: change, since_ms, by, who, reason, until_ms and failures, as the hash holds them; see circuit_prelude.lua.
 -- Where the circuit is in a newer format: an error.
+
+local COUNTED_BYTES = 2000
 
 if foreign then return foreign end
 if state ~= 'closed' then
@@ -46,8 +48,9 @@ local share, parts = tonumber(ARGV[8]), {}
 if share > 0 then
   local width_ms = math.max(math.floor(window_ms / 30), 1)
   local part = math.floor(now / width_ms)
-  if redis.call('HGET', KEYS[1], 'counted') ~= ARGV[1] then
-    redis.call('HSET', KEYS[1], 'counted', ARGV[1])
+  local counted = redis.call('HGET', KEYS[1], 'counted') or ''
+  if not string.find(counted, ARGV[1], 1, true) then
+    redis.call('HSET', KEYS[1], 'counted', ARGV[1] .. ' ' .. string.sub(counted, 1, COUNTED_BYTES))
     redis.call('HINCRBY', KEYS[1], 'failed:' .. part, ARGV[2])
     redis.call('HINCRBY', KEYS[1], 'settled:' .. part, ARGV[9])
   end

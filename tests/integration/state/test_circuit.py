@@ -156,6 +156,17 @@ async def test_a_count_sent_again_counts_once_and_tells_the_same(server: Endpoin
     assert on_server(client, TARGET) == {"circuit": OPEN, "failures": 100}
 
 
+async def test_counts_sent_again_by_turns_count_once_with_a_share(server: Endpoint) -> None:
+    """Two shards each send their call again, when the other's has come."""
+    target = a_target(circuit_share=0.5)
+    async with instances(server, target, "one", "two") as (one, two):
+        asks = [one.circuit.record(30, "one"), two.circuit.record(30, "two")]
+        told = [(await one.server.ask(ask))[0].effect for ask in asks * 2]
+        last = [(await one.fails(39)).effect, (await two.fails(1)).effect]
+
+    assert (told, last) == ([Effect.IS_CLOSED] * 4, [Effect.IS_CLOSED, Effect.OPENED])
+
+
 async def test_a_run_whose_reply_was_lost_asks_again_and_still_probes(proxy: Proxy, client: Client) -> None:
     async with instances(proxy, TARGET) as (one,):
         await one.fails(100)
