@@ -23,7 +23,8 @@ class Entry(NamedTuple):
         id: the entry ID as Redis writes it, ``b"1700000000000-0"``.
         fields: names and values in turn, as XADD took them: ``(name, value, name, value, …)``; never decoded.
         consumer: the consumer that had the entry before it was claimed; empty if there was none.
-        idle_ms: how many milliseconds before the run began it was last delivered to that consumer.
+        idle_ms: how many milliseconds before the run began it was last delivered to that consumer, at least; below 0 if
+            that consumer has given it back (XNACK).
         deliveries: how many times it was delivered, this claim included
             (https://redis.io/docs/latest/commands/xpending/).
         stream: the stream's name, as STREAM_NAME writes it.

@@ -44,8 +44,8 @@ class Found:
     """Idle entries, not claimed yet.
 
     Attributes:
-        rows: the entries, in ID order. Their idle times are those at the run's beginning; at least, where the server's
-            clock leaves it in doubt.
+        rows: the entries, in ID order. Their idle times are those at the run's beginning; where the server's clock
+            leaves that in doubt, the shortest that is possible.
         after: where the next look starts; None at the end of the list.
         doubtful: entries of which the clock does not tell whether they were idle for long enough when the run began.
     """
@@ -74,11 +74,6 @@ class _Look(NamedTuple):
         """Make it of the replies to TIME, the look itself, and TIME."""
         before, reply, after = raised(replies)
         return cls(unix_ms(before), reply, unix_ms(after))
-
-    @property
-    def unsure_ms(self) -> int:
-        """How long the look may have taken: the server looked at some moment between its two times."""
-        return self.after_ms - self.before_ms
 
 
 class Finder:
@@ -125,10 +120,12 @@ class Finder:
             redis.exceptions.ConnectionError: the server's clock was set back since the run began.
         """
         await self._refunds.settle()
-        found = await self._find(start, count, total)
-        while await self._refunds.had_taken_effect():
+        while True:
+            effects = self._refunds.effects
             found = await self._find(start, count, total)
-        return found
+            await self._refunds.settle()
+            if self._refunds.effects == effects:
+                return found
 
     async def _find(self, start: bytes, count: int, total: int) -> Found:
         if self._has_idle_option and total <= NATIVE_UP_TO:
@@ -187,17 +184,18 @@ class Finder:
         return look
 
     def _found(self, seen: Sequence[_Seen], after: bytes | None, look: _Look) -> Found:
-        """Of the entries that a look saw, those that were idle for long enough when the run began."""
-        least_ms, unsure_ms = self._min_idle_ms, look.unsure_ms
-        rows = self._at_beginning(seen, look)
-        return Found(
-            [row for row in rows if row.idle_ms >= least_ms or row.idle_ms < 0],  # below 0: given back (XNACK)
-            after,
-            [row for row in rows if least_ms - unsure_ms <= row.idle_ms < least_ms] if unsure_ms else (),
-        )
+        """Of the entries that a look saw, those that were idle for long enough when the run began.
+
+        The server may have looked at any moment between the look's two times.
+        """
+        surely_ms = self._min_idle_ms + look.after_ms - self._began_ms
+        perhaps_ms = self._min_idle_ms + look.before_ms - self._began_ms
+        idle = [one for one in seen if one[2] >= surely_ms or one[2] < 0]  # below 0: given back (XNACK)
+        doubtful = [one for one in seen if perhaps_ms <= one[2] < surely_ms] if perhaps_ms < surely_ms else ()
+        return Found(self._at_beginning(idle, look), after, self._at_beginning(doubtful, look))
 
     def _at_beginning(self, seen: Sequence[_Seen], look: _Look) -> list[Row]:
-        """What a look saw, with the idle times at the run's beginning."""
+        """Entries that a look saw, with the idle times at the run's beginning."""
         late_ms = look.after_ms - self._began_ms
         rows = [(one, consumer, max(idle - late_ms, 0) if idle >= 0 else idle, n) for one, consumer, idle, n in seen]
         return _rows(rows)

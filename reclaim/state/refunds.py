@@ -19,10 +19,12 @@ delivery counted, and the run does not know. So:
 - Before each look for idle entries, `settle` tries to refund owed entries and entries in doubt. An entry in doubt that
   is ours is refunded, and with that the doubt is over. An entry that is not ours stays in doubt for DOUBT_SEC, and the
   next `settle` tries again: the claim may arrive in between. Where it arrives between a `settle` and the look, the look
-  has missed its entries. So a look asks after it whether one `had_taken_effect`, and is repeated then.
-- A new claim may name an entry in doubt, because the entry was found idle again. If the new claim gets it, the doubt is
-  over: the entry is in work, and a refund would set its count and idle time back while the run handles it.
-  `end_doubts` forgets the doubt before any `settle` can refund the entry: the lock is held from the new claim on.
+  has missed its entries. So refunds are settled after the look too, and it is repeated if `effects` tells of one.
+- Several claims that name an entry may be on their way. When one of them has taken effect, that ends one doubt.
+- A new claim may name an entry in doubt, because the entry was found idle again. If the new claim gets it, the doubt
+  sleeps: the entry is in work, and a refund would set its count and idle time back while the run handles it.
+  `end_doubts` puts the doubt to sleep before any `settle` can refund the entry: the lock is held from the new claim on.
+  It wakes when the entry is refunded: then the entry is as the old claim wants to find it.
 - If the new claim does not get an entry that was in doubt, the old claim may have taken effect between the look and the
   new claim. `end_doubts` refunds such an entry at once and makes the new claim fail as a whole with an error that may
   pass: the new claim may have given the run later entries of the same order key, which must not be stored first (G3).
@@ -34,6 +36,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -114,6 +117,9 @@ class Refunds:
 
     The lock is held by a claim from its first command to the end of its doubts, and by `settle`: a refund must not meet
     a claim of the same entry.
+
+    Attributes:
+        effects: how often a claim in doubt was seen to have taken effect.
     """
 
     def __init__(self, server: Server, target: Target) -> None:
@@ -128,6 +134,8 @@ class Refunds:
         self._began_ms = 0
         self._owed: list[_Claimed] = []
         self._in_doubt: list[_Claimed] = []
+        self._asleep: list[_Claimed] = []  # in doubt, and given to us by a later claim
+        self.effects = 0
         self._lost = 0  # entries that were lost when they were to be refunded, and are in no report yet
 
     def begin(self, server_ms: int) -> None:
@@ -164,19 +172,14 @@ class Refunds:
             return set()
         async with self._lock:
             owed, self._owed = self._owed, []
+            in_doubt = {one.row.id for one in self._in_doubt}
             try:
                 gone = await self._refund([*owed, *self._in_doubt])
             except BaseException:
                 self._owed += owed
                 raise
-            now = time.monotonic()
-            self._in_doubt = [one for one in self._in_doubt if one.row.id in gone and now < one.until]
+            self._end_one_each(in_doubt - gone)
         return gone
-
-    async def had_taken_effect(self) -> bool:
-        """Whether a claim in doubt has taken effect since the last `settle`; it is refunded then."""
-        in_doubt = {one.row.id for one in self._in_doubt}
-        return bool(in_doubt) and not in_doubt <= await self.settle()
 
     @asynccontextmanager
     async def claiming(self, found: Sequence[Row]) -> AsyncIterator[None]:
@@ -208,13 +211,34 @@ class Refunds:
         ours = {entry.id for entry in claimed}
         missed = {row.id for row in found} - ours
         late = [one for one in self._in_doubt if one.row.id in missed]
-        if late and {one.row.id for one in late} - await self._refund(late):
+        if late and (effective := {one.row.id for one in late} - await self._refund(late)):
+            self._end_one_each(effective)
             raise RedisConnectionError("a claim that was given up has taken effect only now")
+        self._asleep += (one for one in self._in_doubt if one.row.id in ours)
         self._in_doubt = [one for one in self._in_doubt if one.row.id not in ours]
 
+    def _end_one_each(self, ids: set[bytes]) -> None:
+        """End one doubt about each of these entries, because a claim has taken effect; and all that are too old."""
+        self.effects += bool(ids)
+        now, left = time.monotonic(), set(ids)
+        still: list[_Claimed] = []
+        for one in self._in_doubt:
+            if one.row.id in left:
+                left.remove(one.row.id)
+            elif now < one.until:
+                still.append(one)
+        self._in_doubt = still
+        self._asleep = [one for one in self._asleep if now < one.until]
+
+    def _wake(self, ids: AbstractSet[bytes]) -> None:
+        """Doubt again whether an old claim takes effect on these entries, which are refunded."""
+        self._in_doubt += (one for one in self._asleep if one.row.id in ids)
+        self._asleep = [one for one in self._asleep if one.row.id not in ids]
+
     async def _refund(self, claimed: Sequence[_Claimed]) -> set[bytes]:
-        """Refund entries; return the IDs that were not ours, or were lost."""
-        kept = await self.reset([one.refund(self._min_idle_ms) for one in claimed])
+        """Refund entries, each once; return the IDs that were not ours, or were lost."""
+        once = {(one.row.id, one.row.deliveries): one for one in claimed}
+        kept = await self.reset([one.refund(self._min_idle_ms) for one in once.values()])
         self._lost += len(kept.lost)
         return kept.gone | kept.lost.keys()
 
@@ -225,6 +249,8 @@ class Refunds:
     async def reset(self, changes: Sequence[Reset], consumer: bytes | None = None) -> Kept:
         """Set idle times and delivery counts of entries of ours, or of that consumer of ours."""
         kept = Kept(set(), {})
+        if self._asleep:
+            self._wake({change.id for change in changes if change.deliveries < change.left})
         keys, about = (self._stream, self._ledger), (self._group, consumer or self._consumer, now_ms(), LOST_MAXLEN)
         for at in range(0, len(changes), KEEP_AT_ONCE):
             some = changes[at : at + KEEP_AT_ONCE]

@@ -5,6 +5,7 @@ Each test has an entry that was idle for just long enough then, and a later one 
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -17,13 +18,16 @@ from reclaim.entry import Entry
 from reclaim.run.runner import Runner
 from reclaim.state import cluster as clusters
 from reclaim.state import find
+from reclaim.state.ask import Command
 from reclaim.state.claim import _CLAIM
 from reclaim.state.connection import connect
-from reclaim.state.refunds import _KEEP
+from reclaim.state.pending import Row
+from reclaim.state.refunds import _KEEP, Refunds
+from reclaim.state.server_time import unix_ms
 from reclaim.state.slots import slot_of
 from tests.cluster_support import given_on, name_on, settings_of
 from tests.faults import Recorder, before_claim, by_function, of_user, script
-from tests.support import Client, Endpoint, a_target, age, age_all, given, pending_rows, run
+from tests.support import Client, Endpoint, a_target, age, age_all, given, pending_rows, run, settings_for
 
 pytestmark = pytest.mark.G3
 
@@ -89,6 +93,83 @@ async def test_a_given_up_claim_that_takes_effect_just_before_the_next_look_keep
     await run(proxy, target, by_function(record), timeout_sec=0.3)
 
     assert (record.seen, pending_rows(client, target)) == ([1, 2, 3], [])
+
+
+@pytest.mark.parametrize("hangs", [2, 3])
+async def test_one_of_several_given_up_claims_that_takes_effect_keeps_its_turn(
+    proxy: Proxy, client: Client, hangs: int
+) -> None:
+    """The same entries are in doubt several times."""
+    target = a_target(min_idle_ms=MIN_IDLE_MS, lanes=1, page_size=4, retry_attempts=6)
+    given(client, target, *(of_user(number, "a") for number in (1, 2, 3)))
+    proxy.when("EVAL", Fault.HANG, args=script(_CLAIM), times=hangs)
+
+    def take_late() -> None:
+        client.execute_command("XCLAIM", target.stream, target.group, target.consumer, 0, "1-0")
+
+    def look_again() -> None:
+        proxy.when("XPENDING", take_late, args=lambda args: len(args) > 2)
+
+    proxy.when("EVAL", look_again, args=script(_KEEP), skip=2 * (hangs - 1))  # before and after each look
+    record = Recorder()
+
+    await run(proxy, target, by_function(record), timeout_sec=0.3)
+
+    assert (record.seen, pending_rows(client, target)) == ([1, 2, 3], [])
+
+
+async def test_a_given_up_claim_that_takes_effect_after_a_refund_keeps_its_turn(proxy: Proxy, client: Client) -> None:
+    """A second claim gave us its entries. One waits for the second round, and is then as the first claim found it."""
+    target = a_target(min_idle_ms=MIN_IDLE_MS, delivery_backoff_sec=0, page_size=2, lanes=2)
+    given(client, target, of_user(1, "a"))
+    await run(proxy, target, by_function(Recorder(_1=ValueError("no"))))
+    age_all(client, target)
+    given(client, target, *(of_user(number, "ab"[number % 2]) for number in (2, 3, 4, 5)))
+    hung: list[list[bytes]] = []
+    proxy.when("EVAL", Fault.HANG, args=lambda args: script(_CLAIM)(args) and not hung and hung.append(args) is None)
+    seen: list[int] = []
+
+    async def handle(entry: Entry) -> None:
+        seen.append(int(entry.text("id")))
+        if seen[-1] == 5:
+            client.execute_command("EVAL", *hung[0])
+
+    await run(proxy, target, by_function(handle), timeout_sec=0.3)
+
+    assert ([number for number in seen if number % 2 == 0 or number == 1], pending_rows(client, target)) == (
+        [1, 2, 4],
+        [],
+    )
+
+
+async def test_a_look_is_repeated_though_a_page_has_refunded_what_it_missed(server: Endpoint, client: Client) -> None:
+    """The given-up claim takes effect just before the look; its entry is refunded before the look's answer is read."""
+    target = a_target(min_idle_ms=MIN_IDLE_MS)
+    given(client, target, of_user(1, "a"), of_user(2, "a"))
+    link = connect(settings_for(server, target))
+    refunds = Refunds(link, target)
+    finder = find.Finder(link, target, refunds)
+    look, looks = finder._look, count(1)
+
+    async def missing(command: Command) -> Any:
+        if next(looks) > 1:
+            return await look(command)
+        client.execute_command("XCLAIM", target.stream, target.group, target.consumer, 0, "1-0")
+        answer = await look(command)
+        await refunds.settle()
+        return answer
+
+    finder._look = missing
+    try:
+        finder.begin(unix_ms(client.execute_command("TIME")))
+        with suppress(TimeoutError):
+            async with refunds.claiming([Row(b"1-0", b"worker", 3_600_000, 1)]):
+                raise TimeoutError
+        found = await finder.find(find.START, 10, 2)
+    finally:
+        await link.aclose()
+
+    assert [row.id for row in found.rows] == [b"1-0", b"2-0"]
 
 
 async def test_what_was_found_and_could_not_be_claimed_holds_back_its_key(proxy: Proxy, client: Client) -> None:
