@@ -19,6 +19,7 @@ from reclaim.errors import AccessDenied, NotTrusted, ServerError, Unsuitable, sa
 from reclaim.settings import Settings
 from reclaim.state.ask import Command, Reply
 from reclaim.state.packing import pack
+from reclaim.state.unsuitable import is_unknown_command
 from reclaim.verdicts import error_code
 
 SILENT_SEC = 1.0  # after so long without an answer to our TLS handshake, we ask whether the server speaks without TLS
@@ -45,6 +46,25 @@ class Login:
     def command(self) -> Command:
         """The command that signs in."""
         return ("AUTH", self.username, self.secret) if self.username else ("AUTH", self.secret)
+
+    def hidden_in(self, text: str) -> str:
+        """What a server says, without the secret: some repeat what they were sent, cut off where it is long."""
+        text = _ARGUMENTS.sub(r"\1 ***", text)
+        for secret in (self.secret, repr(self.secret.encode())[2:-1]):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+    def refused(self, reply: Exception, address: str) -> Exception:
+        """What a server's error means that answers to AUTH. The secret goes out of `reply` too, which is its cause."""
+        has_no_such = is_unknown_command(reply)
+        reply.args = (self.hidden_in(str(reply)),)
+        if has_no_such:
+            todo = "let REDIS_HOST name the server itself, no proxy and no Sentinel; or set no user and no password"
+            return Unsuitable(f"{address} has no AUTH, with which we sign in", todo)
+        return redis_errors.AuthenticationError(str(reply))
+
+
+_ARGUMENTS = re.compile(r"(with args beginning with:).*", re.IGNORECASE | re.DOTALL)
 
 
 Logins = Callable[[], Awaitable[Login | None]]
@@ -151,7 +171,7 @@ class _Greeting:
         """Greet the server.
 
         Raises:
-            Unsuitable: the database is not there.
+            Unsuitable: the database is not there; or nobody can sign in.
             redis.exceptions.RedisError: another answer than a good one.
         """
         try:
@@ -168,31 +188,45 @@ class _Greeting:
             named.insert(0, ("login", login.command))
         if db:
             named.append(("database", ("SELECT", db)))
-        request = b"".join(pack(command) for _, command in named)
-        replies = await self._exchange(connection, request, len(named))
-        _check_words(replies)
+        replies = await self._said(connection, [command for _, command in named], login)
         for (name, _), reply in zip(named, replies, strict=True):
             if not isinstance(reply, Exception):
                 continue
             if _HANGS_UP.match(f"{error_code(reply)} {reply}"):
                 raise redis_errors.ConnectionError(str(reply)) from reply
-            if name == "login":
-                raise redis_errors.AuthenticationError(str(reply)) from reply
-            if name == "database" and isinstance(reply, redis_errors.NoPermissionError):
-                what = f"{self._settings.address} does not let this user run SELECT, which REDIS_DB={db} needs: {reply}"
-                raise AccessDenied(what, "SELECT") from reply
+            if login is not None and name == "login":
+                raise login.refused(reply, self._settings.address) from reply
             if name == "database":
-                todo = "REDIS_DB (or the database in REDIS_URL) has to be one that this user may select there"
-                raise Unsuitable(f"{self._settings.address} has no database {db} for us: {reply}", todo) from reply
+                raise self._has_no(db, reply) from reply
         if login is not None and login.expires_at is not None:
             note_signed_in(connection, login.secret, login.expires_at)
 
+    async def _said(self, connection: Any, commands: list[Command], login: Login | None) -> list[Reply]:
+        """What the server says to these commands; where it fails, the error does not tell how we sign in."""
+        try:
+            replies = await self._exchange(connection, b"".join(map(pack, commands)), len(commands))
+            _check_words(replies, login)
+        except redis_errors.RedisError as exc:
+            if login is not None:
+                exc.args = (login.hidden_in(str(exc)),)
+            raise
+        return replies
 
-def _check_words(replies: list[Reply]) -> None:
+    def _has_no(self, db: int, reply: Exception) -> ServerError:
+        """What it means that the server does not let us select the database."""
+        if isinstance(reply, redis_errors.NoPermissionError):
+            what = f"{self._settings.address} does not let this user run SELECT, which REDIS_DB={db} needs: {reply}"
+            return AccessDenied(what, "SELECT")
+        todo = "REDIS_DB (or the database in REDIS_URL) has to be one that this user may select there"
+        return Unsuitable(f"{self._settings.address} has no database {db} for us: {reply}", todo)
+
+
+def _check_words(replies: list[Reply], login: Login | None) -> None:
     """Raise an error if these are not the answers of a Redis to what is said first: each is OK, or an error."""
     for reply in replies:
         if reply != b"OK" and not isinstance(reply, Exception):
-            raise redis_errors.ConnectionError(f"what answers there is no Redis: it said {reply!r:.80}")
+            words = repr(reply) if login is None else login.hidden_in(repr(reply))
+            raise redis_errors.ConnectionError(f"what answers there is no Redis: it said {words:.80}")
 
 
 # What a server says of a connection before it closes it; in protected mode, say, Redis answers only its own machine.

@@ -157,7 +157,7 @@ class Node:
         first, *replies = await exchange(connection, pack(login.command) + request, count + 1)
         if isinstance(first, Exception):
             await connection.disconnect(nowait=True)
-            raise redis_errors.AuthenticationError(str(first)) from first
+            raise login.refused(first, self.address) from first
         note_signed_in(connection, token.secret, token.expires_at)
         return replies
 

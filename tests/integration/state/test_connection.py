@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -210,6 +211,50 @@ async def test_a_wrong_password_fails_the_run_by_host_and_is_not_shown(
     assert password not in str(error)
     assert isinstance(error.__cause__, AccessDenied)
     assert len(state(client, target).pending) == 3
+
+
+@pytest.mark.G9
+@pytest.mark.parametrize("kind", available())
+@pytest.mark.parametrize("username", ["app", None])
+async def test_a_server_without_auth_is_told_as_that_and_the_password_is_not(kind: str, username: str | None) -> None:
+    """An old Sentinel has none, and a provider may have renamed it. Redis quotes what is sent with a name it lacks."""
+    with Server(kind, rename_command=("AUTH", "")) as server:
+        error = await failure(settings_for(server, username=username, password="hunter2"))
+
+    assert isinstance(error.__cause__, Unsuitable)
+    assert f"{server.address} has no AUTH, with which we sign in; let REDIS_HOST name the server itself" in str(error)
+    assert "hunter2" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.G9
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "no Redis: it said [b'AUTH', b'***']"),
+        (b"-ERR unknown command 'AUTH', with args beginning with: 'hunter\\2' \r\n", "with args beginning with: ***"),
+        (b"-ERR hunter\\2 is no word of ours\r\n", "said: ERR *** is no word of ours"),
+    ],
+)
+async def test_a_server_that_repeats_the_password_has_it_shown_nowhere(answer: bytes | None, said: str) -> None:
+    """Neither one that sends back all that it hears, nor one that quotes it and closes the connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = await reader.read(1000)
+        writer.write(answer or heard)
+        if not answer:
+            await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, HOST, 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        server = connect(Settings(HOST, port, (a_target(),), tls=False, password="hunter\\2"))
+        with pytest.raises(Unreachable) as caught:
+            await server.call("PING")
+        await server.aclose()
+
+    assert said in str(caught.value)
+    assert "hunter" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("kind", available())
