@@ -64,10 +64,15 @@ def cut_start(text: str, most_bytes: int) -> str:
 
 
 def cut_for_json(text: str, most_bytes: int) -> str:
-    """The text, or its beginning with a mark, so that as JSON in ASCII it takes at most so many bytes."""
+    """The text, or its beginning with a mark, so that as JSON in ASCII it takes at most so many bytes.
+
+    Where that is not even enough for the mark, which takes eight, it is empty.
+    """
     kept = text
     while (size := len(json.dumps(kept))) > most_bytes:
-        kept = f"{text[: (len(kept) - 1) * most_bytes // size]}{_MARK}"
+        if kept in {_MARK, ""}:
+            return ""
+        kept = f"{text[: (len(kept) - 1) * max(most_bytes, 0) // size]}{_MARK}"
     return kept
 
 

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reclaim import trace
-from reclaim.bounded import LINE_BYTES, NAME_CHARS, cut_for_json, shortened
+from reclaim.bounded import LINE_BYTES, NAME_CHARS, cut, cut_for_json, shortened
 from reclaim.cli.output import is_terminal
 from reclaim.cli.report_line import sentence
 from reclaim.visible import for_a_terminal
 
 TRACEBACK_BYTES = 5_000  # of a line of JSON
+NAME_BYTES = 600  # of each name in it: of the target, the run, the entry, the logger
 ROOM_BYTES = 200  # of such a line: its braces, names and commas
 # What a person at a terminal does not read elsewhere: all other alerts say again what the line of the run says.
 SHOWN_ALERTS = frozenset({"reclaim.backlog.stale"})
@@ -66,7 +67,7 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        about = {"time": at, "level": record.levelname, "logger": record.name}
+        about = {"time": at, "level": record.levelname, "logger": cut_for_json(record.name, NAME_BYTES)}
         kind = getattr(record, "reclaim_kind", None)
         if kind == trace.RUN and isinstance(record.args, tuple):  # its report is bounded, and JSON already
             (report,) = record.args
@@ -74,7 +75,7 @@ class _Json(logging.Formatter):
         if kind is not None:
             value = json.dumps(record.__dict__["reclaim_value"])
             return f'{json.dumps(about | {"message": f"reclaim {kind}"})[:-1]}, "{kind}": {value}}}'
-        about |= dict(_names(record))
+        about |= {name: cut_for_json(value, NAME_BYTES) for name, value in _names(record)}
         traceback = _traceback(record)
         if traceback:
             about["traceback"] = cut_for_json(traceback[::-1], TRACEBACK_BYTES)[::-1]  # its end says most
@@ -83,12 +84,16 @@ class _Json(logging.Formatter):
 
 
 class _Readable(logging.Formatter):
-    """Each record as a sentence; below it its traceback. No character can steer a terminal."""
+    """Each record as a sentence; below it its traceback. No character can steer a terminal.
+
+    A line takes at most LINE_BYTES, also where most of its characters had to be told by escapes.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         at = f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%d %H:%M:%SZ}"
         lines = [*_said(record).splitlines(), *_traceback(record).splitlines()]
-        return "\n".join(map(for_a_terminal, [f"{at} {record.levelname} {lines[0] if lines else ''}", *lines[1:]]))
+        lines = [f"{at} {record.levelname} {lines[0] if lines else ''}", *lines[1:]]
+        return "\n".join(cut(for_a_terminal(line), LINE_BYTES) for line in lines)
 
 
 def _said(record: logging.LogRecord) -> str:

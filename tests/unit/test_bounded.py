@@ -56,6 +56,11 @@ def test_a_text_for_json_takes_at_most_so_many_bytes_there(text: str, most: int)
     assert (kept == text) or (text.startswith(kept[:-1]) and len(json.dumps(text)) > most)
 
 
+@pytest.mark.parametrize("most", [-5, 0, 2, 7])
+def test_where_there_is_no_room_for_a_mark_nothing_is_left(most: int) -> None:
+    assert cut_for_json("abcdefghij", most) == ""
+
+
 def test_a_shortened_text_has_so_many_characters() -> None:
     assert [shortened("abcdef", most) for most in (6, 5, 2)] == ["abcdef", "abcd…", "a…"]
 

@@ -179,13 +179,15 @@ def formatters() -> tuple[logging.Formatter, logging.Formatter]:
     return made[0], made[1]
 
 
-def a_record(message: str, error: Exception | None = None) -> logging.LogRecord:
-    """A record of ours, in a run."""
+def a_record(
+    message: str, error: Exception | None = None, target: str = "s/g", of: str = "reclaim"
+) -> logging.LogRecord:
+    """A record of ours, or of another logger, in a run."""
     trace.name_in_log_lines()
-    logger = logging.getLogger("reclaim")
-    with trace.run_under_way("s/g", "r1"):
+    logger = logging.getLogger(of)
+    with trace.run_under_way(target, "r1"), trace.entry_under_way("1-0" if of != "reclaim" else ""):
         info = None if error is None else (type(error), error, error.__traceback__)
-        record = logger.makeRecord("reclaim", logging.ERROR, "f", 1, message, (), info)
+        record = logger.makeRecord(of, logging.ERROR, "f", 1, message, (), info)
         logger.filter(record)
     return record
 
@@ -217,6 +219,23 @@ def test_a_line_of_json_is_bounded_whatever_it_says(
     told = json.loads(line)
     assert text.startswith(told["message"][:10])
     assert told["traceback"].startswith(("Traceback", "…"))
+
+
+@pytest.mark.parametrize("of", ["reclaim", "shop.orders.handlers." + "ä" * 200])
+@pytest.mark.parametrize("part", ["x", "\0", "😀", "\U000e0001"], ids=["x", "nul", "smile", "tag"])
+def test_every_line_is_bounded_whatever_the_target_and_the_logger_are_called(
+    formatters: tuple[logging.Formatter, logging.Formatter], of: str, part: str
+) -> None:
+    """A character takes up to twelve bytes in JSON, and ten as an escape for a terminal."""
+    text = part * 2_000
+    try:
+        raise ValueError(text)
+    except ValueError as exc:
+        record = a_record(text, exc, target=f"{text}/g", of=of)
+    for_a_program, for_a_person = (one.format(record) for one in formatters)
+
+    assert json.loads(for_a_program)["message"].startswith(part)
+    assert [len(line.encode()) > LINE_BYTES for line in (for_a_program, *for_a_person.splitlines())].count(True) == 0
 
 
 def test_no_text_steers_the_terminal(formatters: tuple[logging.Formatter, logging.Formatter]) -> None:
