@@ -22,6 +22,18 @@ class _Number(str):
     __slots__ = ()
 
 
+class _Object(dict[str, Any]):
+    """An object that keeps all its members: of two with one name a dict has the last one only, and nobody would know.
+
+    Attributes:
+        pairs: names and values, in the order of the text.
+    """
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
 @dataclass(frozen=True, slots=True)
 class JsonPath:
     """A field, and the way to a value in its JSON: names of members, or places in lists, counted from 0.
@@ -68,8 +80,8 @@ class JsonPath:
         return _scalar(found, self.text)
 
 
-def document(entry: Entry, field: bytes) -> Any:
-    """The JSON of a field, its numbers as strings of their own class.
+def document(entry: Entry, field: bytes, objects: type[_Object] | None = None) -> Any:
+    """The JSON of a field, its numbers as strings of their own class, and so its objects, where `objects` says which.
 
     Raises:
         MissingField: the entry has no such field, or it holds no JSON.
@@ -78,7 +90,9 @@ def document(entry: Entry, field: bytes) -> Any:
     if text is None:
         raise MissingField(f"no field '{written(field)}'")
     try:
-        return json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
+        return json.loads(
+            text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=objects
+        )
     except (ValueError, RecursionError) as exc:
         raise MissingField(f"no JSON in the field '{written(field)}'") from exc
 
@@ -86,15 +100,17 @@ def document(entry: Entry, field: bytes) -> Any:
 def members(entry: Entry, field: bytes) -> list[bytes]:
     """Names and values in turn of the JSON object in a field: nested values as compact JSON, without what is null.
 
+    A name that occurs twice is there twice, as in an entry.
+
     Raises:
         NoObject: the field holds no JSON object, or one of which nothing would be left.
     """
     name = written(field)
     try:
-        found = document(entry, field)
-        if not isinstance(found, dict):
+        found = document(entry, field, _Object)
+        if not isinstance(found, _Object):
             raise NoObject(f"{_kind(found)} in the field '{name}', where HASH_FROM needs a JSON object")
-        values = [(member, value) for member, value in found.items() if value is not None]
+        values = [(member, value) for member, value in found.pairs if value is not None]
         flat = [part for member, value in values for part in (_encoded(member, name), _scalar(value, name))]
     except NoObject:
         raise
@@ -118,8 +134,8 @@ def _compact(value: Any) -> str:
     match value:
         case _Number():
             return value
-        case dict():
-            inner = ",".join(f"{_quoted(name)}:{_compact(one)}" for name, one in value.items())
+        case _Object():
+            inner = ",".join(f"{_quoted(name)}:{_compact(one)}" for name, one in value.pairs)
             return f"{{{inner}}}"
         case list():
             return f"[{','.join(map(_compact, value))}]"

@@ -119,3 +119,12 @@ def test_an_object_becomes_fields_with_its_numbers_as_they_are_spelt() -> None:
     )
 
     assert flat == [b"a", b"1.50", b"b", '{"c":[1e2,"ü",null]}'.encode(), b"e", b"false", b"", b""]
+
+
+def test_a_name_that_an_object_has_twice_is_not_lost() -> None:
+    """It comes twice, as in an entry, and so do names of nested objects."""
+    flat = members(
+        entry(b"data", b'{"a": 1, "b": {"x": 1, "x": [{"y": 2, "y": 3}]}, "a": 2, "c": 1, "c": null}'), b"data"
+    )
+
+    assert flat == [b"a", b"1", b"b", b'{"x":1,"x":[{"y":2,"y":3}]}', b"a", b"2", b"c", b"1"]

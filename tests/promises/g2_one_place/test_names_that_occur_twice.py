@@ -80,6 +80,22 @@ async def test_the_hash_keeps_the_last_value_and_the_report_counts_the_entry(
     )
 
 
+@pytest.mark.parametrize("version", [None, NEWER])
+async def test_an_object_that_has_a_name_twice_is_counted_too(
+    embedded: Endpoint, client: Client, caplog: pytest.LogCaptureFixture, version: str | None
+) -> None:
+    """HASH_FROM makes the hash of a JSON object, whose last value of a name counts as an entry's does."""
+    target = a_target(hash_from="data", hash_key="order:{data->id}", hash_version_field=version)
+    given(client, target, Held([b"data", b'{"id": 1, "tag": "first", "tag": "second"}']))
+    given(client, target, Held([b"data", b'{"id": 2, "tag": "first"}']))
+
+    report = await run(embedded, target)
+
+    assert (report.outcome, report.stored, report.duplicate_fields) == (Outcome.COMPLETED, 2, 1)
+    assert told(caplog) == [TOLD]
+    assert as_dict(client.execute_command("HGETALL", "order:1"))[b"tag"] == b"second"
+
+
 async def test_odd_names_and_values_are_stored_as_they_are(server: Endpoint, client: Client) -> None:
     """Empty ones, bytes that are no text, and names such as we use ourselves."""
     target = a_target()
