@@ -90,6 +90,7 @@ def span_id(run_id: str, page: int = 0) -> str:
 
 
 TARGET_BYTES = 400  # of a target's name in a line
+PART_BYTES = 1_000  # of each text in a message that is too long: its own words are to be read all the same
 ROOM_BYTES = 200  # of a line, for what a log puts before the message: the time, the level
 # What a line of the log is about, beside its text, where it holds a value: a run's report, an event, an act.
 RUN, ALERT, AUDIT = "run", "alert", "audit"
@@ -148,7 +149,20 @@ def _say(record: logging.LogRecord, names: str) -> None:
         record.exc_text = whole(error, frames)  # which formatters take as it is, where it is there
     text = record.getMessage()
     taken = len(names.encode()) + len((record.exc_text or "").encode())
-    bounded = cut(text, LINE_BYTES - ROOM_BYTES - taken)
+    room = LINE_BYTES - ROOM_BYTES - taken
+    bounded = cut(text, room)
+    if bounded != text and isinstance(record.args, tuple):
+        bounded = cut(record.msg % _shortened(record.msg, record.args), room)
     record.reclaim_text = bounded
     if names or bounded != text:
         record.msg, record.args = f"{bounded}{names}", None
+
+
+def _shortened(message: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What goes into a message, each text cut but the one that ends it, which the end of the line cuts."""
+    ends_with_a_part = message.endswith("%s")
+    last = len(parts) - 1
+    return tuple(
+        cut(part, PART_BYTES) if isinstance(part, str) and not (ends_with_a_part and at == last) else part
+        for at, part in enumerate(parts)
+    )

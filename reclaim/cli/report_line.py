@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from reclaim.bounded import NAME_CHARS, shortened
 from reclaim.reasons import top_reasons
 from reclaim.run.report import MAIN_COUNTS, Outcome, RunReport
 
@@ -10,7 +11,7 @@ _TOLD = frozenset({*MAIN_COUNTS, "given_back", "lost", "duplicate_fields", "not_
 
 def sentence(report: RunReport) -> str:
     """What a run did, in one line, why it ended so, and the three most frequent reasons why entries were not stored."""
-    what = f"{report.target}: {report.outcome.value.replace('_', ' ')}"
+    what = f"{shortened(report.target, NAME_CHARS)}: {report.outcome.value.replace('_', ' ')}"
     if not report.outcome.looked_at_nothing:
         what = ", ".join([what, *_counts(report), f"{report.seconds:.2f} s"])
     if report.clock_went_back_ms:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from reclaim.bounded import REASON_CHARS, Most, fitting, largest, shortened
+from reclaim.bounded import NAME_CHARS, REASON_CHARS, Most, fitting, largest, shortened
 from reclaim.counted import many
 from reclaim.reasons import OTHER_REASONS
 from reclaim.shards import MARK
@@ -215,10 +215,11 @@ class RunReport(Counts):
         """The target and why its run ended with exit code 1; empty where it did not."""
         if self.outcome.exit_code:
             how = "" if self.outcome is Outcome.FAILED else self.outcome.value.replace("_", " ")
-            return ": ".join(part for part in (self.place, how, self.reason) if part)
+            return ": ".join(part for part in (shortened(self.place, NAME_CHARS), how, self.reason) if part)
         if not (strict and self.parked):
             return ""
-        return f"{self.place}: {many(self.parked, 'dead letter was', 'dead letters were')} made"
+        place = shortened(self.place, NAME_CHARS)
+        return f"{place}: {many(self.parked, 'dead letter was', 'dead letters were')} made"
 
     @property
     def ended_at(self) -> datetime:

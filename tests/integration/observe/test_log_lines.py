@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 
 import pytest
@@ -97,6 +98,20 @@ def test_a_line_is_cut_where_it_is_too_long_and_still_named(caplog: pytest.LogCa
     assert [f"run=0123456789ab operation={OPERATION.trace_id}]" in line for line in lines] == [True, True, False]
     assert "ValueError" in lines[1] or word == "\n"
     assert [record.args for record in caplog.records] == [None, None, None]
+
+
+def test_a_line_that_names_a_target_of_many_characters_still_says_what_happened(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its own words are not what is cut; and of what ends it as much is told as there is room for."""
+    name = "s" * 20_000 + "/g"
+
+    logger.warning("reclaim %s: %d entries are lost, of %s for one: look there", name, 7, "c" * 20_000)
+    logger.warning("reclaim %s: not sent: %s", name, "e" * 6_500)
+
+    first, second = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch("reclaim s{900,}…: 7 entries are lost, of c{900,}… for one: look there", first)
+    assert re.fullmatch("reclaim s{900,}…: not sent: e{6500}", second)
 
 
 async def test_the_plain_programs_lines_are_sent_on_request() -> None:

@@ -106,6 +106,17 @@ def test_a_person_is_told_the_top_reasons_of_a_run(report: RunReport, said: str)
     assert sentence(report) == said
 
 
+def test_a_person_is_told_what_a_run_did_however_long_the_targets_name_is() -> None:
+    """It is one line of the log, and so is why the run failed."""
+    report = a_report(Outcome.FAILED, "no connection", target="s" * 50_000 + "/g")
+
+    assert sentence(report) == f"{'s' * 199}…: failed, 0.50 s: no connection"
+    assert failures_in([report]) == f"{'s' * 199}…: no connection"
+    assert failures_in([replace(report, outcome=Outcome.COMPLETED, parked=1)], strict=True).endswith(
+        "…: 1 dead letter was made"
+    )
+
+
 @pytest.mark.parametrize(
     ("run", "reason"),
     [
