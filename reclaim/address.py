@@ -56,7 +56,7 @@ def read_host(text: str) -> Address:
         return Address(socket_path=text, tls=False)
     if "://" in text or "," in text or "=" in text or "@" in text:
         raise BadValue(f"REDIS_URL takes a URL or a connection string as it is; or {PARTS}")
-    if _is_ipv6(text):
+    if _is_ipv6(text) and "%" not in text:  # what comes after it may be anything
         raise BadValue(f"write it as [{text}], or with a port as [{text}]:6380")
     return Address(*_host_and_port(text))
 

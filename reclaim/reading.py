@@ -20,9 +20,12 @@ _ROW = "setting"  # where a field of a dataclass keeps its row
 # (https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#troubleshoot-key-vault-references).
 _REFERENCES = {"@microsoft.keyvault(": "Key Vault", "@microsoft.appconfiguration(": "App Configuration"}
 
-# A text in the wrong place may be one that holds a secret: a URL with a login, or options such as `password=…`.
+# A text in the wrong place may be one that holds a secret: a URL with a login, options such as `password=…`, or a
+# command such as `redis-cli -a …`.
 _MAY_HOLD_A_SECRET = re.compile(
-    r"@|(pass|pwd|secret|token|key|sig)\w*[\"']?\s*[=:]|[,;][^,;=]+=|^[\w+.-]+://.*\?", re.IGNORECASE | re.DOTALL
+    r"@|(pass|pwd|\bpw|secret|token|key|sig)\w*[\"']?\s*[=:]|\b(auth|requirepass)\s|(^|\s)--?[a-z]"
+    r"|[,;][^,;=]+=|^[\w+.-]+://.*[?#]|rediss?:/",
+    re.IGNORECASE | re.DOTALL,
 )
 
 

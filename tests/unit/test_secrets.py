@@ -42,6 +42,12 @@ PASTED = st.sampled_from(
         '{{"password": "{}"}}',
         "AccountEndpoint=https://h/;AccountKey={}",
         "SharedAccessSignature sig={}",
+        "redis-cli -h %s -a {}",
+        "AUTH {}",
+        "requirepass {}",
+        "pw={}",
+        "redis://:{}",
+        "redis://%s#{}",
     ]
 )
 AROUND = st.text(st.sampled_from("@/?#&,;=: %\\\"'{}xX1.-\n"), max_size=4)
@@ -132,6 +138,42 @@ def test_the_list_of_targets_is_never_shown_whole(text: str) -> None:
 
     (problem,) = caught.value.problems
     assert problem.startswith("RECLAIM_TARGETS")
+    assert CANARY not in problem
+
+
+@pytest.mark.G9
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"redis-cli -h h -a {CANARY}",
+        f"--pass {CANARY}",
+        f"AUTH {CANARY}",
+        f"requirepass {CANARY}",
+        f"pw={CANARY}",
+        f"redis://:{CANARY}",
+        f"redis://h/{CANARY}",
+        f"https://h/#{CANARY}",
+    ],
+)
+def test_a_command_or_half_a_url_in_the_wrong_setting_is_not_shown(text: str) -> None:
+    """And what is nothing of that kind is shown, because it helps."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(LEAST | {"LANES": text, "REDIS_TLS": "ture", "PAGE_SIZE": "-5"})
+
+    assert [one.partition(";")[0] for one in caught.value.problems] == [
+        "REDIS_TLS is 'ture'",
+        "PAGE_SIZE is '-5'",
+        "LANES is '***'",
+    ]
+
+
+def test_what_comes_after_an_ipv6_address_is_not_shown() -> None:
+    """A zone can be any text, and so a password."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(LEAST | {"REDIS_HOST": f"fe80::1%{CANARY}"})
+
+    (problem,) = caught.value.problems
+    assert problem.startswith("REDIS_HOST is '***'; allowed: host or host:port")
     assert CANARY not in problem
 
 
