@@ -56,9 +56,18 @@ def read_host(text: str) -> Address:
         return Address(socket_path=text, tls=False)
     if "://" in text or "," in text or "=" in text or "@" in text:
         raise BadValue(f"REDIS_URL takes a URL or a connection string as it is; or {PARTS}")
-    if _is_ipv6(text) and "%" not in text:  # what comes after it may be anything
-        raise BadValue(f"write it as [{text}], or with a port as [{text}]:6380")
+    if "%" not in text:  # what comes after it may be anything
+        _refuse_bare_ipv6(text)
     return Address(*_host_and_port(text))
+
+
+def _refuse_bare_ipv6(text: str) -> None:
+    """Say how an IPv6 address is written that has no brackets; what follows its last colon may be a port."""
+    host, _, port = text.rpartition(":")
+    if re.fullmatch(_BARE_PORT, port, re.ASCII) and _is_ipv6(host):
+        raise BadValue(f"write it as [{host}]:{port}" + (f", or without a port as [{text}]" if _is_ipv6(text) else ""))
+    if _is_ipv6(text):
+        raise BadValue(f"write it as [{text}], or with a port as [{text}]:6380")
 
 
 def read_url(text: str) -> Address:
@@ -103,6 +112,7 @@ def shown_host(text: str) -> str:
 
 _HOST = r"[\w.\-]+|\[[0-9a-fA-F:.]+\]"
 _PORT = r"[1-9]\d{0,4}"
+_BARE_PORT = r"[1-9]\d{3,4}"  # shorter ones are rather the end of an address
 # A host in a URL is certain where no character before it or after it can belong to a password that was not encoded.
 _IN_URL = re.compile(
     rf"(?:rediss?|https?|tcp)://(?:[^@/?#\s]*@)?(?P<place>(?:{_HOST})(?::{_PORT})?)(?=$|[/?#])",

@@ -196,12 +196,17 @@ class Server:
     async def name_refused(self, commands: Sequence[Command]) -> None:
         """Raise what it means that the server would refuse one of these commands, if it would.
 
-        For the error of a script: which command it was refused is not told by every server.
+        For the error of a script: which command it was refused is not told by every server. Nor can a user ask who may
+        not run MULTI: then it is as if none were refused, and the script's own error is all that is known.
 
         Raises:
             AccessDenied, Unsuitable: the server would refuse one; and whatever `rehearse` raises.
         """
-        for command, reply in zip(commands, await self.rehearse(commands), strict=True):
+        try:
+            replies = await self.rehearse(commands)
+        except redis_errors.NoPermissionError:
+            return
+        for command, reply in zip(commands, replies, strict=True):
             await self._check_usable([command], [reply])
 
     async def nodes(self) -> list[str]:

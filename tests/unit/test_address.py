@@ -169,6 +169,8 @@ def test_options_that_are_not_known_are_told_of() -> None:
         ("unix:///run/redis.sock", "***", "REDIS_URL takes"),
         ("::1", "***", "write it as [::1], or with a port as [::1]:6380"),
         ("2001:db8::7", "***", "write it as [2001:db8::7]"),
+        ("::1:6380", "***", "write it as [::1]:6380, or without a port as [::1:6380]"),
+        ("2001:db8::7:10000", "***", "write it as [2001:db8::7]:10000)"),
         ("cache:", "***", None),
         ("cache:99999", "***", None),
         ("two hosts", "***", None),

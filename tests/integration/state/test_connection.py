@@ -282,6 +282,18 @@ async def test_a_missing_permission_fails_the_run_by_command_and_key(users: Endp
     assert state(client, target) == before
 
 
+@pytest.mark.parametrize("kind", available())
+async def test_who_may_run_neither_scripts_nor_multi_is_told_of_the_scripts(kind: str) -> None:
+    """With MULTI we would ask what else is missing. Who may not run it is told what we know, and where to look."""
+    with Server(kind) as server, raw_client(server.port) as client:
+        client.execute_command("ACL", "SETUSER", "few", "on", ">right", "~*", "+@all", "-eval", "-multi")
+        error = await failure(settings_for(server, username="few", password="right"))
+
+    assert isinstance(error.__cause__, AccessDenied)
+    assert f"{server.address} does not let this user run EVAL on '{{s}}:reclaim:g:lease'" in str(error)
+    assert str(error).endswith("the doctor lists all that the user needs")
+
+
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
