@@ -11,21 +11,24 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 LEAST_SECRET_CHARS = 5  # a shorter part of an address may be a word of any text
 _HIDDEN = "***"
 _END = r"\s\"'<>)\]}"  # of an address in a text
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_USER = re.compile(rf"(?<=://)[^/?#{_END}]*@")  # up to the last @: not everybody encodes the one in a password
 _QUERY = re.compile(rf"(://[^?{_END}]*\?)[^{_END}]+")
-_NAMED = re.compile(
-    r"\b(password|passwd|pwd|sig|signature|accountkey|sharedaccesskey|api[_-]?key|secret|token)(=)[^\s;&,\"']+",
-    re.IGNORECASE,
-)
+_NAMES = "password|passwd|pwd|sig|signature|accountkey|sharedaccesskey|api[_-]?key|secret|token"
+_QUOTED = r"\"[^\"]*\"|'[^']*'"
+# As options and URLs have them, and as objects of JSON and Python do: a colon after a bare word is one of any sentence.
+_NAMED = re.compile(rf"\b({_NAMES})(=)(?:{_QUOTED}|[^\s;&,\"']+)", re.IGNORECASE)
+_MEMBER = re.compile(rf"([\"'](?:{_NAMES})[\"']\s*:\s*)(?:{_QUOTED})", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{8,}\.[\w-]*")  # a JSON object in base64, as every token begins
 
 
 def without_secrets(text: str) -> str:
-    """The text without what may be a secret: users and queries of web addresses, tokens, ``password=…``."""
+    """The text without what may be a secret: users and queries of web addresses, tokens, what is called a password."""
     if "://" in text:
         text = _QUERY.sub(rf"\1{_HIDDEN}", _USER.sub(f"{_HIDDEN}@", text))
     if "=" in text:
         text = _NAMED.sub(rf"\1\2{_HIDDEN}", text)
+    if ":" in text:
+        text = _MEMBER.sub(rf"\1{_HIDDEN}", text)
     return _JWT.sub(_HIDDEN, text) if "eyJ" in text else text
 
 
@@ -55,11 +58,15 @@ class Secrets:
         texts = [url, f"{parts.path}?{parts.query}", parts.path, *parts.path.split("/"), *keys]
         return cls([*texts, *_of_query(url), *(unquote(text) for text in texts)])
 
-    def hidden_in(self, text: str) -> str:
-        """The text without them."""
+    def hidden_in(self, text: str, *, is_cut: bool = False) -> str:
+        """The text without them; of one that `is_cut`, without the beginning of one of them at its end."""
         for secret in self._texts:
             text = text.replace(secret, "…")
-        return text
+        return self._without_beginning(text) if is_cut else text
+
+    def _without_beginning(self, text: str) -> str:
+        ends = (len(one) - at for one in self._texts for at in range(1, len(one)) if text.endswith(one[:-at]))
+        return text[: len(text) - max(ends, default=0)]
 
 
 def _of_query(url: str) -> list[str]:

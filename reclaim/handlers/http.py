@@ -202,7 +202,8 @@ class HttpHandler(Handler):
             what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
             said = TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC")
         elif isinstance(error, ClientResponseError):  # we never ask for one because of a status
-            said = ConnectionError(f"{self._service.shown} answered with what is no HTTP: {error.message}")
+            words = self._secrets.hidden_in(error.message)
+            said = ConnectionError(f"{self._service.shown} answered with what is no HTTP: {words}")
         else:
             return error
         said.__cause__ = error
@@ -234,7 +235,8 @@ class HttpHandler(Handler):
         return {**headers, _WHO: f"Bearer {token.secret}"}
 
     def _error(self, status: int, headers: Mapping[str, str], answer: bytes) -> Exception:
-        said = shortened(self._secrets.hidden_in(readable(answer)).strip(), SHOWN_CHARS)
+        told = self._secrets.hidden_in(readable(answer), is_cut=len(answer) >= READ_BYTES)
+        said = shortened(told.strip(), SHOWN_CHARS)
         what = f"{self._service.shown} answered {status}{f': {said}' if said else ''}"
         if status in _NOT_FOR_ENTRIES:
             who = "HTTP_HEADERS" if self._tokens is None else f"HTTP_AUDIENCE ({self._tokens.identity})"

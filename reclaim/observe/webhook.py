@@ -160,7 +160,7 @@ class Webhook:
 
     def _shown(self, start: bytes) -> str:
         """The beginning of an answer, on one line; what it repeats of the address or the key is left out."""
-        text = self._secrets.hidden_in(readable(start))
+        text = self._secrets.hidden_in(readable(start), is_cut=len(start) >= ANSWER_BYTES)
         return shortened(for_a_terminal(" ".join(text.split())), ANSWER_CHARS)
 
 

@@ -20,7 +20,11 @@ pytestmark = pytest.mark.G9
         ("url=https://h?sig=c4n4ry", "url=https://h?***"),
         ("(postgres://shop:c4n4ry@db:5432/orders)", "(postgres://***@db:5432/orders)"),
         ("redis://:c4n4ry@h/0 and redis://:c4n4ry@i/0", "redis://***@h/0 and redis://***@i/0"),
+        ("(postgres://shop:c4@n4ry@db:5432/orders)", "(postgres://***@db:5432/orders)"),
         ("host=db password=c4n4ry dbname=x", "host=db password=*** dbname=x"),
+        ("Config(host='db', password='c4 n4ry', port=1)", "Config(host='db', password=***, port=1)"),
+        ("no login with {'user': 'u', 'password': 'c4n4ry'}", "no login with {'user': 'u', 'password': ***}"),
+        ('{"API-Key" : "c4 n4ry", "n": 1}', '{"API-Key" : ***, "n": 1}'),
         ("AccountName=a;AccountKey=c4n4ry==;EndpointSuffix=e", "AccountName=a;AccountKey=***;EndpointSuffix=e"),
         ("Bearer eyJhbGciOiJub25lIn0.eyJvaWQiOiJjNG40cnkifQ.c4n4ry refused", "Bearer *** refused"),
     ],
@@ -35,6 +39,8 @@ def test_what_may_be_a_secret_is_hidden(text: str, shown: str) -> None:
         "no field 'id' for 'tweet:{id}'",
         "https://docs.example.org/a/b#c says so; why? a@b.c",
         "exit code=5, keys=7, eyJ",
+        "unexpected token: '}' at 1; bad password: 'no' is not long enough",
+        "see http://h/a@b",
         "confluent_kafka.cimpl.KafkaException: host:9092/1: Connection refused",
     ],
 )
@@ -80,3 +86,13 @@ def test_a_service_may_repeat_a_token_or_a_password_alone() -> None:
     hidden = Secrets.of_query("https://shop:c%2B4n4ry@h/orders", ["Bearer t0kent0ken"])
 
     assert hidden.hidden_in("Bearer what? no t0kent0ken, no c+4n4ry") == "Bearer what? no …, no …"
+
+
+def test_of_a_text_that_is_cut_off_the_beginning_of_a_secret_is_hidden_too() -> None:
+    """So much of an answer is read, and there it may just repeat an address."""
+    hidden = Secrets.of_address("https://h/services/T0000/c4n4ryc4n4ry", [])
+
+    told = [hidden.hidden_in(f"no {'/services/T0000/c4n4ryc4n4ry'[:at]}", is_cut=True) for at in range(29)]
+
+    assert not any("c4n" in text or "/T" in text for text in told)
+    assert hidden.hidden_in("no hook", is_cut=True) == "no hook"
