@@ -17,6 +17,7 @@ from reclaim.errors import (
     ServerError,
     SettingsError,
     Unsuitable,
+    said,
 )
 from reclaim.state.node import TIMEOUT_SEC
 from reclaim.verdicts import is_transient
@@ -43,7 +44,7 @@ def problem_of(exc: BaseException) -> Problem:
     if code == "redis_error" and is_transient(exc):
         return replace(problem, status=503, code="redis_busy")
     if code == "bad_settings":
-        logger.error("reclaim: %s", exc)
+        logger.error("reclaim: %s", _itself(exc))
     if code == "internal":
         logger.error("reclaim: an operation failed", exc_info=exc)
     return problem
@@ -55,7 +56,7 @@ def _itself(exc: BaseException) -> str:
 
 def _no_answer(exc: BaseException) -> str:
     """A TimeoutError often has no text; then this says what it means."""
-    return str(exc) or f"Redis has not answered within {TIMEOUT_SEC:g} s"
+    return said(exc) if str(exc) else f"Redis has not answered within {TIMEOUT_SEC:g} s"
 
 
 def _how_to_go_on(exc: BaseException) -> str:
@@ -82,15 +83,15 @@ _PROBLEMS: dict[type[BaseException], tuple[int, str, Callable[[BaseException], s
     BadRequest: (400, "bad_request", _itself),
     LeaseHeld: (409, "lease_held", _itself),
     CircuitOpen: (409, "circuit_open", _how_to_go_on),
-    NotEntered: (503, "not_entered", _itself),
+    NotEntered: (503, "not_entered", said),
     SettingsError: (500, "bad_settings", _which_settings),
-    NotTrusted: (500, "not_trusted", _itself),
-    Unsuitable: (500, "unsuitable", _itself),
-    AccessDenied: (500, "access_denied", _itself),
-    redis_errors.AuthenticationError: (500, "access_denied", _itself),
-    redis_errors.AuthorizationError: (500, "access_denied", _itself),
-    redis_errors.NoPermissionError: (500, "access_denied", _itself),
-    redis_errors.ResponseError: (500, "redis_error", _itself),
+    NotTrusted: (500, "not_trusted", said),
+    Unsuitable: (500, "unsuitable", said),
+    AccessDenied: (500, "access_denied", said),
+    redis_errors.AuthenticationError: (500, "access_denied", said),
+    redis_errors.AuthorizationError: (500, "access_denied", said),
+    redis_errors.NoPermissionError: (500, "access_denied", said),
+    redis_errors.ResponseError: (500, "redis_error", said),
     ServerError: (503, "redis_away", _no_answer),
     redis_errors.ConnectionError: (503, "redis_away", _no_answer),
     redis_errors.TimeoutError: (503, "redis_away", _no_answer),

@@ -127,7 +127,7 @@ async def _look(server: Server, settings: Settings) -> list[Check]:
         found.append(fail("connection", exc.what, exc.todo))
     except (ServerError, RedisError) as exc:
         todo = "check REDIS_HOST and its port, the firewall, and whether REDIS_TLS is right for that port"
-        found.append(fail("connection", str(exc), todo))
+        found.append(fail("connection", said(exc), todo))
     return found
 
 

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from reclaim.counted import many
 from reclaim.entry import readable
-from reclaim.errors import ServerError
+from reclaim.errors import ServerError, said
 from reclaim.settings import Target
 from reclaim.state.ask import Ask, Command, Reply, plain, raised
 from reclaim.state.connection import Server
@@ -199,4 +199,4 @@ class Tries:
         """Log what could not be written down."""
         for answer in answers:
             if isinstance(answer, Exception):
-                logger.warning("reclaim %s: what was tried could not be written down: %s", self._name, answer)
+                logger.warning("reclaim %s: what was tried could not be written down: %s", self._name, said(answer))

@@ -23,6 +23,7 @@ from reclaim.errors import (
     Unsuitable,
 )
 from reclaim.http import answers, routes
+from reclaim.http.problems import problem_of
 
 ERRORS = [
     (Unreachable("no connection to h:1"), 503, "redis_away"),
@@ -72,6 +73,18 @@ async def test_every_error_has_a_status_and_a_code(
     assert "secret" not in said["error"]["message"]
     assert ("Retry-After" in answer.headers) == (status in {409, 503})
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "kind", [redis_errors.ResponseError, redis_errors.ConnectionError, redis_errors.NoPermissionError, Unreachable]
+)
+def test_an_answer_is_bounded_and_holds_no_secret_whatever_the_server_said(kind: type[Exception]) -> None:
+    """And no answer is empty, or ends where the error's text would begin."""
+    told = [problem_of(kind(text)).sentence for text in ("", "no key: ", "redis://:c4n4ry@h/0", "x" * 10**6)]
+
+    assert all(told)
+    assert told[1:3] == ["no key", "redis://***@h/0"]
+    assert len(told[3]) <= 1_000
 
 
 def test_the_document_names_every_code() -> None:

@@ -2,7 +2,11 @@
 
 import pytest
 
-from reclaim.state.tries import MAX_REASON, Try
+from reclaim.errors import Unreachable
+from reclaim.settings import Settings
+from reclaim.state.connection import connect
+from reclaim.state.tries import MAX_REASON, Tries, Try
+from tests.support import a_target
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,12 @@ def test_a_record_is_bounded() -> None:
 def test_a_record_of_another_version_is_no_record(written: bytes) -> None:
     """Nor is what cannot be read."""
     assert Try.from_bytes(written) is None
+
+
+async def test_why_records_are_not_written_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the error has none, by its class; and what a client quotes is told without its secrets."""
+    server = connect(Settings("h", 1, (a_target(),)))
+
+    Tries(server, a_target()).warn([1, TimeoutError(), Unreachable("no redis://:c4n4ry@h: ")])
+
+    assert [line.partition("written down: ")[2] for line in caplog.messages] == ["TimeoutError", "no redis://***@h"]
