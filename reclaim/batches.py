@@ -1,7 +1,7 @@
 """Owns the mark of a handler function that takes many entries at a time: a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from reclaim.entry import Entry
 
@@ -12,7 +12,7 @@ Failures = Mapping[bytes, Exception]  # why entries of a batch failed, by their 
 F = TypeVar("F", bound=Callable[[Sequence[Entry]], Any])
 
 
-def batch(*, most: int = 100) -> Callable[[F], F]:
+def batch(*forgotten: Never, most: int = 100) -> Callable[[F], F]:
     """Mark a function, async or not, that takes a sequence of entries.
 
     The entries are in ID order, and no two of them have the same order key. The function returns None if all are done,
@@ -21,11 +21,15 @@ def batch(*, most: int = 100) -> Callable[[F], F]:
     it once more, alone.
 
     Args:
+        forgotten: nothing may be given here. Python passes the function if the brackets of the decorator are forgotten.
         most: how many entries one call may get.
 
     Raises:
+        TypeError: the brackets are forgotten, or the number is given without its name.
         ValueError: `most` is no whole number from 1 to 1000.
     """
+    if forgotten:
+        raise TypeError("write @reclaim.batch(most=100), with the brackets and with most=")
     if type(most) is not int or not 1 <= most <= MOST:
         raise ValueError(f"most is {most!r}; allowed: a whole number from 1 to {MOST}")
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ALLOWED = (
-    "module:function, a function of one Entry (with @batch: of a sequence), or an async context manager that yields one"
+    "module:function, a function of one Entry (with @reclaim.batch(): of a sequence), "
+    "or an async context manager that yields one"
 )
 
 

@@ -205,3 +205,9 @@ async def test_dead_letters_are_replayed_in_batches(embedded: Endpoint, client: 
 def test_a_batch_has_bounds(most: Any) -> None:
     with pytest.raises(ValueError, match=f"most is {most!r}; allowed: a whole number from 1 to 1000"):
         batch(most=most)
+
+
+@pytest.mark.parametrize("given", [lambda _: None, 50], ids=["no brackets", "no name"])
+def test_a_mark_that_is_written_wrong_says_how_to_write_it(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"^write @reclaim\.batch\(most=100\), with the brackets"):
+        batch(given)
