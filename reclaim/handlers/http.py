@@ -190,7 +190,7 @@ class HttpHandler(Handler):
 
     def _in_words(self, error: Exception) -> Exception:
         """The error that says what to do, where there is one."""
-        from aiohttp import ClientResponseError  # noqa: PLC0415  # as below
+        import aiohttp  # noqa: PLC0415  # as below
 
         if isinstance(error, SSLCertVerificationError):
             what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(error)}"
@@ -201,9 +201,14 @@ class HttpHandler(Handler):
         elif isinstance(error, TimeoutError):
             what = f"{self._service.shown} had not answered within {self._service.timeout_sec:g} s"
             said = TimeoutError(f"{what}; see HTTP_TIMEOUT_SEC")
-        elif isinstance(error, ClientResponseError):  # we never ask for one because of a status
+        elif isinstance(error, aiohttp.ClientResponseError):  # we never ask for one because of a status
             words = self._secrets.hidden_in(error.message)
             said = ConnectionError(f"{self._service.shown} answered with what is no HTTP: {words}")
+        elif isinstance(error, aiohttp.ClientConnectorError):  # it names the host
+            return error
+        elif isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+            words = self._secrets.hidden_in(describe(error))
+            said = ConnectionError(f"{self._service.shown} gave no whole answer: {words}")
         else:
             return error
         said.__cause__ = error

@@ -223,9 +223,18 @@ async def test_a_wrong_address_makes_no_dead_letters(embedded: Endpoint, client:
     assert (len(after.pending), after.dead) == (8, [])
 
 
-@pytest.mark.parametrize("how", ["late", "half", "closed"])
-async def test_a_service_that_does_not_answer_is_an_outage(embedded: Endpoint, client: Client, how: str) -> None:
-    """The delivery does not count."""
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("late", "had not answered within 0.2 s"),
+        ("half", "gave no whole answer: ClientPayloadError: "),
+        ("closed", "gave no whole answer: ServerDisconnectedError: "),
+    ],
+)
+async def test_a_service_that_does_not_answer_is_an_outage(
+    embedded: Endpoint, client: Client, how: str, told: str
+) -> None:
+    """The delivery does not count, and the reason names the service."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if how == "late":
@@ -243,6 +252,8 @@ async def test_a_service_that_does_not_answer_is_an_outage(embedded: Endpoint, c
         service.answer = answer
         (report,) = await runs(embedded, service, http_timeout_sec=0.2)
 
+    (reason,) = report.reasons
+    assert f"{service.url.partition('?')[0]} {told}" in reason
     assert (report.retried, report.failed, report.parked, report.acknowledged) == (2, 0, 0, 0)
     assert [row[3] for row in pending_rows(client, a_target())] == [1, 1]
 
