@@ -223,6 +223,20 @@ async def test_a_wrong_address_makes_no_dead_letters(embedded: Endpoint, client:
     assert (len(after.pending), after.dead) == (8, [])
 
 
+@pytest.mark.parametrize(("count", "max_deliveries", "ended"), [(4, 4, "dead"), (5, 4, "pending"), (8, 3, "dead")])
+async def test_how_many_entries_and_tries_it_takes_to_see_a_wrong_address(
+    embedded: Endpoint, client: Client, count: int, max_deliveries: int, ended: str
+) -> None:
+    """The limits that docs/promises.md and docs/handlers.md name: the circuit opens, or there are dead letters."""
+    given(client, a_target(), *held(range(1, count + 1)))
+    async with a_service() as service:
+        service.answer = lambda _: web.Response(status=404)
+        await runs(embedded, service, times=3, min_idle_ms=1, max_deliveries=max_deliveries)
+
+    after = state(client, a_target())
+    assert {"pending": len(after.pending), "dead": len(after.dead)} == {"pending": 0, "dead": 0, ended: count}
+
+
 @pytest.mark.parametrize(
     ("how", "told"),
     [
