@@ -79,6 +79,22 @@ def test_the_tests_of_the_functions_pass(embedded: Endpoint, tmp_path: Path) -> 
     assert "3 passed" in ended.stdout, ended.stdout
 
 
+def test_a_kind_that_is_no_text_is_a_bad_entry_of_the_dispatcher(
+    embedded: Endpoint, client: Client, tmp_path: Path
+) -> None:
+    """As every other entry that nobody will ever handle."""
+    target = a_target()
+    given(client, target, Held([b"user", b"ada", b"kind", b"\xff"]), Held([b"user", b"ada", b"kind", b""]))
+    (tmp_path / "my_handlers.py").write_text(HANDLERS["dispatch"], encoding="utf-8")
+    env = env_for(embedded, target, HANDLER="my_handlers:dispatch", PYTHONPATH=paths(tmp_path))
+
+    ended = run_python(tmp_path, env, "-m", "reclaim", "run")
+
+    assert "2 claimed, 1 acknowledged, 1 parked" in ended.stdout, ended.stderr
+    (letter,) = state(client, target).dead
+    assert letter[b"error"].startswith(b"RejectEntry: the field 'kind' is not UTF-8")
+
+
 def test_an_entry_is_tried_as_it_is_shown(embedded: Endpoint, tmp_path: Path) -> None:
     """With the dispatcher."""
     (tmp_path / "my_handlers.py").write_text(HANDLERS["dispatch"], encoding="utf-8")
