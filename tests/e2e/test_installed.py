@@ -106,7 +106,27 @@ def strictly(installed: Path, folder: Path, code: str) -> subprocess.CompletedPr
 def test_the_wheel_is_called_as_the_page_says(installed: Path) -> None:
     (wheel,) = installed.parents[3].glob("*.whl")
 
-    assert PAGE.read_text(encoding="utf-8").count(wheel.name) == 2
+    assert PAGE.read_text(encoding="utf-8").count(wheel.name) == 3
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_packages_the_command_line_says_how_to_get_them(missing: str, tmp_path: Path) -> None:
+    """From where reclaim came from: no package index is asked for one of its name."""
+    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError(name={missing!r})", encoding="utf-8")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "reclaim", "doctor"],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"the command line needs {missing}: pip install '.[cli]' in reclaim's repository, or "
+        "'./reclaim-0.1.0-py3-none-any.whl[cli]' beside its wheel\n"
+    )
 
 
 def test_a_handler_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
