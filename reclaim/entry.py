@@ -59,9 +59,11 @@ class Entry(NamedTuple):
         Pairs instead of a mapping may have the same name twice. Text and numbers become what Redis would keep of them.
 
         Raises:
-            TypeError: a name or a value is none of these.
+            TypeError: a name or a value is none of these, or what is given is no pairs.
         """
-        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        pairs: list[Any] = list(fields.items() if isinstance(fields, Mapping) else fields)
+        if any(isinstance(pair, str | bytes) or len(pair) != _PAIR for pair in pairs):
+            raise TypeError(f"{pairs!r} are no fields of an entry; allowed: pairs of a name and a value, or a mapping")
         flat = tuple(_as_bytes(part) for pair in pairs for part in pair)
         return cls(_as_bytes(id), flat, _as_bytes(consumer), idle_ms, deliveries, stream, group, is_last_delivery)
 
@@ -200,3 +202,4 @@ def check_id(entry_id: bytes) -> bytes:
 
 
 _MAX_PART = 2**64 - 1
+_PAIR = 2  # a name and a value

@@ -54,3 +54,10 @@ def test_what_cannot_be_decoded_is_a_bad_entry(ask: object, told: str) -> None:
 def test_what_redis_would_not_take_is_refused() -> None:
     with pytest.raises(TypeError, match="None is no part of an entry"):
         Entry.of({"text": None})
+
+
+@pytest.mark.parametrize("pairs", [[("a",)], [("a", "b", "c")], ["abc"]])
+def test_what_is_no_pair_is_refused(pairs: list) -> None:
+    """Else the entry would have a name without a value."""
+    with pytest.raises(TypeError, match="allowed: pairs of a name and a value"):
+        Entry.of(pairs)
