@@ -2,7 +2,7 @@
 
 import sys
 
-from reclaim import __version__
+from reclaim import __version__, left_behind
 
 
 def main() -> None:
@@ -12,6 +12,12 @@ def main() -> None:
         from reclaim.cli.main import cli  # noqa: PLC0415  # its packages may be missing
 
         cli(prog_name="python -m reclaim" if is_module else "reclaim")
+    except SystemExit as exc:
+        if left_behind.is_some():
+            from reclaim.cli.ending import end_in_time  # noqa: PLC0415  # it loads asyncio
+
+            end_in_time(exc.code)
+        raise
     except ModuleNotFoundError as exc:
         if exc.name not in {"typer", "rich"}:
             raise

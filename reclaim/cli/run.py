@@ -1,6 +1,5 @@
 """Owns the command that runs: now, or again and again by the schedule."""
 
-import asyncio
 import json
 import logging
 import os
@@ -9,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reclaim.cli import logs, loop
+from reclaim.cli import ending, logs, loop
 from reclaim.cli.output import is_for_a_person, show_json, show_line
 from reclaim.cli.report_line import sentence
 from reclaim.cli.session import a_number, errors_end_the_command, exit_if, me
@@ -93,9 +92,9 @@ def run(
         logs.begin(settings.log_format, level=logging.INFO, runs_are_told=told)
         if watch:
             shown = _show_as_json if as_json else _show_nothing
-            asyncio.run(loop.watch(settings, target, budget_sec, shown, probes=(listen, port)))
+            ending.run(loop.watch(settings, target, budget_sec, shown, probes=(listen, port)))
             return
-        reports = asyncio.run(loop.once(settings, target, budget_sec, me(), park_misfits=park_misfits))
+        reports = ending.run(loop.once(settings, target, budget_sec, me(), park_misfits=park_misfits))
         for report in reports:
             if as_json:
                 _show_as_json(report)

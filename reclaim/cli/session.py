@@ -15,7 +15,7 @@ import typer
 from redis.exceptions import RedisError
 
 from reclaim.app import App
-from reclaim.cli import logs
+from reclaim.cli import ending, logs
 from reclaim.cli.output import say
 from reclaim.entry import check_id
 from reclaim.errors import BadRequest, CircuitOpen, ReclaimError, RunFailed, SettingsError, UnknownTarget, said
@@ -56,7 +56,7 @@ def with_app(work: Callable[[App], Awaitable[T]], *, log_level: int = logging.WA
             await app.aclose()
 
     with errors_end_the_command():
-        return asyncio.run(go())
+        return ending.run(go())
 
 
 def _cancel_on_sigterm() -> None:

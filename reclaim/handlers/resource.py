@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from typing import Generic, TypeVar
 
+from reclaim import left_behind
 from reclaim.errors import HandlerCancelled, HandlerExited, NotEntered, describe
 
 logger = logging.getLogger("reclaim")
@@ -122,7 +123,9 @@ class _Life(Generic[T]):
         return self._task.done()
 
     def cancel(self) -> None:
-        self._task.cancel()
+        if not self._task.done():
+            left_behind.note()
+            self._task.cancel()
 
     async def _live(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         try:

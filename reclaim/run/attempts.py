@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from reclaim import left_behind
 from reclaim.counted import many
 from reclaim.entry import Entry
 from reclaim.errors import HandlerCancelled, OutOfTime, describe
@@ -190,6 +191,7 @@ async def _ends_within(seconds: float, task: "asyncio.Future[Any]") -> bool:
 
 async def _stop(task: "asyncio.Future[Any]", seconds: float) -> None:
     """Cancel a task and wait for its end, but not longer than `seconds`: then the run goes on without it."""
+    left_behind.note()  # what it waits for may go on, such as a thread
     task.add_done_callback(_asked_for)
     task.cancel()
     await asyncio.wait({task}, timeout=seconds)

@@ -102,17 +102,44 @@ async def test_a_call_that_hangs_is_charged_and_waited_for_in_this_process(embed
     assert state(client, target) == State(length=4)
 
 
-@pytest.mark.G6
-def test_the_process_ends_though_a_call_hangs(embedded: Endpoint, client: Client, tmp_path: Path) -> None:
-    target = a_target()
-    given(client, target, of_user(1, "a"), of_user(2, "b"))
-    code = """
+HANGING = {
+    "thread": """
 import time
 def handle(entry):
     if entry.id == b"1-0":
         time.sleep(600)
-"""
-    (tmp_path / "hanging.py").write_text(code, encoding="utf-8")
+""",
+    "to_thread": """
+import asyncio, time
+async def handle(entry):
+    if entry.id == b"1-0":
+        await asyncio.to_thread(time.sleep, 600)
+""",
+    "pool": """
+import time
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor()
+def handle(entry):
+    return pool.submit(time.sleep, 600 if entry.id == b"1-0" else 0)
+""",
+    "not cancelled": """
+import asyncio
+async def handle(entry):
+    while entry.id == b"1-0":
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+""",
+}
+
+
+@pytest.mark.G6
+@pytest.mark.parametrize("how", HANGING)
+def test_the_process_ends_though_a_call_hangs(how: str, embedded: Endpoint, client: Client, tmp_path: Path) -> None:
+    target = a_target()
+    given(client, target, of_user(1, "a"), of_user(2, "b"))
+    (tmp_path / "hanging.py").write_text(HANGING[how], encoding="utf-8")
     env = env_for(embedded, target, HANDLER="hanging:handle", RUN_BUDGET_SEC="2", PYTHONPATH=f"{tmp_path}:{ROOT}")
 
     ended = subprocess.run(
@@ -120,6 +147,7 @@ def handle(entry):
     )
 
     assert (ended.returncode, "2 claimed, 1 acknowledged, 1 failed" in ended.stdout) == (0, True), ended.stdout
+    assert "Traceback" not in ended.stderr.replace('"traceback"', "")
     assert state(client, target).pending.keys() == {b"1-0"}
 
 
