@@ -190,7 +190,7 @@ class HttpHandler(Handler):
 
     def _in_words(self, error: Exception) -> Exception:
         """The error that says what to do, where there is one."""
-        import aiohttp  # noqa: PLC0415  # as below
+        import aiohttp  # noqa: PLC0415  # `_open` has loaded it
 
         if isinstance(error, SSLCertVerificationError):
             what = f"{self._service.shown} has a TLS certificate that is not accepted: {describe(error)}"

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from dev.cluster import Cluster
 from dev.proxy import Proxy
-from dev.server import Server
+from dev.server import Server, available
 from tests.faults import KINDS
 from tests.support import Client, raw_client
 
@@ -29,3 +30,10 @@ def wire(own: Server) -> Iterator[Proxy]:
     """A faulty network in front of `own`."""
     with Proxy(own.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A cluster of the test's own."""
+    with Cluster("redis-7.0" if "redis-7.0" in available() else "valkey-9") as cluster:
+        yield cluster

@@ -1,6 +1,5 @@
 """Nothing is acknowledged before as many replicas have it as STORE_REPLICAS asks for."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -16,13 +15,6 @@ from tests.support import Held, a_target, given, held, pending_count, pending_ro
 pytestmark = [pytest.mark.anyio, pytest.mark.G1]
 
 KIND = "redis-7.0" if "redis-7.0" in available() else "valkey-9"
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster that may be broken."""
-    with Cluster(KIND) as cluster:
-        yield cluster
 
 
 def tweets_of(primary: int, count: int) -> list[int]:

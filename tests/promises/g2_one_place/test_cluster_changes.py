@@ -1,11 +1,8 @@
 """A cluster changes under a run: a primary dies, or slots move. Every entry is accounted for."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from dev.cluster import Cluster
-from dev.server import available
 from reclaim.app import App
 from reclaim.settings import Target
 from reclaim.state.slots import slot_of
@@ -14,15 +11,7 @@ from tests.support import a_target, age_all, drop_lease, held, stored, tweet
 
 pytestmark = [pytest.mark.anyio, pytest.mark.G1, pytest.mark.G2, pytest.mark.G5]
 
-KIND = "redis-7.0" if "redis-7.0" in available() else "valkey-9"
 EACH = 300
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster that may be broken."""
-    with Cluster(KIND) as cluster:
-        yield cluster
 
 
 async def test_a_primary_that_dies_in_the_middle_of_a_run_costs_no_entry(

@@ -4,7 +4,6 @@ Each test has an entry that was idle for just long enough then, and a later one 
 """
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 
 from dev.cluster import Cluster
 from dev.proxy import Fault, Proxy
-from dev.server import available
 from reclaim.entry import Entry
 from reclaim.run.runner import Runner
 from reclaim.state import cluster as clusters
@@ -33,7 +31,6 @@ pytestmark = pytest.mark.G3
 
 MIN_IDLE_MS = 1000
 SLOW_SEC = 0.5
-KIND = "redis-7.0" if "redis-7.0" in available() else "valkey-9"
 
 
 def just_idle(number: int, user: str) -> Any:
@@ -208,13 +205,6 @@ async def test_what_became_idle_meanwhile_is_not_stepped_through(
 
 
 # --- on a cluster ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster whose slots may be moved."""
-    with Cluster(KIND) as cluster:
-        yield cluster
 
 
 async def test_a_look_that_a_cluster_redirects_goes_with_the_time_of_the_node_that_answers(
